@@ -1,0 +1,1 @@
+//! Kernel offload: probe, load, and the user side of each kernel program

@@ -1,0 +1,1 @@
+//! Server choice: every balancing algorithm; pure

@@ -1,0 +1,1 @@
+//! Text in, Config out: keyword tables, defaults, resolution, the validated model

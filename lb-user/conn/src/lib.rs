@@ -1,0 +1,1 @@
+//! One byte channel, client or server side: socket, addresses, pooled buffers

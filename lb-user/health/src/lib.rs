@@ -1,0 +1,1 @@
+//! Health checks: one check run, rise and fall, the schedule

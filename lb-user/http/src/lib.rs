@@ -1,0 +1,1 @@
+//! The HTTP message and its encodings; pure

@@ -1,0 +1,1 @@
+//! Log formats, lines and sinks

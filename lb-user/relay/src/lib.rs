@@ -1,0 +1,1 @@
+//! Moving decided bytes: copy, splice, sockmap

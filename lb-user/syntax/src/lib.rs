@@ -1,0 +1,1 @@
+//! The configuration language without its keywords: lines, words, conditions, diagnostics, units, addresses

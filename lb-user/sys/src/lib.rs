@@ -1,0 +1,1 @@
+//! Safe wrappers of the Linux calls the daemon needs

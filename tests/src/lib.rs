@@ -1,0 +1,1 @@
+//! End-to-end tests of the daemon: byte-exact client and origin
