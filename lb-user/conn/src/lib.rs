@@ -1,1 +1,14 @@
-//! One byte channel, client or server side: socket, addresses, pooled buffers
+//! One byte channel, client or server side: the socket, its addresses and the buffers its bytes pass through.
+//!
+//! Everything here belongs to one worker thread. Sockets are polled from the task of the session that owns
+//! them; an idle connection owns no buffer.
+
+mod addr;
+mod buffer;
+mod socket;
+mod timer;
+
+pub use addr::{Peer, Port};
+pub use buffer::{Buffer, BufferLimits};
+pub use socket::Socket;
+pub use timer::Timer;
