@@ -1,0 +1,87 @@
+//! Socket options that socket2 has no name for.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd};
+
+fn set_int(fd: impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the pointer is to a live c_int and the length is its size.
+    let status = unsafe {
+        libc::setsockopt(fd.as_fd().as_raw_fd(), level, option, (&raw const value).cast(), length)
+    };
+    if status == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn int(fd: impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the pointers are to live variables and `length` is the size of `value`.
+    let status = unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw mut value).cast(),
+            &mut length,
+        )
+    };
+    if status == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// `TCP_DEFER_ACCEPT`: report a connection only once it carries data, waiting up to `seconds`.
+pub fn set_defer_accept(fd: impl AsFd, seconds: i32) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// `TCP_FASTOPEN` on a listener: how many connections may be pending with data in their SYN.
+pub fn set_fastopen(fd: impl AsFd, pending: i32) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, pending)
+}
+
+/// `TCP_FASTOPEN_CONNECT`: send the first data with the SYN when a cookie is known.
+pub fn set_fastopen_connect(fd: impl AsFd) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)
+}
+
+/// `IP_TRANSPARENT` / `IPV6_TRANSPARENT`: use addresses that are not the host's own. Needs CAP_NET_ADMIN.
+pub fn set_transparent(fd: impl AsFd, v6: bool) -> io::Result<()> {
+    if v6 {
+        // The kernel's number; libc names it only for some targets.
+        const IPV6_TRANSPARENT: libc::c_int = 75;
+        set_int(fd, libc::IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+    } else {
+        set_int(fd, libc::IPPROTO_IP, libc::IP_TRANSPARENT, 1)
+    }
+}
+
+/// `IP_BIND_ADDRESS_NO_PORT`: choose the source port at connect, when the destination is known, so that ports
+/// are shared between destinations.
+pub fn set_bind_address_no_port(fd: impl AsFd) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+/// `TCP_USER_TIMEOUT` in milliseconds.
+pub fn set_user_timeout(fd: impl AsFd, milliseconds: i32) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, milliseconds)
+}
+
+/// `TCP_MAXSEG`.
+pub fn set_maxseg(fd: impl AsFd, bytes: i32) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, bytes)
+}
+
+/// `TCP_QUICKACK`.
+pub fn set_quickack(fd: impl AsFd, on: bool) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, on.into())
+}
+
+/// `SO_DOMAIN`: the address family, such as `AF_INET`, of an inherited socket.
+pub fn domain(fd: impl AsFd) -> io::Result<i32> {
+    int(fd, libc::SOL_SOCKET, libc::SO_DOMAIN)
+}
+
+/// `SO_ACCEPTCONN`: whether an inherited socket is listening already.
+pub fn is_listening(fd: impl AsFd) -> io::Result<bool> {
+    Ok(int(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
+}
