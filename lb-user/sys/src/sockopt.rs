@@ -1,21 +1,23 @@
 //! Socket options that socket2 has no name for.
 
 use std::io;
-use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
+/// The size of the one type that all these options take.
+const INT_BYTES: libc::socklen_t = 4;
+const _: () = assert!(size_of::<libc::c_int>() == 4);
+
 fn set_int(fd: impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the pointer is to a live c_int and the length is its size.
     let status = unsafe {
-        libc::setsockopt(fd.as_fd().as_raw_fd(), level, option, (&raw const value).cast(), length)
+        libc::setsockopt(fd.as_fd().as_raw_fd(), level, option, (&raw const value).cast(), INT_BYTES)
     };
     if status == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn int(fd: impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    let mut length = INT_BYTES;
     // SAFETY: the pointers are to live variables and `length` is the size of `value`.
     let status = unsafe {
         libc::getsockopt(
