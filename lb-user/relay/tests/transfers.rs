@@ -1,0 +1,33 @@
+//! Nothing is lost, reordered or invented, whatever the path and whoever ends first.
+
+mod rig;
+
+use rig::{Order, Transfer};
+use sockeye_relay::{Policy, Splice};
+use tokio::net::TcpListener;
+
+/// Transfers of random sizes in every order; the seed is printed by every failure.
+fn check_all(policy: &Policy, transfers: u64, bytes_max: usize) {
+    rig::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for seed in 0..transfers {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let transfer = Transfer {
+                order: Order::ALL[random.usize(..Order::ALL.len())],
+                from_client: rig::size(&mut random, bytes_max),
+                from_server: rig::size(&mut random, bytes_max),
+                seed,
+            };
+            let done = rig::check(&listener, policy, transfer);
+            assert!(
+                tokio::time::timeout(std::time::Duration::from_secs(20), done).await.is_ok(),
+                "{transfer:?} hangs"
+            );
+        }
+    });
+}
+
+#[test]
+fn copied() {
+    check_all(&Policy { splice: Splice::Never, ..Policy::default() }, 200, 2 << 20);
+}
