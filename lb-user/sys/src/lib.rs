@@ -5,3 +5,5 @@
 
 pub mod process;
 pub mod sockopt;
+pub mod splice;
+pub mod tcp_info;
