@@ -1,0 +1,434 @@
+//! One end of a connection, byte-exact: the client of a test, or a connection that an origin accepted.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::Location;
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+use crate::http::header;
+use crate::{PATIENCE, QUIET, Reply, within};
+
+/// A connected socket and the bytes read from it that no expectation has taken yet.
+pub struct Peer {
+    socket: Socket,
+    pending: Vec<u8>,
+    name: &'static str,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Peer {
+    /// A connection to `addr`, without waiting for somebody to listen there.
+    pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
+        Ok(Self::tcp(TcpStream::connect(addr).await?, "client"))
+    }
+
+    /// A connection whose local address is `from`.
+    pub async fn connect_from(from: IpAddr, addr: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        Ok(Self::tcp(socket.connect(addr).await?, "client"))
+    }
+
+    pub async fn connect_unix(path: &Path) -> io::Result<Self> {
+        Ok(Self::unix(UnixStream::connect(path).await?, "client"))
+    }
+
+    pub fn tcp(stream: TcpStream, name: &'static str) -> Self {
+        // Each `send` is a packet of its own, so that a test decides how the bytes are cut.
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        Self { socket: Socket::Tcp(stream), pending: Vec::new(), name }
+    }
+
+    pub fn unix(stream: UnixStream, name: &'static str) -> Self {
+        Self { socket: Socket::Unix(stream), pending: Vec::new(), name }
+    }
+
+    /// Our own address.
+    pub fn local(&self) -> SocketAddr {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.local_addr().expect("a connected socket"),
+            Socket::Unix(_) => panic!("a unix socket has no port"),
+        }
+    }
+
+    /// The address of the other side.
+    pub fn remote(&self) -> SocketAddr {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.peer_addr().expect("a connected socket"),
+            Socket::Unix(_) => panic!("a unix socket has no port"),
+        }
+    }
+
+    /// The socket itself, for tests that move bulk data both ways at once. Nothing may be pending.
+    pub fn into_tcp(self) -> TcpStream {
+        assert!(self.pending.is_empty(), "{}: bytes pending: {}", self.name, show(&self.pending));
+        match self.socket {
+            Socket::Tcp(stream) => stream,
+            Socket::Unix(_) => panic!("a unix socket"),
+        }
+    }
+
+    /// Writes all of `bytes`; a failure to write fails the test.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let bytes = bytes.as_ref();
+            match tokio::time::timeout(PATIENCE, self.write_all(bytes)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(err)) => panic!("{at}: {} cannot send: {err}", self.name),
+                Err(_) => panic!("{at}: {} was stuck sending {} bytes", self.name, bytes.len()),
+            }
+        }
+    }
+
+    /// Writes as much of `bytes` as the other side takes; `false` when it hung up before the end.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        within("sending", self.write_all(bytes.as_ref())).await.is_ok()
+    }
+
+    /// Writes `bytes` in pieces of `size`, each in a packet of its own.
+    #[track_caller]
+    pub fn send_pieces(&mut self, bytes: impl AsRef<[u8]>, size: usize) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            for piece in bytes.as_ref().chunks(size) {
+                if let Err(err) = within("sending", self.write_all(piece)).await {
+                    panic!("{at}: {} cannot send: {err}", self.name);
+                }
+                // The daemon runs on another CPU: this gives it a chance to see the pieces apart.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// The next bytes must be exactly these.
+    #[track_caller]
+    pub fn expect(&mut self, expected: impl AsRef<[u8]>) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let expected = expected.as_ref();
+            let outcome = tokio::time::timeout(PATIENCE, async {
+                while self.pending.len() < expected.len()
+                    && expected.starts_with(&self.pending)
+                    && self.fill().await? > 0
+                {}
+                io::Result::Ok(())
+            })
+            .await;
+            let got = &self.pending[..self.pending.len().min(expected.len())];
+            assert!(
+                got == expected,
+                "{at}: {} expected\n{}\ngot\n{}\n({outcome:?})",
+                self.name,
+                show(expected),
+                show(&self.pending)
+            );
+            self.pending.drain(..expected.len());
+        }
+    }
+
+    /// Exactly these bytes and then the end of the stream.
+    #[track_caller]
+    pub fn expect_last(&mut self, expected: impl AsRef<[u8]>) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let outcome = tokio::time::timeout(PATIENCE, async {
+                while self.fill().await? > 0 {}
+                io::Result::Ok(())
+            })
+            .await;
+            assert!(
+                self.pending == expected.as_ref() && matches!(outcome, Ok(Ok(()))),
+                "{at}: {} expected the end after\n{}\ngot\n{}\n({outcome:?})",
+                self.name,
+                show(expected.as_ref()),
+                show(&self.pending)
+            );
+            self.pending.clear();
+        }
+    }
+
+    /// The end of the stream, and no byte before it.
+    #[track_caller]
+    pub fn expect_end(&mut self) -> impl Future<Output = ()> {
+        self.expect_last("")
+    }
+
+    /// A reset, and no byte before it.
+    #[track_caller]
+    pub fn expect_reset(&mut self) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let outcome = tokio::time::timeout(PATIENCE, self.fill()).await;
+            match outcome {
+                Ok(Err(err)) if err.kind() == io::ErrorKind::ConnectionReset => {}
+                outcome => {
+                    panic!("{at}: {} expected a reset, got {outcome:?} {}", self.name, show(&self.pending))
+                }
+            }
+        }
+    }
+
+    /// The end of the stream, clean or by reset, and no byte before it.
+    #[track_caller]
+    pub fn expect_closed(&mut self) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let outcome = tokio::time::timeout(PATIENCE, self.fill()).await;
+            assert!(
+                matches!(outcome, Ok(Err(_) | Ok(0))) && self.pending.is_empty(),
+                "{at}: {} expected the end, got {outcome:?} {}",
+                self.name,
+                show(&self.pending)
+            );
+        }
+    }
+
+    /// Neither a byte nor the end arrives for a moment.
+    #[track_caller]
+    pub fn expect_quiet(&mut self) -> impl Future<Output = ()> {
+        self.expect_quiet_for(QUIET)
+    }
+
+    /// Neither a byte nor the end arrives for `time`.
+    #[track_caller]
+    pub fn expect_quiet_for(&mut self, time: Duration) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let outcome = if self.pending.is_empty() {
+                tokio::time::timeout(time, self.fill()).await.ok()
+            } else {
+                Some(Ok(self.pending.len()))
+            };
+            if let Some(outcome) = outcome {
+                panic!("{at}: {} expected silence, got {outcome:?} {}", self.name, show(&self.pending));
+            }
+        }
+    }
+
+    /// The next `length` bytes.
+    #[track_caller]
+    pub fn take(&mut self, length: usize) -> impl Future<Output = Vec<u8>> {
+        let at = Location::caller();
+        async move {
+            let outcome = tokio::time::timeout(PATIENCE, async {
+                while self.pending.len() < length && self.fill().await? > 0 {}
+                io::Result::Ok(())
+            })
+            .await;
+            assert!(
+                self.pending.len() >= length,
+                "{at}: {} expected {length} bytes, got {} ({outcome:?}): {}",
+                self.name,
+                self.pending.len(),
+                show(&self.pending)
+            );
+            self.pending.drain(..length).collect()
+        }
+    }
+
+    /// Everything until the end of the stream, clean or by reset.
+    #[track_caller]
+    pub fn rest(&mut self) -> impl Future<Output = Vec<u8>> {
+        let at = Location::caller();
+        async move {
+            let outcome = tokio::time::timeout(PATIENCE, async { while matches!(self.fill().await, Ok(1..)) {} });
+            if outcome.await.is_err() {
+                panic!("{at}: {} waited for the end after {}", self.name, show(&self.pending));
+            }
+            std::mem::take(&mut self.pending)
+        }
+    }
+
+    /// Everything until the end of the stream, as text.
+    #[track_caller]
+    pub fn rest_text(&mut self) -> impl Future<Output = String> {
+        let rest = self.rest();
+        async move { String::from_utf8_lossy(&rest.await).into_owned() }
+    }
+
+    /// A message head, up to and with the empty line.
+    #[track_caller]
+    pub fn head(&mut self) -> impl Future<Output = String> {
+        let at = Location::caller();
+        async move {
+            let outcome = tokio::time::timeout(PATIENCE, self.try_head()).await;
+            match outcome {
+                Ok(Some(head)) => head,
+                outcome => panic!(
+                    "{at}: {} expected a message head, got {} ({outcome:?})",
+                    self.name,
+                    show(&self.pending)
+                ),
+            }
+        }
+    }
+
+    /// A whole message: head and body, framed by its own headers.
+    #[track_caller]
+    pub fn reply(&mut self) -> impl Future<Output = Reply> {
+        let at = Location::caller();
+        async move {
+            match tokio::time::timeout(PATIENCE, self.try_reply()).await {
+                Ok(Some(reply)) => reply,
+                outcome => panic!(
+                    "{at}: {} expected a message, got {} ({outcome:?})",
+                    self.name,
+                    show(&self.pending)
+                ),
+            }
+        }
+    }
+
+    /// The next message, or nothing when the stream ends before one.
+    pub async fn try_reply(&mut self) -> Option<Reply> {
+        let head = self.try_head().await?;
+        let mut body = Vec::new();
+        if header(&head, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            loop {
+                let line = self.try_until(b"\r\n").await?;
+                let digits = String::from_utf8_lossy(&line);
+                let size = usize::from_str_radix(digits.trim_end().split(';').next()?, 16).ok()?;
+                if size == 0 {
+                    while self.try_until(b"\r\n").await? != b"\r\n" {}
+                    break;
+                }
+                body.extend(self.try_take(size).await?);
+                self.try_take(2).await?;
+            }
+        } else if let Some(length) = header(&head, "content-length") {
+            body = self.try_take(length.parse().ok()?).await?;
+        } else if head.starts_with("HTTP/") && !head.contains(" 204 ") && !head.contains(" 304 ") {
+            while matches!(self.fill().await, Ok(1..)) {}
+            body = std::mem::take(&mut self.pending);
+        }
+        Some(Reply { head, body })
+    }
+
+    /// Sends what is said and reads a whole message.
+    #[track_caller]
+    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> impl Future<Output = Reply> {
+        let at = Location::caller();
+        async move {
+            if self.write_all(request.as_ref()).await.is_err() {
+                // The answer may be there all the same.
+            }
+            match tokio::time::timeout(PATIENCE, self.try_reply()).await {
+                Ok(Some(reply)) => reply,
+                outcome => panic!(
+                    "{at}: {} expected a message, got {} ({outcome:?})",
+                    self.name,
+                    show(&self.pending)
+                ),
+            }
+        }
+    }
+
+    /// FIN: nothing more will be sent, reading goes on.
+    pub fn finish(&mut self) {
+        let outcome = match &self.socket {
+            Socket::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Socket::Unix(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+        };
+        // The other side may have reset the connection in the meantime; the next expectation says so.
+        drop(outcome);
+    }
+
+    /// RST: both directions die at once.
+    pub fn reset(self) {
+        if let Socket::Tcp(stream) = &self.socket {
+            SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+        }
+    }
+
+    /// FIN in both directions; unread bytes turn it into a reset.
+    pub fn close(self) {
+        drop(self);
+    }
+
+    /// Writes without a deadline of its own.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let outcome = match &self.socket {
+                Socket::Tcp(stream) => {
+                    stream.writable().await?;
+                    stream.try_write(bytes)
+                }
+                Socket::Unix(stream) => {
+                    stream.writable().await?;
+                    stream.try_write(bytes)
+                }
+            };
+            match outcome {
+                Ok(written) => bytes = &bytes[written..],
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once; 0 at the end of the stream.
+    async fn fill(&mut self) -> io::Result<usize> {
+        loop {
+            let outcome = match &self.socket {
+                Socket::Tcp(stream) => {
+                    stream.readable().await?;
+                    stream.try_read_buf(&mut self.pending)
+                }
+                Socket::Unix(stream) => {
+                    stream.readable().await?;
+                    stream.try_read_buf(&mut self.pending)
+                }
+            };
+            match outcome {
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome,
+            }
+            if self.pending.capacity() == self.pending.len() {
+                self.pending.reserve(16_384);
+            }
+        }
+    }
+
+    async fn try_head(&mut self) -> Option<String> {
+        self.try_until(b"\r\n\r\n").await.map(|head| String::from_utf8_lossy(&head).into_owned())
+    }
+
+    async fn try_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        loop {
+            if let Some(at) = self.pending.windows(end.len()).position(|window| window == end) {
+                return Some(self.pending.drain(..at + end.len()).collect());
+            }
+            if !matches!(self.fill().await, Ok(1..)) {
+                return None;
+            }
+        }
+    }
+
+    async fn try_take(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.pending.len() < length {
+            if !matches!(self.fill().await, Ok(1..)) {
+                return None;
+            }
+        }
+        Some(self.pending.drain(..length).collect())
+    }
+}
+
+/// Bytes for a human, cut where they get boring.
+pub fn show(bytes: &[u8]) -> String {
+    const SHOWN_BYTES_MAX: usize = 2000;
+    let shown = bytes[..bytes.len().min(SHOWN_BYTES_MAX)].escape_ascii().to_string();
+    let text = shown.replace("\\r\\n", "\\r\\n\n");
+    if bytes.len() > SHOWN_BYTES_MAX { format!("{text}… ({} bytes)", bytes.len()) } else { text }
+}
