@@ -50,6 +50,16 @@ impl Copy {
         self.size = Size::Small;
     }
 
+    /// Holds what `read` puts into a buffer. Only to be called when everything held has been written.
+    pub(crate) fn hold(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
+        debug_assert!(self.is_empty(), "two things held");
+        let mut held = Held::take(self.size);
+        let n = read(held.space())?;
+        held.advance(n);
+        self.held = held;
+        Ok(())
+    }
+
     /// Writes some of what is held, at most `most` bytes; returns how much the receiver took.
     pub(crate) fn poll_write(
         &mut self,

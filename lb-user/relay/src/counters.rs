@@ -100,6 +100,14 @@ pub(crate) fn add_buffer_refused() {
     SHARD.with(|shard| add(&shard.buffers_refused, 1));
 }
 
+pub(crate) fn add_pipe_refused() {
+    SHARD.with(|shard| add(&shard.pipes_refused, 1));
+}
+
+pub(crate) fn add_fallback() {
+    SHARD.with(|shard| add(&shard.fallbacks, 1));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

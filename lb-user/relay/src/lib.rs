@@ -10,10 +10,13 @@ mod policy;
 mod pump;
 
 mod copy;
+mod splice;
 
 mod buffers;
 mod counters;
+mod pipes;
 
 pub use counters::{Counters, PathCounters, counters};
+pub use pipes::PipeLimits;
 pub use policy::{Path, Policy, Splice};
 pub use pump::{End, Pump, RelayError};

@@ -8,16 +8,23 @@ use sockeye_conn::{Buffer, Socket};
 use crate::copy::{Copy, Read};
 use crate::counters;
 use crate::policy::{Path, Policy, Splice};
+use crate::splice::{Drain, Fill, Splicing};
 
 /// Bytes one poll may move before the other tasks of the thread get their turn; about 0.2 ms of copying.
 const POLL_BYTES_MAX: u64 = 1024 * 1024;
 /// Reads one poll may do before the other tasks get their turn, for senders of many small pieces.
 const POLL_READS_MAX: u32 = 32;
 
+/// Bytes that must have come in full reads, without a pause, before a direction is worth a pipe.
+const SPLICE_AFTER_BYTES: u64 = 128 * 1024;
+/// Bytes of a known length that must be left for a pipe to be worth it.
+const SPLICE_LEFT_BYTES_MIN: u64 = 128 * 1024;
+
 /// Moves bytes from one socket to another until a known length is reached or the sender ends its direction.
 #[derive(Debug)]
 pub struct Pump {
     copy: Copy,
+    splicing: Splicing,
     path: Path,
     splice: Splice,
     /// Bytes still to be written, if the length is known.
@@ -58,6 +65,7 @@ impl Pump {
         debug_assert!(limit.is_none_or(|limit| first.len() as u64 <= limit), "more than the body");
         Self {
             copy: Copy::new(first),
+            splicing: Splicing::default(),
             path: Path::Copy,
             splice: policy.splice,
             left: limit,
@@ -77,23 +85,22 @@ impl Pump {
         src: &mut Socket,
         dst: &mut Socket,
     ) -> Poll<Result<End, RelayError>> {
-        let stop_at = self.moved + POLL_BYTES_MAX;
-        for _ in 0..POLL_READS_MAX {
-            while !self.copy.is_empty() && self.left != Some(0) {
-                let n = ready!(self.copy.poll_write(cx, dst, self.left.unwrap_or(u64::MAX)))?;
-                self.count(n as u64);
-            }
+        let started_at = self.moved;
+        for turn in 0..POLL_READS_MAX {
+            ready!(self.poll_flush(cx, dst))?;
             if self.left == Some(0) {
                 return Poll::Ready(Ok(End::Limit));
             }
             if self.eof {
                 return Poll::Ready(Ok(End::Eof));
             }
-            if self.moved >= stop_at {
+            if self.moved - started_at >= POLL_BYTES_MAX {
                 break;
             }
-            if ready!(self.copy.poll_read(cx, src, self.left.unwrap_or(u64::MAX)))? == Read::Eof {
-                self.eof = true;
+            self.choose_path();
+            match self.path {
+                Path::Splice => ready!(self.poll_fill(cx, src, turn == 0))?,
+                Path::Copy | Path::Sockmap => ready!(self.poll_read(cx, src))?,
             }
         }
         cx.waker().wake_by_ref();
@@ -111,20 +118,100 @@ impl Pump {
         self.path
     }
 
-    /// Bytes read from the sender and not yet accepted by the receiver.
+    /// Whether bytes were read from the sender that the receiver has not taken yet.
     pub fn is_blocked(&self) -> bool {
-        !self.copy.is_empty()
+        !(self.copy.is_empty() && self.splicing.is_empty())
     }
 
-    fn count(&mut self, n: u64) {
+    /// Writes all that was read.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, dst: &mut Socket) -> Poll<Result<(), RelayError>> {
+        while self.left != Some(0) {
+            if !self.copy.is_empty() {
+                let n = ready!(self.copy.poll_write(cx, dst, self.left.unwrap_or(u64::MAX)))?;
+                self.count(Path::Copy, n as u64);
+            } else if !self.splicing.is_empty() {
+                match ready!(self.splicing.poll_drain(cx, dst))? {
+                    Drain::Bytes(n) => self.count(Path::Splice, n as u64),
+                    Drain::Refused => {
+                        self.refuse_splice();
+                        // A pipe of our own does not fail; if it did, the bytes inside could not be delivered.
+                        self.copy.hold(|space| self.splicing.take_back(space)).map_err(RelayError::Write)?;
+                    }
+                }
+            } else {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, src: &mut Socket) -> Poll<Result<(), RelayError>> {
+        let read = ready!(self.copy.poll_read(cx, src, self.left.unwrap_or(u64::MAX)))?;
+        self.eof = read == Read::Eof;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        src: &mut Socket,
+        woken: bool,
+    ) -> Poll<Result<(), RelayError>> {
+        match ready!(self.splicing.poll_fill(cx, src, self.left.unwrap_or(u64::MAX), woken))? {
+            Fill::Bytes => Poll::Ready(Ok(())),
+            Fill::Eof => {
+                self.eof = true;
+                Poll::Ready(Ok(()))
+            }
+            Fill::Unclear => self.poll_read(cx, src),
+            Fill::NoPipe => {
+                self.path = Path::Copy;
+                self.copy.calm_down();
+                self.poll_read(cx, src)
+            }
+            Fill::Refused => {
+                self.refuse_splice();
+                self.poll_read(cx, src)
+            }
+        }
+    }
+
+    /// Up the ladder for a direction that is bulky, down for one that no longer is.
+    fn choose_path(&mut self) {
+        match self.path {
+            Path::Copy => {
+                let worth = self.left.is_none_or(|left| left >= SPLICE_LEFT_BYTES_MIN);
+                if self.splice == Splice::Auto && worth && self.copy.streak() >= SPLICE_AFTER_BYTES {
+                    self.path = Path::Splice;
+                    self.splicing = Splicing::default();
+                }
+            }
+            Path::Splice => {
+                if self.splicing.is_calm() {
+                    self.path = Path::Copy;
+                    self.copy.calm_down();
+                }
+            }
+            Path::Sockmap => {}
+        }
+    }
+
+    /// Back to copying for good: the kernel does not splice between these sockets.
+    fn refuse_splice(&mut self) {
+        counters::add_fallback();
+        self.splice = Splice::Never;
+        self.path = Path::Copy;
+    }
+
+    fn count(&mut self, path: Path, n: u64) {
         self.moved += n;
         if let Some(left) = &mut self.left {
             *left -= n;
         }
-        if !self.counted[self.path as usize] {
-            self.counted[self.path as usize] = true;
-            counters::add_flow(self.path);
+        if !self.counted[path as usize] {
+            self.counted[path as usize] = true;
+            counters::add_flow(path);
         }
-        counters::add_bytes(self.path, n);
+        counters::add_bytes(path, n);
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 /// Transfers of random sizes in every order; the seed is printed by every failure.
 fn check_all(policy: &Policy, transfers: u64, bytes_max: usize) {
     rig::run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         for seed in 0..transfers {
             let mut random = fastrand::Rng::with_seed(seed);
             let transfer = Transfer {
@@ -29,5 +29,12 @@ fn check_all(policy: &Policy, transfers: u64, bytes_max: usize) {
 
 #[test]
 fn copied() {
-    check_all(&Policy { splice: Splice::Never, ..Policy::default() }, 200, 2 << 20);
+    check_all(&Policy { splice: Splice::Never }, 200, 2 << 20);
+}
+
+#[test]
+fn spliced() {
+    let before = sockeye_relay::counters();
+    check_all(&Policy { splice: Splice::Auto }, 200, 8 << 20);
+    assert!(sockeye_relay::counters().splice.flows > before.splice.flows, "nothing was spliced");
 }

@@ -127,6 +127,6 @@ mod tests {
         near.shutdown(std::net::Shutdown::Write).unwrap();
         far.read_to_end(&mut Vec::new()).unwrap();
         assert_eq!(tcp_info(&far).unwrap().bytes_received, 3_001);
-        assert!(tcp_info(&std::fs::File::open("/dev/null").unwrap()).is_err());
+        assert!(tcp_info(std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 }

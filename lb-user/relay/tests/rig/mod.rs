@@ -1,5 +1,7 @@
 //! Two loopback connections with a relay between them, and peers that check every byte.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
@@ -141,7 +143,8 @@ impl Content {
         Self { random: fastrand::Rng::with_seed(seed), left: bytes, crc: crc32fast::Hasher::new() }
     }
 
-    fn next(&mut self, most: usize) -> Vec<u8> {
+    /// The next bytes, at most `most`; none once all were given out.
+    pub(crate) fn next(&mut self, most: usize) -> Vec<u8> {
         let n = self.left.min(most);
         let mut bytes = vec![0; n];
         self.random.fill(&mut bytes);
@@ -149,6 +152,23 @@ impl Content {
         self.crc.update(&bytes);
         bytes
     }
+
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// The checksum of everything given out.
+    pub(crate) fn crc(self) -> u32 {
+        self.crc.finalize()
+    }
+}
+
+/// What a peer sent before it was done or stopped by an error.
+#[derive(Debug, PartialEq, Eq)]
+struct Sent {
+    bytes: usize,
+    crc: u32,
+    failed: bool,
 }
 
 /// What a peer saw: how much, its checksum, and how the stream ended.
@@ -172,14 +192,25 @@ pub(crate) async fn check(listener: &TcpListener, policy: &Policy, transfer: Tra
         tokio::join!(relay(inner_client, inner_server, policy), client, server);
     if transfer.order.resets() {
         assert!(outcome.error.is_some(), "{transfer:?}: the reset was not noticed: {outcome:?}");
-        let survivor = if transfer.order == Order::ClientResets { &server_seen } else { &client_seen };
-        assert!(survivor.end.is_err(), "{transfer:?}: the reset was not passed on: {survivor:?}");
+        let (sent, survivor) = if transfer.order == Order::ClientResets {
+            (&server_sent, &server_seen)
+        } else {
+            (&client_sent, &client_seen)
+        };
+        assert!(
+            sent.failed || survivor.end.is_err(),
+            "{transfer:?}: the reset was not passed on: {survivor:?}, {outcome:?}"
+        );
     } else {
         assert!(outcome.error.is_none(), "{transfer:?}: {outcome:?}");
         for (sent, seen, who) in [(client_sent, server_seen, "server"), (server_sent, client_seen, "client")]
         {
             assert_eq!(seen.end, Ok(()), "{transfer:?}: {who}");
-            assert_eq!((seen.bytes, seen.crc), sent, "{transfer:?}: {who}");
+            assert_eq!(
+                (seen.bytes, seen.crc, false),
+                (sent.bytes, sent.crc, sent.failed),
+                "{transfer:?}: {who}"
+            );
         }
         assert_eq!(outcome.from_client, transfer.from_client as u64, "{transfer:?}");
         assert_eq!(outcome.from_server, transfer.from_server as u64, "{transfer:?}");
@@ -188,7 +219,7 @@ pub(crate) async fn check(listener: &TcpListener, policy: &Policy, transfer: Tra
 }
 
 /// One end of a transfer: sends its bytes and reads the other's, in the order asked for.
-async fn peer(mut stream: TcpStream, transfer: Transfer, is_client: bool) -> ((usize, u32), Seen) {
+async fn peer(mut stream: TcpStream, transfer: Transfer, is_client: bool) -> (Sent, Seen) {
     let (mine, theirs) = if is_client {
         (transfer.from_client, transfer.from_server)
     } else {
@@ -203,7 +234,7 @@ async fn peer(mut stream: TcpStream, transfer: Transfer, is_client: bool) -> ((u
         Order::ServerEndsFirst => is_client,
         _ => false,
     };
-    let result = if waits {
+    if waits {
         let seen = read_all(&mut reader, usize::MAX, seed).await;
         let sent = write_all(&mut writer, content).await;
         let _ = writer.shutdown().await;
@@ -235,12 +266,11 @@ async fn peer(mut stream: TcpStream, transfer: Transfer, is_client: bool) -> ((u
             }
         }
         (sent, seen)
-    };
-    result
+    }
 }
 
-async fn write_all(writer: &mut (impl AsyncWriteExt + Unpin), mut content: Content) -> (usize, u32) {
-    let mut sent = 0;
+async fn write_all(writer: &mut (impl AsyncWriteExt + Unpin), mut content: Content) -> Sent {
+    let (mut bytes_sent, mut failed) = (0, false);
     loop {
         let most = 1 << content.random.usize(4..19);
         let bytes = content.next(most);
@@ -248,11 +278,12 @@ async fn write_all(writer: &mut (impl AsyncWriteExt + Unpin), mut content: Conte
             break;
         }
         if writer.write_all(&bytes).await.is_err() {
+            failed = true;
             break;
         }
-        sent += bytes.len();
+        bytes_sent += bytes.len();
     }
-    (sent, content.crc.finalize())
+    Sent { bytes: bytes_sent, crc: content.crc.finalize(), failed }
 }
 
 async fn read_all(reader: &mut (impl AsyncReadExt + Unpin), until: usize, seed: u64) -> Seen {
