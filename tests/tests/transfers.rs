@@ -9,8 +9,9 @@ use lb_tests::{Rig, Setup, is_haproxy};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 
 /// Transfers per path: four paths make the 20,000.
 const TRANSFERS: u64 = 5_000;
@@ -113,7 +114,8 @@ async fn run(global: &str, defaults: &str) {
     let fe = daemon.addr("fe");
     daemon.connect("fe").await.close();
 
-    let origin = tokio::spawn(serve(listener, material.clone()));
+    let (finished, finish) = oneshot::channel();
+    let origin = tokio::spawn(serve(listener, material.clone(), finish));
     let gate = Arc::new(Semaphore::new(CONCURRENT));
     let mut clients = JoinSet::new();
     for number in 0..TRANSFERS {
@@ -140,24 +142,18 @@ async fn run(global: &str, defaults: &str) {
         done.expect("a transfer");
     }
     assert!(daemon.is_running());
-    origin.abort();
-    match origin.await {
-        Err(err) if err.is_cancelled() => {}
-        outcome => panic!("the origin: {outcome:?}"),
-    }
+    finished.send(()).expect("the origin lives");
+    origin.await.expect("the origin");
 }
 
 async fn client(fe: SocketAddr, transfer: Transfer, material: &[u8]) -> Result<(), String> {
-    let stream = TcpStream::connect(fe).await.map_err(|err| format!("connect: {err}"))?;
+    let mut stream = TcpStream::connect(fe).await.map_err(|err| format!("connect: {err}"))?;
     let request = cut(material, transfer.request);
     let response = cut(material, transfer.response);
-    let mut number = stream;
-    number.write_all(&transfer.number.to_le_bytes()).await.map_err(|err| format!("client number: {err}"))?;
-    let stream = number;
+    stream.write_all(&transfer.number.to_le_bytes()).await.map_err(|err| format!("send: {err}"))?;
     match transfer.order {
         Order::Free | Order::ClientFirst => both(stream, request, response, transfer.piece).await,
         Order::ServerFirst => {
-            let mut stream = stream;
             receive(&mut stream, response).await?;
             send(&mut stream, request, transfer.piece).await
         }
@@ -171,7 +167,6 @@ async fn client(fe: SocketAddr, transfer: Transfer, material: &[u8]) -> Result<(
             sent.and(received)
         }
         Order::ClientResets => {
-            let mut stream = stream;
             stream.write_all(&request[..request.len() / 2]).await.map_err(|err| format!("send: {err}"))?;
             SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(|err| err.to_string())
         }
@@ -184,19 +179,33 @@ async fn client(fe: SocketAddr, transfer: Transfer, material: &[u8]) -> Result<(
     }
 }
 
-async fn serve(listener: TcpListener, material: Arc<[u8]>) {
+/// Answers transfers until `finish`, then waits for those under way.
+async fn serve(listener: TcpListener, material: Arc<[u8]>, mut finish: oneshot::Receiver<()>) {
     let mut transfers = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await.expect("accept");
-        let material = material.clone();
-        transfers.spawn(tokio::time::timeout(TRANSFER_PATIENCE, async move { answer(stream, &material).await }));
-        while let Some(done) = transfers.try_join_next() {
-            match done.expect("an answer") {
-                Ok(Ok(())) => {}
-                Ok(Err(problem)) => panic!("{problem}"),
-                Err(_) => panic!("the origin's side of a transfer hangs"),
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted.expect("accept");
+                let material = material.clone();
+                let answer = async move { answer(stream, &material).await };
+                transfers.spawn(tokio::time::timeout(TRANSFER_PATIENCE, answer));
             }
+            _ = &mut finish => break,
         }
+        while let Some(done) = transfers.try_join_next() {
+            check(done.expect("an answer"));
+        }
+    }
+    while let Some(done) = transfers.join_next().await {
+        check(done.expect("an answer"));
+    }
+}
+
+fn check(outcome: Result<Result<(), String>, Elapsed>) {
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => panic!("{problem}"),
+        Err(_) => panic!("the origin's side of a transfer hangs"),
     }
 }
 
