@@ -91,6 +91,10 @@ mod tests {
 
     #[test]
     fn uri_parts() {
+        #[expect(
+            clippy::type_complexity,
+            reason = "a table: whole, len, depth, path-only, targets and their parts"
+        )]
         let cases: &[(bool, u32, u32, bool, &[(&str, Option<&str>)])] = &[
             (
                 false,

@@ -193,24 +193,16 @@ fn map(balance: &mut Balance) -> Vec<usize> {
 fn a_consistent_hash_moves_the_leaver_s_share_alone() {
     let mut balance =
         Balance::new(Algorithm::Hash(hashing(HashMethod::Consistent)), &entries(&[4; 10]), false);
-    let mut map =
-        || -> Vec<usize> { (0..5000).map(|key| pick(&mut balance, Some(key), &|_| IDLE).unwrap()).collect() };
     let before = map(&mut balance);
     balance.set_weight(3, 0);
-    let mut map =
-        || -> Vec<usize> { (0..5000).map(|key| pick(&mut balance, Some(key), &|_| IDLE).unwrap()).collect() };
     let without = map(&mut balance);
     for (old, new) in before.iter().zip(&without) {
         assert!(if *old == 3 { *new != 3 } else { new == old });
     }
     balance.set_weight(3, 4 * WEIGHT_SCALE);
-    let mut map =
-        || -> Vec<usize> { (0..5000).map(|key| pick(&mut balance, Some(key), &|_| IDLE).unwrap()).collect() };
     assert_eq!(map(&mut balance), before);
     // Half warm, it takes part of its own keys back and nobody else's.
     balance.set_weight(3, 2 * WEIGHT_SCALE);
-    let mut map =
-        || -> Vec<usize> { (0..5000).map(|key| pick(&mut balance, Some(key), &|_| IDLE).unwrap()).collect() };
     let half = map(&mut balance);
     assert!(half.contains(&3));
     for ((old, gone), new) in before.iter().zip(&without).zip(&half) {
