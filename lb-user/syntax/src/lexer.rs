@@ -1,0 +1,1 @@
+//! One line into words: quotes, escapes, variables, comments.
