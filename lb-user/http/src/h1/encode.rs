@@ -1,0 +1,207 @@
+//! Heads on the way out: the normal form. Names lower case, order kept, one `connection` at the end, framing written
+//! from [`BodyLength`] and from nothing else; what concerned only the hop before is left out (RFC 9110 §7.6.1).
+
+use crate::body::BodyLength;
+use crate::headers::{Headers, Known};
+use crate::message::{RequestHead, ResponseHead, Version, reason_phrase};
+
+/// What this hop is told about its connection. For HTTP/1.1 persistence is the default and `None` says it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ConnectionHeader {
+    /// No `connection` field.
+    #[default]
+    None,
+    /// `connection: close`
+    Close,
+    /// `connection: keep-alive`, for HTTP/1.0 peers.
+    KeepAlive,
+    /// `connection: upgrade` in the place of the one received, and the `upgrade` field goes on.
+    Upgrade,
+}
+
+/// How to write a head.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct EncodeOptions {
+    /// See [`ConnectionHeader`].
+    pub connection: ConnectionHeader,
+}
+
+/// Appends a request's head, empty line included.
+pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>, options: EncodeOptions) {
+    let headers = &head.headers;
+    out.reserve(headers.text.len() + RESERVE_BYTES);
+    out.extend_from_slice(headers.slice(head.method_text));
+    out.push(b' ');
+    out.extend_from_slice(headers.slice(head.target));
+    out.push(b' ');
+    out.extend_from_slice(version_to_write(head.version));
+    out.extend_from_slice(b"\r\n");
+    // A request without body has no framing field at all, whatever rules added.
+    let framing = Framing { body: head.body, keep_announced: false };
+    encode_fields(headers, out, options.connection, framing, head.te_trailers);
+}
+
+/// Appends a response's head, empty line included.
+pub fn encode_response(head: &ResponseHead, out: &mut Vec<u8>, options: EncodeOptions) {
+    let headers = &head.headers;
+    out.reserve(headers.text.len() + RESERVE_BYTES);
+    out.extend_from_slice(version_to_write(head.version));
+    let status = head.status;
+    let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    if status > 999 {
+        out.push(b' ');
+        out.extend_from_slice(status.to_string().as_bytes());
+        out.push(b' ');
+    } else {
+        out.extend_from_slice(&[b' ', digit(status / 100), digit(status / 10), digit(status), b' ']);
+    }
+    let reason = headers.slice(head.reason);
+    out.extend_from_slice(if reason.is_empty() { reason_phrase(status).as_bytes() } else { reason });
+    out.extend_from_slice(b"\r\n");
+    // The answer to HEAD and a 304 announce the body that a GET would get (RFC 9110 §8.6).
+    let framing = Framing { body: head.body, keep_announced: status >= 200 && status != 204 };
+    encode_fields(headers, out, options.connection, framing, false);
+}
+
+/// What is written besides the arena's text: status, framing and connection fields.
+const RESERVE_BYTES: usize = 128;
+
+#[derive(Clone, Copy)]
+struct Framing {
+    body: BodyLength,
+    /// Without body, framing fields that are there go on.
+    keep_announced: bool,
+}
+
+fn encode_fields(
+    headers: &Headers,
+    out: &mut Vec<u8>,
+    connection: ConnectionHeader,
+    framing: Framing,
+    te_trailers: bool,
+) {
+    let upgrading = connection == ConnectionHeader::Upgrade;
+    let mut connection_written = false;
+    let mut te_written = false;
+    let mut framing_written = false;
+    for field in &headers.fields {
+        let value = headers.slice(field.value);
+        match field.known {
+            Known::Other => {
+                if !field.hop_by_hop {
+                    push_field(out, headers.slice(field.name), value);
+                }
+            }
+            Known::Connection => {
+                if upgrading && !connection_written {
+                    push_field(out, b"connection", b"upgrade");
+                    connection_written = true;
+                }
+            }
+            Known::Upgrade => {
+                if upgrading {
+                    push_field(out, b"upgrade", value);
+                }
+            }
+            Known::KeepAlive | Known::ProxyConnection | Known::Http2Settings => {}
+            Known::Te => {
+                if te_trailers && !te_written {
+                    push_field(out, b"te", b"trailers");
+                    te_written = true;
+                }
+            }
+            Known::ContentLength => {
+                if !framing_written {
+                    framing_written = framing.encode(out, Some((Known::ContentLength, value)));
+                }
+            }
+            Known::TransferEncoding => {
+                if !framing_written {
+                    framing_written = framing.encode(out, Some((Known::TransferEncoding, value)));
+                }
+            }
+            _ => {
+                if !field.hop_by_hop {
+                    push_field(out, headers.slice(field.name), value);
+                }
+            }
+        }
+    }
+    if !framing_written {
+        framing.encode(out, None);
+    }
+    let option: &[u8] = match connection {
+        ConnectionHeader::Upgrade if !connection_written => b"upgrade",
+        ConnectionHeader::Close => b"close",
+        ConnectionHeader::KeepAlive => b"keep-alive",
+        _ => b"",
+    };
+    match (option.is_empty(), te_written && !upgrading) {
+        (false, false) => push_field(out, b"connection", option),
+        (true, true) => push_field(out, b"connection", b"te"),
+        (false, true) => {
+            out.extend_from_slice(b"connection: ");
+            out.extend_from_slice(option);
+            out.extend_from_slice(b", te\r\n");
+        }
+        (true, false) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+impl Framing {
+    /// Writes the one framing field, where the received one stood or at the end. Returns whether it did.
+    fn encode(self, out: &mut Vec<u8>, received: Option<(Known, &[u8])>) -> bool {
+        match (self.body, received) {
+            (BodyLength::Chunked, _) => push_field(out, b"transfer-encoding", b"chunked"),
+            (BodyLength::Length(length), _) => {
+                out.extend_from_slice(b"content-length: ");
+                push_decimal(out, length);
+                out.extend_from_slice(b"\r\n");
+            }
+            (BodyLength::None, Some((Known::TransferEncoding, _))) if self.keep_announced => {
+                push_field(out, b"transfer-encoding", b"chunked");
+            }
+            (BodyLength::None, Some((_, value))) if self.keep_announced => {
+                push_field(out, b"content-length", first_element(value));
+            }
+            (BodyLength::None | BodyLength::UntilClose | BodyLength::Tunnel, _) => return false,
+        }
+        true
+    }
+}
+
+/// The parser accepts a list of equal lengths; one of them goes on.
+fn first_element(value: &[u8]) -> &[u8] {
+    crate::headers::list_elements(value).next().unwrap_or_default()
+}
+
+fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
+    // 20 digits hold any u64.
+    let mut digits = [0u8; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// HAProxy keeps a peer's 1.0; anything else, HTTP/2 included, is 1.1 on this wire.
+fn version_to_write(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http09 | Version::Http10 => b"HTTP/1.0",
+        Version::Http11 | Version::Http2 => b"HTTP/1.1",
+    }
+}

@@ -1,0 +1,180 @@
+//! Field lines: from bytes to ranges. Shared by heads and trailers, so that both are equally strict.
+
+use memchr::memchr;
+
+use super::error::{ParseError, Violation};
+use super::parse::Strictness;
+use crate::headers::{
+    Field, Headers, Known, Span, capitals_of, is_token_byte, is_valid_name, is_valid_value,
+};
+
+/// Reads lines of `bytes` from `position`. `bytes` is cut at the size limit by the caller.
+pub(super) struct Lines<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) position: usize,
+    pub(super) strictness: Strictness,
+}
+
+impl Lines<'_> {
+    /// The next line without its CRLF, or `None` while its end has not arrived.
+    pub(super) fn next(&mut self) -> Result<Option<std::ops::Range<usize>>, ParseError> {
+        let start = self.position;
+        let Some(length) = memchr(b'\n', &self.bytes[start..]) else { return Ok(None) };
+        let line_feed = start + length;
+        self.position = line_feed + 1;
+        if length > 0 && self.bytes[line_feed - 1] == b'\r' {
+            return Ok(Some(start..line_feed - 1));
+        }
+        // RFC 9112 §2.2: "a recipient MAY recognize a single LF as a line terminator". A proxy before us that does not
+        // would have forwarded as one value what we would read as two fields.
+        if self.strictness == Strictness::Strict {
+            return Err(ParseError::new(Violation::BareLf, line_feed));
+        }
+        Ok(Some(start..line_feed))
+    }
+
+    /// Reads field lines up to and including the empty line; `None` while it has not arrived. The ranges pushed to
+    /// `fields` are offsets into `bytes` less `base`. Returns whether any value was folded.
+    pub(super) fn fields(
+        &mut self,
+        base: usize,
+        fields: &mut Vec<Field>,
+        fields_max: usize,
+    ) -> Result<Option<Folded>, ParseError> {
+        let mut folded = Folded(false);
+        loop {
+            let Some(line) = self.next()? else { return Ok(None) };
+            if line.is_empty() {
+                return Ok(Some(folded));
+            }
+            if matches!(self.bytes[line.start], b' ' | b'\t') {
+                self.fold(base, line, fields)?;
+                folded = Folded(true);
+                continue;
+            }
+            if fields.len() >= fields_max {
+                return Err(ParseError::new(Violation::TooManyFields, line.start));
+            }
+            if let Some(field) = self.field(base, line)? {
+                fields.push(field);
+            }
+        }
+    }
+
+    /// One `name: value`. `None`: dropped, as relaxed mode does with invalid names.
+    fn field(&self, base: usize, line: std::ops::Range<usize>) -> Result<Option<Field>, ParseError> {
+        let text = &self.bytes[line.clone()];
+        let Some(colon) = memchr(b':', text) else {
+            let at = text.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(0);
+            let violation = if text[at] == b'\r' { Violation::BareCr } else { Violation::MissingColon };
+            return Err(ParseError::new(violation, line.start + at));
+        };
+        let name = &text[..colon];
+        if !is_valid_name(name) {
+            return self.bad_name(line.start, name).map(|()| None);
+        }
+        let (mut start, mut end) = (colon + 1, text.len());
+        while start < end && matches!(text[start], b' ' | b'\t') {
+            start += 1;
+        }
+        while start < end && matches!(text[end - 1], b' ' | b'\t') {
+            end -= 1;
+        }
+        self.check_value(line.start + start, &text[start..end])?;
+        let offset = line.start - base;
+        Ok(Some(Field {
+            name: Span::new(offset, offset + colon),
+            value: Span::new(offset + start, offset + end),
+            capitals: capitals_of(name),
+            known: Known::of(name),
+            hop_by_hop: false,
+        }))
+    }
+
+    #[cold]
+    fn bad_name(&self, position: usize, name: &[u8]) -> Result<(), ParseError> {
+        let Some(at) = name.iter().position(|&byte| !is_token_byte(byte)) else {
+            return Err(ParseError::new(Violation::EmptyFieldName, position));
+        };
+        let rest_is_blank = name[at..].iter().all(|byte| matches!(byte, b' ' | b'\t'));
+        let violation = match name[at] {
+            // "No whitespace is allowed between the field name and colon" (RFC 9112 §5.1): not even in relaxed mode.
+            b' ' | b'\t' if rest_is_blank => Violation::SpaceBeforeColon,
+            b'\r' => Violation::BareCr,
+            _ if self.strictness == Strictness::Relaxed => return Ok(()),
+            _ => Violation::BadFieldName,
+        };
+        Err(ParseError::new(violation, position + at))
+    }
+
+    fn check_value(&self, position: usize, value: &[u8]) -> Result<(), ParseError> {
+        if is_valid_value(value) {
+            return Ok(());
+        }
+        let is_bad = |byte: u8| match self.strictness {
+            Strictness::Strict => (byte < 0x20 && byte != b'\t') || byte == 0x7f,
+            // HAProxy refuses only CR and LF here, and NUL unless relaxed.
+            Strictness::Relaxed => byte == b'\r',
+        };
+        let Some(at) = value.iter().position(|&byte| is_bad(byte)) else { return Ok(()) };
+        let violation = if value[at] == b'\r' { Violation::BareCr } else { Violation::BadFieldValue };
+        Err(ParseError::new(violation, position + at))
+    }
+
+    /// A line that continues the value before it. RFC 9112 §5.2: "MUST either reject the message […] or replace each
+    /// received obs-fold with one or more SP octets": rejected, or replaced in relaxed mode (see [`Folded`]).
+    #[cold]
+    fn fold(
+        &self,
+        base: usize,
+        line: std::ops::Range<usize>,
+        fields: &mut [Field],
+    ) -> Result<(), ParseError> {
+        let refused = Err(ParseError::new(Violation::ObsFold, line.start));
+        if self.strictness == Strictness::Strict {
+            return refused;
+        }
+        let Some(previous) = fields.last_mut() else { return refused };
+        let (mut start, mut end) = (line.start, line.end);
+        while start < end && matches!(self.bytes[start], b' ' | b'\t') {
+            start += 1;
+        }
+        while start < end && matches!(self.bytes[end - 1], b' ' | b'\t') {
+            end -= 1;
+        }
+        if start == end {
+            return Ok(());
+        }
+        self.check_value(start, &self.bytes[start..end])?;
+        let value_start = if previous.value.start == previous.value.end {
+            Span::new(start - base, end - base).start
+        } else {
+            previous.value.start
+        };
+        previous.value = Span { start: value_start, end: Span::new(start - base, end - base).end };
+        Ok(())
+    }
+}
+
+/// Whether values run over line ends that [`Self::unfold`] must blank once they are in the arena.
+#[derive(Clone, Copy)]
+pub(super) struct Folded(bool);
+
+impl Folded {
+    /// Lower-cases the names and replaces the line ends inside values with spaces.
+    pub(super) fn finish(self, headers: &mut Headers) {
+        let Headers { text, fields } = headers;
+        for field in &*fields {
+            if field.capitals != 0 || field.name.end - field.name.start > 64 {
+                text[field.name.range()].make_ascii_lowercase();
+            }
+            if self.0 {
+                for byte in &mut text[field.value.range()] {
+                    if matches!(byte, b'\r' | b'\n') {
+                        *byte = b' ';
+                    }
+                }
+            }
+        }
+    }
+}

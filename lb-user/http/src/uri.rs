@@ -1,0 +1,162 @@
+//! Request targets (RFC 9112 §3.2) and authorities (RFC 3986 §3.2).
+
+use crate::message::Method;
+
+/// The four forms of a request target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// `/path?query`
+    Origin,
+    /// `scheme://authority/path?query`, as sent to proxies; HAProxy forwards it as it is.
+    Absolute,
+    /// `host:port`, CONNECT only.
+    Authority,
+    /// `*`, OPTIONS only.
+    Asterisk,
+}
+
+impl Form {
+    /// The form of a target, or `None` when it fits no form or not the method. Does not look into the authority.
+    pub fn of(method: Method, target: &[u8]) -> Option<Self> {
+        match (method, target) {
+            (Method::Connect, _) => Some(Self::Authority),
+            (_, [b'/', ..]) => Some(Self::Origin),
+            (Method::Options, b"*") => Some(Self::Asterisk),
+            _ => {
+                let parts = Parts::of(target);
+                let scheme = parts.scheme?;
+                let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+                    && scheme
+                        .iter()
+                        .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+                (is_scheme && parts.authority.is_some_and(|authority| !authority.is_empty()))
+                    .then_some(Self::Absolute)
+            }
+        }
+    }
+}
+
+/// A target taken apart; never fails, whatever rules wrote into it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Parts<'a> {
+    /// Before `://`.
+    pub scheme: Option<&'a [u8]>,
+    /// Between `://` and the path.
+    pub authority: Option<&'a [u8]>,
+    /// From the first `/` to the `?`; empty in `*`, `host:port` and `http://host`.
+    pub path: &'a [u8],
+    /// After the first `?`.
+    pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    /// Takes a target of any form apart. A fragment (relaxed mode) stays in the path or query.
+    pub fn of(target: &'a [u8]) -> Self {
+        if target.first() == Some(&b'/') {
+            let (path, query) = split_query(target);
+            return Self { scheme: None, authority: None, path, query };
+        }
+        let Some(colon) = memchr::memmem::find(target, b"://") else { return Self::default() };
+        let rest = &target[colon + 3..];
+        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+        let (path, query) = split_query(&rest[end..]);
+        Self { scheme: Some(&target[..colon]), authority: Some(&rest[..end]), path, query }
+    }
+}
+
+fn split_query(path_and_query: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', path_and_query) {
+        Some(mark) => (&path_and_query[..mark], Some(&path_and_query[mark + 1..])),
+        None => (path_and_query, None),
+    }
+}
+
+/// A valid `host[:port]`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Authority<'a> {
+    /// Name, IPv4 address, or IP literal with its brackets.
+    pub host: &'a [u8],
+    /// The port when one was written.
+    pub port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// Parses `host[:port]`: no user information (RFC 9110 §4.2.4), no comma, nothing outside RFC 3986's `host`, port
+    /// at most 65535. `None`: not valid. An empty host is not valid here; an empty port is the same as none.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let host_end = if text.first() == Some(&b'[') {
+            let end = memchr::memchr(b']', text)? + 1;
+            is_ip_literal(&text[1..end - 1]).then_some(end)?
+        } else {
+            memchr::memchr(b':', text).unwrap_or(text.len())
+        };
+        let (host, rest) = text.split_at(host_end);
+        if host.is_empty() || (host[0] != b'[' && !is_reg_name(host)) {
+            return None;
+        }
+        let port = match rest {
+            [] | [b':'] => None,
+            [b':', digits @ ..] => Some(parse_port(digits)?),
+            _ => return None,
+        };
+        Some(Self { host, port })
+    }
+
+    /// Same host in any case, and the same port once `default_port` stands for a missing one.
+    pub fn is_same(&self, other: &Self, default_port: Option<u16>) -> bool {
+        self.host.eq_ignore_ascii_case(other.host)
+            && self.port.or(default_port) == other.port.or(default_port)
+    }
+}
+
+/// The port a scheme stands for (RFC 9110 §4.2).
+pub fn default_port(scheme: &[u8]) -> Option<u16> {
+    if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"ws") {
+        Some(80)
+    } else if scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss") {
+        Some(443)
+    } else {
+        None
+    }
+}
+
+fn parse_port(digits: &[u8]) -> Option<u16> {
+    if digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits.iter().fold(0u32, |value, digit| value * 10 + u32::from(digit - b'0'));
+    u16::try_from(value).ok()
+}
+
+/// `reg-name` without the comma: a list is what two Host fields become when somebody joins them.
+fn is_reg_name(host: &[u8]) -> bool {
+    host.iter().all(|&byte| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b';'
+                    | b'='
+            )
+    })
+}
+
+/// What may stand between brackets: an IPv6 address (with a zone) or a future literal.
+fn is_ip_literal(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.' | b'%' | b'_' | b'-'))
+        && memchr::memchr(b':', text).is_some()
+}
