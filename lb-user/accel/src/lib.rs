@@ -1,1 +1,69 @@
-//! Kernel offload: probe, load, and the user side of each kernel program
+//! Kernel offload: probe, load, and the user side of each kernel program.
+//!
+//! Nothing here is needed for a right result: whatever cannot be loaded is done in userspace, and one line at
+//! start says why. One of the two crates where `unsafe` is allowed; each block says which invariant it keeps.
+#![allow(unsafe_code)]
+
+mod probe;
+
+mod loader;
+
+mod sockmap;
+
+mod btf;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use btf::BtfError;
+pub use loader::LoadError;
+pub use probe::{Host, Unavailable};
+pub use sockmap::{InsertError, Link, Sockmap};
+
+/// What the configuration asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// `ebpf.accel on`.
+    pub accel: bool,
+    /// `ebpf.splice sockmap`.
+    pub sockmap: bool,
+}
+
+/// The kernel programs of this process.
+#[derive(Debug)]
+pub struct Accel {
+    sockmap: Result<Arc<Sockmap>, Unavailable>,
+}
+
+impl Accel {
+    /// Loads what is wanted and possible. Called once, while the process still has its privileges and before it
+    /// changes its root; takes some tens of milliseconds when there is something to load.
+    pub fn start(wanted: Wanted) -> Self {
+        let sockmap = probe::sockmap(wanted, &Host::read()).and_then(|()| {
+            let sockmap = Sockmap::load().map_err(Unavailable::Load)?;
+            Ok(Arc::new(sockmap))
+        });
+        Self { sockmap }
+    }
+
+    /// The sockmap program, if it is loaded.
+    pub fn sockmap(&self) -> Option<&Arc<Sockmap>> {
+        self.sockmap.as_ref().ok()
+    }
+
+    /// Why the sockmap program is not loaded.
+    pub fn sockmap_unavailable(&self) -> Option<&Unavailable> {
+        self.sockmap.as_ref().err()
+    }
+}
+
+impl fmt::Display for Accel {
+    /// The line for the start of the process: what is accelerated, and why the rest is not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sockmap {
+            Ok(_) => f.write_str("accel: sockmap on"),
+            Err(Unavailable::SwitchedOff) => f.write_str("accel: off (ebpf.accel off)"),
+            Err(reason) => write!(f, "accel: sockmap off ({reason})"),
+        }
+    }
+}

@@ -20,13 +20,7 @@ fn int(fd: impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Result<lib
     let mut length = INT_BYTES;
     // SAFETY: the pointers are to live variables and `length` is the size of `value`.
     let status = unsafe {
-        libc::getsockopt(
-            fd.as_fd().as_raw_fd(),
-            level,
-            option,
-            (&raw mut value).cast(),
-            &mut length,
-        )
+        libc::getsockopt(fd.as_fd().as_raw_fd(), level, option, (&raw mut value).cast(), &mut length)
     };
     if status == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
@@ -86,4 +80,26 @@ pub fn domain(fd: impl AsFd) -> io::Result<i32> {
 /// `SO_ACCEPTCONN`: whether an inherited socket is listening already.
 pub fn is_listening(fd: impl AsFd) -> io::Result<bool> {
     Ok(int(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
+}
+
+/// `SO_COOKIE`: the number that names the socket to kernel programs, unique while the machine runs.
+pub fn cookie(fd: impl AsFd) -> io::Result<u64> {
+    let mut value: u64 = 0;
+    let mut length: libc::socklen_t = 8;
+    // SAFETY: the pointers are to live variables and `length` is the size of `value`.
+    let status = unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut value).cast(),
+            &mut length,
+        )
+    };
+    if status == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// `SO_RCVLOWAT`: bytes that must have arrived before the socket counts as readable.
+pub fn set_receive_low_water(fd: impl AsFd, bytes: i32) -> io::Result<()> {
+    set_int(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes)
 }

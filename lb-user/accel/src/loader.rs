@@ -1,0 +1,63 @@
+//! The embedded objects, and how each gets into the kernel.
+
+use std::fs;
+use std::io;
+
+use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+
+use crate::BtfError;
+use crate::btf::Btf;
+
+/// Where the kernel describes its types.
+pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The object of `lb-ebpf/src/sockmap.rs`; empty when it was not built.
+pub(crate) static SOCKMAP: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockmap"));
+
+/// The kernel did not take a program or a map.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read {KERNEL_BTF}: {0}")]
+    ReadBtf(#[source] io::Error),
+    #[error("{0}")]
+    Btf(#[from] BtfError),
+    #[error("cannot load: {}", chain(.0))]
+    Object(#[from] EbpfError),
+    #[error("cannot load the program: {}", chain(.0))]
+    Program(#[from] aya::programs::ProgramError),
+    #[error("cannot use a map: {}", chain(.0))]
+    Map(#[from] aya::maps::MapError),
+    #[error("cannot map flows into memory: {0}")]
+    Flows(#[source] io::Error),
+    #[error("the object has no {0}")]
+    Missing(&'static str),
+}
+
+/// Creates the maps of the sockmap object, with the offsets that its program needs.
+pub(crate) fn sockmap_object() -> Result<Ebpf, LoadError> {
+    let data = fs::read(KERNEL_BTF).map_err(LoadError::ReadBtf)?;
+    let btf = Btf::parse(&data)?;
+    let cookie = btf.offset("tcp_sock", &["inet_conn", "icsk_inet", "sk", "__sk_common", "skc_cookie"])?;
+    let write_seq = btf.offset("tcp_sock", &["write_seq"])?;
+    Ok(EbpfLoader::new()
+        // The objects have no relocations against kernel types.
+        .btf(None)
+        .override_global("TCP_SOCK_COOKIE", &cookie, true)
+        .override_global("TCP_SOCK_WRITE_SEQ", &write_seq, true)
+        .load(SOCKMAP)?)
+}
+
+/// An error with its causes on one line; aya names the system call only in the cause.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        // The verifier's log has many lines; the last one says what it did not like.
+        let cause = cause.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        text.push_str(": ");
+        text.push_str(cause);
+        source = error.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}
