@@ -1,6 +1,12 @@
 //! Conditional blocks (manual §2.4): the expressions of `.if`, `.elif` and `-cc`.
+//!
+//! `!` binds tighter than `&&`, which binds tighter than `||`. The whole text is checked even where its value is
+//! already known, so that a mistake does not wait for the day it matters.
 
 use crate::source::Environment;
+
+/// How deep parentheses and negations may nest; nobody writes ten.
+const DEPTH_MAX: usize = 64;
 
 /// What conditions may ask about the running program.
 pub trait Facts {
@@ -8,23 +14,416 @@ pub trait Facts {
     fn version(&self) -> &str;
     /// `feature(NAME)`.
     fn feature(&self, name: &str) -> bool;
-    /// `enabled(NAME)`; `None` if the option is not known.
-    fn enabled(&self, name: &str) -> Option<bool>;
-    /// The TLS library's name and version, e.g. `("OpenSSL 3.0.0", "3.0.0")`.
+    /// `enabled(NAME)`.
+    fn enabled(&self, name: &str) -> bool;
+    /// The TLS library's name and the OpenSSL version it stands for, e.g. `("OpenSSL 3.0.0", "3.0.0")`.
     fn tls_library(&self) -> Option<(&str, &str)>;
     /// AWS-LC's API number, when that is the library.
     fn awslc_api(&self) -> Option<u32>;
 }
 
-/// Evaluates one condition, as `-cc` does.
+/// Evaluates one condition. An empty one is false.
 pub fn evaluate_condition(text: &str, facts: &dyn Facts, env: &Environment) -> Result<bool, ConditionError> {
-    let _ = (text, facts, env);
-    Ok(false)
+    if text.trim_ascii().is_empty() {
+        return Ok(false);
+    }
+    let mut parser = Parser { text, at: 0, facts, env, depth: 0 };
+    let value = parser.any()?;
+    match parser.peek() {
+        None => Ok(value),
+        Some(character) => {
+            Err(parser.error(ErrorKind::TrailingCharacter { character, text: text.to_owned() }))
+        }
+    }
 }
 
-/// Why a condition cannot be evaluated.
+/// Why a condition cannot be evaluated, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConditionError {
+    pub kind: ErrorKind,
+    /// Bytes from one.
+    pub position: usize,
+}
+
+impl ConditionError {
+    /// The message with the expression and a caret; `directive` is `.if`, `.elif` or `-cc`.
+    pub fn render(&self, directive: &str, text: &str) -> String {
+        let before = text.get(..self.position - 1).map_or(self.position - 1, |before| before.chars().count());
+        let indent = 3 + directive.len() + before;
+        format!(
+            "{} in '{directive}' at position {}:\n  {directive} {text}\n{:indent$}^",
+            self.kind, self.position, ""
+        )
+    }
+}
+
+/// The texts are HAProxy's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConditionError {
-    #[error("unexpected")]
-    Unexpected,
+pub enum ErrorKind {
+    #[error("unparsable conditional expression '{0}'")]
+    Unparsable(String),
+    #[error("unexpected character '{character}' at the end of conditional expression '{text}'")]
+    TrailingCharacter { character: char, text: String },
+    #[error("expected ')' after conditional expression '{0}'")]
+    Unclosed(String),
+    #[error(
+        "expected ')'{} in argument 1 of predicate '{predicate}' used in conditional expression",
+        before(found)
+    )]
+    UnclosedArguments { predicate: &'static str, found: String },
+    #[error(
+        "missing arguments (got {got}/{needed}), type 'string' expected in argument 1 of predicate '{predicate}' used in conditional expression"
+    )]
+    MissingArguments { predicate: &'static str, got: usize, needed: usize },
+    #[error("unmatched quote in argument of predicate '{0}' used in conditional expression")]
+    UnmatchedQuote(&'static str),
+    #[error("invalid argument to conditional expression predicate '{predicate}': '{argument}'")]
+    InvalidArgument { predicate: &'static str, argument: String },
+    #[error("conditional expression nested too deep (max {DEPTH_MAX})")]
+    TooDeep,
+}
+
+fn before(found: &str) -> String {
+    if found.is_empty() { String::new() } else { format!(" before '{found}'") }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Predicate {
+    AwslcApiAtleast,
+    AwslcApiBefore,
+    Defined,
+    Enabled,
+    Feature,
+    OpensslVersionAtleast,
+    OpensslVersionBefore,
+    SsllibNameStartswith,
+    Streq,
+    Strneq,
+    Strstr,
+    VersionAtleast,
+    VersionBefore,
+}
+
+/// Name and number of arguments.
+const PREDICATES: &[(&str, Predicate, usize)] = &[
+    ("awslc_api_atleast", Predicate::AwslcApiAtleast, 1),
+    ("awslc_api_before", Predicate::AwslcApiBefore, 1),
+    ("defined", Predicate::Defined, 1),
+    ("enabled", Predicate::Enabled, 1),
+    ("feature", Predicate::Feature, 1),
+    ("openssl_version_atleast", Predicate::OpensslVersionAtleast, 1),
+    ("openssl_version_before", Predicate::OpensslVersionBefore, 1),
+    ("ssllib_name_startswith", Predicate::SsllibNameStartswith, 1),
+    ("streq", Predicate::Streq, 2),
+    ("strneq", Predicate::Strneq, 2),
+    ("strstr", Predicate::Strstr, 2),
+    ("version_atleast", Predicate::VersionAtleast, 1),
+    ("version_before", Predicate::VersionBefore, 1),
+];
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    facts: &'a dyn Facts,
+    env: &'a Environment,
+    depth: usize,
+}
+
+impl<'a> Parser<'a> {
+    /// `all || all || ...`
+    fn any(&mut self) -> Result<bool, ConditionError> {
+        let mut value = self.all()?;
+        while let Some(operator) = self.operator("||") {
+            value |= self.operand(operator, Self::all)?;
+        }
+        Ok(value)
+    }
+
+    /// `term && term && ...`
+    fn all(&mut self) -> Result<bool, ConditionError> {
+        let mut value = self.term()?;
+        while let Some(operator) = self.operator("&&") {
+            value &= self.operand(operator, Self::term)?;
+        }
+        Ok(value)
+    }
+
+    /// What is right of an operator; if nothing is, the operator itself is what cannot be parsed.
+    fn operand(
+        &mut self,
+        operator: usize,
+        parse: fn(&mut Self) -> Result<bool, ConditionError>,
+    ) -> Result<bool, ConditionError> {
+        if self.peek().is_none() {
+            return Err(self.unparsable(operator));
+        }
+        parse(self)
+    }
+
+    fn term(&mut self) -> Result<bool, ConditionError> {
+        let first = self.peek();
+        let start = self.at;
+        match first {
+            Some('!') => {
+                self.at += 1;
+                self.nested(start, |parser| Ok(!parser.operand(start, Self::term)?))
+            }
+            Some('(') => {
+                self.at += 1;
+                self.nested(start, |parser| {
+                    let value = parser.operand(start, Self::any)?;
+                    if parser.peek() == Some(')') {
+                        parser.at += 1;
+                        return Ok(value);
+                    }
+                    let kind = ErrorKind::Unclosed(parser.text[start..].to_owned());
+                    Err(ConditionError { kind, position: start + 1 })
+                })
+            }
+            Some('0'..='9' | '-' | '+') => self.integer(),
+            _ => self.predicate(),
+        }
+    }
+
+    fn nested(
+        &mut self,
+        start: usize,
+        parse: impl FnOnce(&mut Self) -> Result<bool, ConditionError>,
+    ) -> Result<bool, ConditionError> {
+        if self.depth == DEPTH_MAX {
+            return Err(ConditionError { kind: ErrorKind::TooDeep, position: start + 1 });
+        }
+        self.depth += 1;
+        let value = parse(self);
+        self.depth -= 1;
+        value
+    }
+
+    fn integer(&mut self) -> Result<bool, ConditionError> {
+        let start = self.at;
+        let rest = self.text[start..].trim_start_matches(['-', '+']);
+        let sign = self.text.len() - start - rest.len();
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if digits == 0 || sign > 1 {
+            return Err(self.unparsable(start));
+        }
+        self.at += sign + digits;
+        Ok(rest[..digits].bytes().any(|digit| digit != b'0'))
+    }
+
+    fn predicate(&mut self) -> Result<bool, ConditionError> {
+        let start = self.at;
+        let length = self.text[start..]
+            .bytes()
+            .take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+            .count();
+        let word = &self.text[start..start + length];
+        let Some((name, predicate, needed)) = PREDICATES.iter().find(|(name, ..)| *name == word) else {
+            return Err(self.unparsable(start));
+        };
+        self.at += length;
+        let arguments = self.arguments(name, *needed)?;
+        let argument = |index: usize| arguments.get(index).map_or("", String::as_str);
+        let (first, second) = (argument(0), argument(1));
+        let openssl = || {
+            let wanted = openssl_number(first).ok_or_else(|| {
+                self.error(ErrorKind::InvalidArgument { predicate: name, argument: first.to_owned() })
+            })?;
+            Ok(self
+                .facts
+                .tls_library()
+                .and_then(|(_, version)| openssl_number(version))
+                .map(|ours| ours.cmp(&wanted)))
+        };
+        let awslc = || {
+            let wanted = first.parse::<u32>().map_err(|_| {
+                self.error(ErrorKind::InvalidArgument { predicate: name, argument: first.to_owned() })
+            })?;
+            Ok(self.facts.awslc_api().map(|ours| ours.cmp(&wanted)))
+        };
+        let version = || Version::parse(self.facts.version()).cmp(&Version::parse(first));
+        Ok(match predicate {
+            Predicate::AwslcApiAtleast => awslc()?.is_some_and(std::cmp::Ordering::is_ge),
+            Predicate::AwslcApiBefore => awslc()?.is_some_and(std::cmp::Ordering::is_lt),
+            Predicate::Defined => self.env.lookup(first).is_some(),
+            Predicate::Enabled => self.facts.enabled(first),
+            Predicate::Feature => self.facts.feature(first),
+            Predicate::OpensslVersionAtleast => openssl()?.is_some_and(std::cmp::Ordering::is_ge),
+            Predicate::OpensslVersionBefore => openssl()?.is_some_and(std::cmp::Ordering::is_lt),
+            Predicate::SsllibNameStartswith => {
+                self.facts.tls_library().is_some_and(|(name, _)| name.starts_with(first))
+            }
+            Predicate::Streq => first == second,
+            Predicate::Strneq => first != second,
+            Predicate::Strstr => first.contains(second),
+            Predicate::VersionAtleast => version().is_ge(),
+            Predicate::VersionBefore => version().is_lt(),
+        })
+    }
+
+    /// `(a,b)`, or nothing, which is one empty argument. Blanks belong to the arguments.
+    fn arguments(&mut self, predicate: &'static str, needed: usize) -> Result<Vec<String>, ConditionError> {
+        let mut arguments = vec![String::new()];
+        if self.text[self.at..].starts_with('(') {
+            self.at += 1;
+            loop {
+                let argument = self.argument(predicate)?;
+                if let Some(last) = arguments.last_mut() {
+                    *last = argument;
+                }
+                if arguments.len() < needed && self.text[self.at..].starts_with(',') {
+                    self.at += 1;
+                    arguments.push(String::new());
+                    continue;
+                }
+                break;
+            }
+            let rest = &self.text[self.at..];
+            if arguments.len() < needed && (rest.is_empty() || rest.starts_with(')')) {
+                let got = arguments.len();
+                return Err(self.error(ErrorKind::MissingArguments { predicate, got, needed }));
+            }
+            if !rest.starts_with(')') {
+                return Err(self.error(ErrorKind::UnclosedArguments { predicate, found: rest.to_owned() }));
+            }
+            self.at += 1;
+        } else if needed > 1 {
+            return Err(self.error(ErrorKind::MissingArguments { predicate, got: 0, needed }));
+        }
+        Ok(arguments)
+    }
+
+    /// One argument: quotes as in a line, a backslash before a quote, a blank or itself, `\n \r \t`.
+    fn argument(&mut self, predicate: &'static str) -> Result<String, ConditionError> {
+        let mut out = String::new();
+        let mut quote: Option<char> = None;
+        while let Some(character) = self.text[self.at..].chars().next() {
+            let mut taken = character;
+            match (quote, character) {
+                (None, ',' | ')') => break,
+                (None, '"' | '\'') => {
+                    quote = Some(character);
+                    self.at += 1;
+                    continue;
+                }
+                (Some(open), _) if open == character => {
+                    quote = None;
+                    self.at += 1;
+                    continue;
+                }
+                (None | Some('"'), '\\') => {
+                    let escaped = match self.text[self.at + 1..].chars().next() {
+                        Some('n') => Some('\n'),
+                        Some('r') => Some('\r'),
+                        Some('t') => Some('\t'),
+                        Some(byte @ ('\\' | ' ' | '\'' | '"')) => Some(byte),
+                        _ => None,
+                    };
+                    if let Some(escaped) = escaped {
+                        self.at += 1;
+                        taken = escaped;
+                        self.at += 1;
+                        out.push(taken);
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            out.push(taken);
+            self.at += character.len_utf8();
+        }
+        if quote.is_some() {
+            return Err(self.error(ErrorKind::UnmatchedQuote(predicate)));
+        }
+        Ok(out)
+    }
+
+    /// The next character that is not blank; the cursor stops at it.
+    fn peek(&mut self) -> Option<char> {
+        let rest = &self.text[self.at..];
+        self.at += rest.len() - rest.trim_ascii_start().len();
+        self.text[self.at..].chars().next()
+    }
+
+    /// Takes an operator, returning where it was.
+    fn operator(&mut self, operator: &str) -> Option<usize> {
+        self.peek();
+        let start = self.at;
+        self.text[start..].starts_with(operator).then(|| {
+            self.at += operator.len();
+            start
+        })
+    }
+
+    fn error(&self, kind: ErrorKind) -> ConditionError {
+        ConditionError { kind, position: self.at + 1 }
+    }
+
+    fn unparsable(&self, start: usize) -> ConditionError {
+        ConditionError { kind: ErrorKind::Unparsable(self.text[start..].to_owned()), position: start + 1 }
+    }
+}
+
+/// A version as `haproxy -v` shows it: `3.2`, `3.2.26-1`, `3.3-dev5`, `3.3-rc1`; what is missing is zero.
+///
+/// The order of the fields is the order of releases: development, candidates, releases, commits after one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    major: u32,
+    minor: u32,
+    stage: Stage,
+    /// The number of the development version, candidate or maintenance release.
+    patch: u32,
+    commits: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Development,
+    Candidate,
+    Release,
+}
+
+impl Version {
+    fn parse(text: &str) -> Self {
+        let mut rest = text;
+        let mut number = |prefix: &str| {
+            let Some(tail) = rest.strip_prefix(prefix) else { return None };
+            let digits = tail.bytes().take_while(u8::is_ascii_digit).count();
+            rest = &tail[digits..];
+            tail[..digits].parse::<u32>().ok()
+        };
+        let major = number("").unwrap_or(0);
+        let minor = number(".").unwrap_or(0);
+        let (stage, patch) = if let Some(patch) = number("-dev") {
+            (Stage::Development, patch)
+        } else if let Some(patch) = number("-rc") {
+            (Stage::Candidate, patch)
+        } else {
+            (Stage::Release, number(".").unwrap_or(0))
+        };
+        let commits = number("-").unwrap_or(0);
+        Self { major, minor, stage, patch, commits }
+    }
+}
+
+/// `1.1.1k` or `3.0.0-beta2` as a comparable number; all three parts are needed.
+fn openssl_number(text: &str) -> Option<(u32, u32, u32, u8, u32)> {
+    let (numbers, stage) = text.split_once('-').unwrap_or((text, ""));
+    let (numbers, letter) = match numbers.as_bytes().last() {
+        Some(letter) if letter.is_ascii_lowercase() => (&numbers[..numbers.len() - 1], *letter),
+        _ => (numbers, 0),
+    };
+    let mut parts = numbers.split('.').map(|part| part.parse::<u32>().ok());
+    let (major, minor, fix) = (parts.next()??, parts.next()??, parts.next()??);
+    if parts.next().is_some() {
+        return None;
+    }
+    // A release is newer than all its alphas and betas.
+    let stage = match (stage.strip_prefix("alpha"), stage.strip_prefix("beta")) {
+        (Some(number), _) => number.parse::<u32>().ok()?,
+        (_, Some(number)) => 0x100 + number.parse::<u32>().ok()?,
+        _ => u32::MAX,
+    };
+    Some((major, minor, fix, letter, stage))
 }

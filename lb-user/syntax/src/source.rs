@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::io::Read;
 
 /// Reads files and folders; tests answer from memory.
 pub trait Loader {
@@ -15,9 +16,17 @@ pub trait Loader {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
 
+/// Bytes of one configuration file; a device or a pipe without end must not fill the memory.
+pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 impl Loader for Disk {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        let mut text = Vec::new();
+        std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "File too large"));
+        }
+        Ok(text)
     }
 
     fn list(&self, path: &str) -> io::Result<Option<Vec<String>>> {
@@ -42,6 +51,21 @@ impl Environment {
         Self::default()
     }
 
+    /// Adds what HAProxy defines for the files it reads: the branch, the files' names, the local peer's name and the
+    /// built-in log formats (manual §2.3 and §8.2).
+    pub fn add_implicit(&mut self, implicit: &Implicit<'_>) {
+        self.set("HAPROXY_STARTUP_VERSION", implicit.version);
+        let mut parts = implicit.version.splitn(3, '.');
+        let branch = [parts.next(), parts.next()].map(|part| part.unwrap_or("0"));
+        self.set("HAPROXY_BRANCH", branch.join("."));
+        self.set("HAPROXY_CFGFILES", implicit.files.join(";"));
+        self.set("HAPROXY_LOCALPEER", implicit.local_peer);
+        for (name, format) in LOG_FORMATS {
+            self.set(*name, *format);
+        }
+    }
+
+    /// The value of a variable.
     pub fn lookup(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
@@ -70,3 +94,35 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
         Self { variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 }
+
+/// What the implicit variables are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Implicit<'a> {
+    /// `3.4.0-...`: its first two numbers are the branch.
+    pub version: &'a str,
+    /// The paths given with `-f`.
+    pub files: &'a [String],
+    /// `-L`, else the host's name.
+    pub local_peer: &'a str,
+}
+
+/// The built-in log formats as variables, for files that only add something to one.
+pub const LOG_FORMATS: &[(&str, &str)] = &[
+    (
+        "HAPROXY_HTTP_LOG_FMT",
+        "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r",
+    ),
+    (
+        "HAPROXY_HTTP_CLF_LOG_FMT",
+        "%{+Q}o %{-Q}ci - - [%trg] %r %ST %B \"\" \"\" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc %ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl",
+    ),
+    (
+        "HAPROXY_HTTPS_LOG_FMT",
+        "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc",
+    ),
+    ("HAPROXY_TCP_LOG_FMT", "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"),
+    (
+        "HAPROXY_TCP_CLF_LOG_FMT",
+        "%{+Q}o %{-Q}ci - - [%T] \"TCP \" 000 %B \"\" \"\" %cp %ms %ft %b %s %Th %Tw %Tc %Tt %U %ts-- %ac %fc %bc %sc %rc %sq %bq \"\" \"\" ",
+    ),
+];
