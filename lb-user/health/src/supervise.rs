@@ -1,0 +1,296 @@
+//! Checks one server for as long as it exists: waits, runs a check, counts, reports, and listens to the traffic between.
+//!
+//! One task per checked server. A server that tracks another has none: it follows the reports about the other.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_config::model::{Backend, Global, InitState, Observe, OnError, Server};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::connect::Target;
+use crate::observe::{ErrorCounter, Observed};
+use crate::prepared::PreparedCheck;
+use crate::rise_fall::{Change, Health, Thresholds, Transition};
+use crate::run::run;
+use crate::schedule::{FirstChecks, Intervals, Timeouts, spread};
+use crate::status::{CheckStatus, Info, Outcome};
+
+/// Everything the checks of one server need to know.
+#[derive(Debug, Clone)]
+pub struct ServerCheckSpec {
+    pub check: Arc<PreparedCheck>,
+    pub target: Target,
+    pub timeouts: Timeouts,
+    pub intervals: Intervals,
+    pub thresholds: Thresholds,
+    pub init_state: InitState,
+    /// `observe` with `error-limit`.
+    pub observe: Option<(Observe, u32)>,
+    pub on_error: OnError,
+    /// `spread-checks`.
+    pub spread_percent: u8,
+    /// See [`FirstChecks`].
+    pub first_delay: Duration,
+    /// The server starts in maintenance: nothing is checked until [`CheckHandle::set_paused`].
+    pub paused: bool,
+    pub limiter: CheckLimiter,
+}
+
+impl ServerCheckSpec {
+    /// The specification of `server`, which has `check`. `index` counts the checked servers of the process from 0.
+    pub fn new(
+        server: &Server,
+        backend: &Backend,
+        global: &Global,
+        check: Arc<PreparedCheck>,
+        target: Target,
+        (first_checks, index): (&FirstChecks, u32),
+        limiter: CheckLimiter,
+    ) -> Self {
+        let words = &server.check;
+        let intervals = intervals(server);
+        let thresholds = Thresholds::new(words.rise, words.fall);
+        Self {
+            check,
+            target,
+            timeouts: Timeouts {
+                inter: words.inter,
+                connect: backend.timeout_connect,
+                check: backend.timeout_check,
+            },
+            intervals,
+            thresholds,
+            init_state: words.init_state,
+            observe: words.observe.map(|mode| (mode, words.error_limit)),
+            on_error: words.on_error,
+            spread_percent: global.spread_checks,
+            first_delay: first_checks.delay(index, first_interval(server)),
+            paused: server.disabled,
+            limiter,
+        }
+    }
+}
+
+/// The interval before the first check of `server`, for [`FirstChecks::new`].
+pub fn first_interval(server: &Server) -> Duration {
+    let words = &server.check;
+    intervals(server).after(&Health::initial(Thresholds::new(words.rise, words.fall), words.init_state))
+}
+
+fn intervals(server: &Server) -> Intervals {
+    let words = &server.check;
+    Intervals { inter: words.inter, fastinter: words.fastinter, downinter: words.downinter }
+}
+
+/// Bounds the checks that run at once on one thread (`tune.max-checks-per-thread`). Clones share the bound.
+#[derive(Debug, Clone)]
+pub struct CheckLimiter(Option<Arc<Semaphore>>);
+
+impl CheckLimiter {
+    /// At most `max` checks at once; 0 means that only the number of servers bounds them.
+    pub fn new(max: u32) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self((max > 0).then(|| Arc::new(Semaphore::new(max))))
+    }
+
+    /// Runs `check` when its turn comes.
+    async fn run<T>(&self, check: impl Future<Output = T>) -> T {
+        let _permit = match &self.0 {
+            // The semaphore is never closed; without it a check would still be bounded by its own time.
+            Some(semaphore) => semaphore.acquire().await.ok(),
+            None => None,
+        };
+        check.await
+    }
+}
+
+/// Where reports go; the running server implements it.
+pub trait Observer {
+    /// A check has ended, or traffic showed too many errors. Called by the task of the server, in order; must not block.
+    fn report(&self, report: &Report<'_>);
+}
+
+/// What has just become known about a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    pub outcome: &'a Outcome,
+    /// After counting the outcome.
+    pub health: &'a Health,
+    /// The status or the count is not what it was: worth a line with `option log-health-checks`.
+    pub changed: bool,
+    pub transition: Option<Transition>,
+}
+
+/// The other end of a [`Supervisor`], for the data path and for administration. Any thread may use it.
+///
+/// When the last clone is dropped, the supervisor ends.
+#[derive(Debug, Clone)]
+pub struct CheckHandle {
+    errors: Option<Arc<ErrorCounter>>,
+    control: watch::Sender<Control>,
+}
+
+/// State, not messages: there is nothing to overflow when the supervisor is slower than the traffic.
+#[derive(Debug, Clone, Copy)]
+struct Control {
+    paused: bool,
+    /// How often `error-limit` was reached.
+    limits_reached: u64,
+    last_error: Observed,
+}
+
+impl CheckHandle {
+    /// Tells what an exchange with the server showed (`observe`). A success costs one atomic load.
+    pub fn observe(&self, observed: Observed) {
+        if self.errors.as_ref().is_some_and(|errors| errors.record(observed)) {
+            self.control.send_modify(|control| {
+                control.limits_reached += 1;
+                control.last_error = observed;
+            });
+        }
+    }
+
+    /// Stops checking (maintenance), or starts again from `init-state`.
+    pub fn set_paused(&self, paused: bool) {
+        self.control.send_if_modified(|control| std::mem::replace(&mut control.paused, paused) != paused);
+    }
+}
+
+/// The task of one checked server.
+#[derive(Debug)]
+pub struct Supervisor {
+    spec: ServerCheckSpec,
+    control: watch::Receiver<Control>,
+    error_limit: u32,
+}
+
+impl Supervisor {
+    /// A supervisor and its handle. Nothing happens until [`Self::run`].
+    pub fn new(spec: ServerCheckSpec) -> (CheckHandle, Self) {
+        let control = Control { paused: spec.paused, limits_reached: 0, last_error: Observed::Layer4Error };
+        let (sender, receiver) = watch::channel(control);
+        let errors = spec.observe.map(|(mode, limit)| Arc::new(ErrorCounter::new(mode, limit)));
+        let error_limit = errors.as_ref().map_or(0, |errors| errors.limit());
+        (CheckHandle { errors, control: sender }, Self { spec, control: receiver, error_limit })
+    }
+
+    /// Checks until every handle is gone.
+    pub async fn run(self, observer: impl Observer) {
+        let (check, target) = (Arc::clone(&self.spec.check), self.spec.target.clone());
+        let timeouts = self.spec.timeouts;
+        self.drive(observer, || run(&check, &target, &timeouts)).await;
+    }
+
+    /// [`Self::run`] with any check.
+    async fn drive<C: Future<Output = Outcome>>(self, observer: impl Observer, check: impl Fn() -> C) {
+        let Self { spec, mut control, error_limit } = self;
+        let seen = *control.borrow_and_update();
+        let mut server = Watched {
+            health: Health::initial(spec.thresholds, spec.init_state),
+            status: CheckStatus::Initializing,
+            next: Instant::now() + spec.first_delay,
+            seen,
+            spec: &spec,
+            observer,
+            error_limit,
+        };
+        loop {
+            let due = tokio::select! {
+                () = sleep_until(server.next), if !server.seen.paused => true,
+                changed = control.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return,
+                },
+            };
+            if !due {
+                let now = *control.borrow_and_update();
+                server.control_changed(now);
+                continue;
+            }
+            let mut check = pin!(spec.limiter.run(check()));
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut check => break Some(outcome),
+                    changed = control.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        let now = *control.borrow_and_update();
+                        server.control_changed(now);
+                        if now.paused {
+                            break None;
+                        }
+                    }
+                }
+            };
+            if let Some(outcome) = outcome {
+                server.checked(&outcome);
+            }
+        }
+    }
+}
+
+struct Watched<'a, O> {
+    health: Health,
+    status: CheckStatus,
+    next: Instant,
+    /// The control state that was acted upon.
+    seen: Control,
+    spec: &'a ServerCheckSpec,
+    observer: O,
+    error_limit: u32,
+}
+
+impl<O: Observer> Watched<'_, O> {
+    fn checked(&mut self, outcome: &Outcome) {
+        let change = self.health.record(outcome.status.result());
+        self.report(outcome, change);
+        let pause =
+            spread(self.spec.intervals.after(&self.health), self.spec.spread_percent, fastrand::f64());
+        self.next = Instant::now() + pause;
+    }
+
+    fn control_changed(&mut self, now: Control) {
+        let before = std::mem::replace(&mut self.seen, now);
+        if before.paused && !now.paused {
+            self.health = Health::initial(self.spec.thresholds, self.spec.init_state);
+            self.status = CheckStatus::Initializing;
+            self.next = Instant::now();
+        }
+        // Several limits reached at once are one piece of news: the next check will tell.
+        if now.limits_reached != before.limits_reached && !now.paused {
+            self.errors_seen(now.last_error);
+        }
+    }
+
+    fn errors_seen(&mut self, last: Observed) {
+        if let Some(change) = self.health.record_errors(self.spec.on_error) {
+            let (limit, last) = (self.error_limit, last.description());
+            let info = format!("Detected {limit} consecutive errors, last one was: {last}");
+            let outcome = Outcome {
+                status: CheckStatus::HealthAnalyze,
+                info: Info::from(info.as_str()),
+                ..Outcome::default()
+            };
+            self.report(&outcome, change);
+        }
+        if let Some(fastinter) = self.spec.intervals.fastinter {
+            self.next = self.next.min(Instant::now() + fastinter);
+        }
+    }
+
+    fn report(&mut self, outcome: &Outcome, change: Change) {
+        let changed = change.counted || outcome.status != self.status;
+        self.status = outcome.status;
+        self.observer.report(&Report {
+            outcome,
+            health: &self.health,
+            changed,
+            transition: change.transition,
+        });
+    }
+}
