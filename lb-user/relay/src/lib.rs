@@ -10,6 +10,7 @@ mod policy;
 mod pump;
 
 mod copy;
+mod sockmap;
 mod splice;
 
 mod buffers;

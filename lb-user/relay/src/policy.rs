@@ -1,10 +1,17 @@
 //! Which paths a direction may take.
 
+use std::sync::Arc;
+
+use sockeye_accel::Sockmap;
+
 /// What the configuration allows for one direction, computed once per frontend and backend.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// `option splice-auto|splice-request|splice-response`, `nosplice`, `ebpf.splice off`.
     pub splice: Splice,
+    /// `ebpf.splice sockmap`, when the program could be loaded. Goes before splice(2), for directions without a
+    /// known length between TCP sockets, and for one direction of a connection at most.
+    pub sockmap: Option<Arc<Sockmap>>,
 }
 
 /// Whether a direction may be left to splice(2).

@@ -1,13 +1,16 @@
 //! One direction of a relay, and the ladder of paths it climbs.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use sockeye_accel::Sockmap;
 use sockeye_conn::{Buffer, Socket};
 
 use crate::copy::{Copy, Read};
 use crate::counters;
 use crate::policy::{Path, Policy, Splice};
+use crate::sockmap::{Forwarding, HandOver};
 use crate::splice::{Drain, Fill, Splicing};
 
 /// Bytes one poll may move before the other tasks of the thread get their turn; about 0.2 ms of copying.
@@ -19,6 +22,10 @@ const POLL_READS_MAX: u32 = 32;
 const SPLICE_AFTER_BYTES: u64 = 128 * 1024;
 /// Bytes of a known length that must be left for a pipe to be worth it.
 const SPLICE_LEFT_BYTES_MIN: u64 = 128 * 1024;
+/// What a direction must have done before it is handed to the kernel, which costs as much as four exchanges of
+/// messages: bytes for one that is bulky, reads for one that is chatty.
+const SOCKMAP_AFTER_BYTES: u64 = 64 * 1024;
+const SOCKMAP_AFTER_READS: u32 = 16;
 
 /// Moves bytes from one socket to another until a known length is reached or the sender ends its direction.
 #[derive(Debug)]
@@ -27,6 +34,10 @@ pub struct Pump {
     splicing: Splicing,
     path: Path,
     splice: Splice,
+    /// Present while the direction may still be handed to the kernel.
+    sockmap: Option<Arc<Sockmap>>,
+    forwarding: Option<Box<Forwarding>>,
+    reads: u32,
     /// Bytes still to be written, if the length is known.
     left: Option<u64>,
     moved: u64,
@@ -68,6 +79,9 @@ impl Pump {
             splicing: Splicing::default(),
             path: Path::Copy,
             splice: policy.splice,
+            sockmap: policy.sockmap.clone().filter(|_| limit.is_none()),
+            forwarding: None,
+            reads: 0,
             left: limit,
             moved: 0,
             eof: false,
@@ -85,6 +99,9 @@ impl Pump {
         src: &mut Socket,
         dst: &mut Socket,
     ) -> Poll<Result<End, RelayError>> {
+        if self.path == Path::Sockmap {
+            return self.poll_forwarded(cx, src, dst);
+        }
         let started_at = self.moved;
         for turn in 0..POLL_READS_MAX {
             ready!(self.poll_flush(cx, dst))?;
@@ -100,7 +117,13 @@ impl Pump {
             self.choose_path();
             match self.path {
                 Path::Splice => ready!(self.poll_fill(cx, src, turn == 0))?,
-                Path::Copy | Path::Sockmap => ready!(self.poll_read(cx, src))?,
+                Path::Copy | Path::Sockmap => {
+                    let read = self.poll_read(cx, src);
+                    if read.is_pending() && self.hand_over(src, dst) {
+                        return self.poll_forwarded(cx, src, dst);
+                    }
+                    ready!(read)?;
+                }
             }
         }
         cx.waker().wake_by_ref();
@@ -110,7 +133,7 @@ impl Pump {
     /// Bytes that the receiver's socket has accepted. Grows with every progress of the direction, whatever its
     /// path, so a caller that compares it with the last value knows whether to push its idle timers back.
     pub fn moved(&self) -> u64 {
-        self.moved
+        self.moved + self.forwarding.as_ref().map_or(0, |forwarding| forwarding.redirected())
     }
 
     /// How bytes travel at this moment.
@@ -148,7 +171,77 @@ impl Pump {
     fn poll_read(&mut self, cx: &mut Context<'_>, src: &mut Socket) -> Poll<Result<(), RelayError>> {
         let read = ready!(self.copy.poll_read(cx, src, self.left.unwrap_or(u64::MAX)))?;
         self.eof = read == Read::Eof;
+        self.reads = self.reads.saturating_add(1);
         Poll::Ready(Ok(()))
+    }
+
+    /// Hands the direction to the kernel, if it is worth it, allowed and possible. Only to be called when the
+    /// sender has nothing more to read and the receiver has everything.
+    fn hand_over(&mut self, src: &Socket, dst: &Socket) -> bool {
+        let Some(sockmap) = &self.sockmap else { return false };
+        if self.moved < SOCKMAP_AFTER_BYTES && self.reads < SOCKMAP_AFTER_READS {
+            return false;
+        }
+        match Forwarding::start(sockmap, src, dst) {
+            HandOver::Done(forwarding) => {
+                self.forwarding = Some(forwarding);
+                self.path = Path::Sockmap;
+                self.count(Path::Sockmap, 0);
+                return true;
+            }
+            HandOver::NotNow => {}
+            HandOver::Busy => self.sockmap = None,
+            HandOver::Refused => {
+                counters::add_fallback();
+                self.sockmap = None;
+            }
+        }
+        false
+    }
+
+    /// The kernel moves the bytes; what is left is its gate, the end and errors.
+    fn poll_forwarded(
+        &mut self,
+        cx: &mut Context<'_>,
+        src: &mut Socket,
+        dst: &mut Socket,
+    ) -> Poll<Result<End, RelayError>> {
+        let Some(mut forwarding) = self.forwarding.take() else { return Poll::Ready(Ok(End::Eof)) };
+        let result = self.poll_gate(&mut forwarding, cx, src, dst);
+        forwarding.count();
+        if result.is_ready() {
+            self.moved += forwarding.redirected();
+        } else {
+            self.forwarding = Some(forwarding);
+        }
+        result
+    }
+
+    fn poll_gate(
+        &mut self,
+        forwarding: &mut Forwarding,
+        cx: &mut Context<'_>,
+        src: &mut Socket,
+        dst: &mut Socket,
+    ) -> Poll<Result<End, RelayError>> {
+        forwarding.register(cx);
+        for _ in 0..POLL_READS_MAX {
+            while !self.copy.is_empty() {
+                ready!(forwarding.poll_drained(cx, dst))?;
+                let n = ready!(self.copy.poll_write(cx, dst, u64::MAX))?;
+                forwarding.copied(n as u64, self.copy.is_empty());
+                self.count(Path::Copy, n as u64);
+            }
+            if self.eof {
+                if ready!(forwarding.poll_finished(cx, src, dst))? {
+                    return Poll::Ready(Ok(End::Eof));
+                }
+                self.eof = false;
+            }
+            ready!(self.poll_read(cx, src))?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_fill(

@@ -110,17 +110,23 @@ fn check_stopped_reader(policy: &Policy) {
 fn a_body_ends_where_it_ends() {
     for splice in [Splice::Never, Splice::Auto] {
         for length in [0, 1, 99, 100, 101, 16_384, 70_000, 1 << 20, (5 << 20) + 1] {
-            check_length(&Policy { splice }, length);
+            check_length(&Policy { splice, sockmap: None }, length);
         }
     }
 }
 
 #[test]
 fn a_stopped_reader_stops_a_copied_sender() {
-    check_stopped_reader(&Policy { splice: Splice::Never });
+    check_stopped_reader(&Policy { splice: Splice::Never, sockmap: None });
 }
 
 #[test]
 fn a_stopped_reader_stops_a_spliced_sender() {
-    check_stopped_reader(&Policy { splice: Splice::Auto });
+    check_stopped_reader(&Policy { splice: Splice::Auto, sockmap: None });
+}
+
+#[test]
+fn a_stopped_reader_stops_a_sender_forwarded_by_the_kernel() {
+    let Some(policy) = rig::sockmap_policy() else { return };
+    check_stopped_reader(&policy);
 }

@@ -29,12 +29,21 @@ fn check_all(policy: &Policy, transfers: u64, bytes_max: usize) {
 
 #[test]
 fn copied() {
-    check_all(&Policy { splice: Splice::Never }, 200, 2 << 20);
+    check_all(&Policy { splice: Splice::Never, sockmap: None }, 200, 2 << 20);
 }
 
 #[test]
 fn spliced() {
     let before = sockeye_relay::counters();
-    check_all(&Policy { splice: Splice::Auto }, 200, 8 << 20);
+    check_all(&Policy { splice: Splice::Auto, sockmap: None }, 200, 8 << 20);
     assert!(sockeye_relay::counters().splice.flows > before.splice.flows, "nothing was spliced");
+}
+
+#[test]
+fn forwarded_by_the_kernel() {
+    let Some(policy) = rig::sockmap_policy() else { return };
+    let before = sockeye_relay::counters();
+    check_all(&policy, 200, 8 << 20);
+    let after = sockeye_relay::counters();
+    assert!(after.sockmap.bytes > before.sockmap.bytes, "nothing was forwarded: {after}");
 }

@@ -4,12 +4,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use sockeye_accel::{Accel, Wanted};
 use sockeye_conn::{Buffer, Socket};
-use sockeye_relay::{End, Policy, Pump, RelayError};
+use sockeye_relay::{End, Policy, Pump, RelayError, Splice};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
 
 /// Who does what first. The amounts are bytes that each peer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,8 +191,13 @@ pub(crate) async fn check(listener: &TcpListener, policy: &Policy, transfer: Tra
     let Rig { client, inner_client, inner_server, server } = rig;
     let client = peer(client, transfer, true);
     let server = peer(server, transfer, false);
-    let (outcome, (client_sent, client_seen), (server_sent, server_seen)) =
-        tokio::join!(relay(inner_client, inner_server, policy), client, server);
+    // A task each: in one task, one's wake-ups would hide that another's are missing.
+    let policy = policy.clone();
+    let relay = spawn_local(async move { relay(inner_client, inner_server, &policy).await });
+    let (client, server) = (spawn_local(client), spawn_local(server));
+    let (client_sent, client_seen) = client.await.expect("no panic");
+    let (server_sent, server_seen) = server.await.expect("no panic");
+    let outcome = relay.await.expect("no panic");
     if transfer.order.resets() {
         assert!(outcome.error.is_some(), "{transfer:?}: the reset was not noticed: {outcome:?}");
         let (sent, survivor) = if transfer.order == Order::ClientResets {
@@ -282,6 +290,10 @@ async fn write_all(writer: &mut (impl AsyncWriteExt + Unpin), mut content: Conte
             break;
         }
         bytes_sent += bytes.len();
+        // Now and then everybody else catches up first.
+        for _ in 0..content.random.u32(0..4) {
+            tokio::task::yield_now().await;
+        }
     }
     Sent { bytes: bytes_sent, crc: content.crc.finalize(), failed }
 }
@@ -311,11 +323,23 @@ async fn read_all(reader: &mut (impl AsyncReadExt + Unpin), until: usize, seed: 
 
 /// A runtime as each worker has one.
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
 /// A transfer size: empty, tiny, or anything up to `most`, evenly over the orders of magnitude.
 pub(crate) fn size(random: &mut fastrand::Rng, most: usize) -> usize {
     let magnitude = random.u32(0..=most.ilog2());
     random.usize(0..=(1 << magnitude))
+}
+
+/// A policy that leaves directions to the kernel program, or nothing and the reason on standard error.
+pub(crate) fn sockmap_policy() -> Option<Policy> {
+    let accel = Accel::start(Wanted { accel: true, sockmap: true });
+    let Some(sockmap) = accel.sockmap() else {
+        let mut error = io::stderr();
+        io::Write::write_fmt(&mut error, format_args!("skipped: {accel}\n")).expect("standard error");
+        return None;
+    };
+    Some(Policy { splice: Splice::Never, sockmap: Some(Arc::clone(sockmap)) })
 }
