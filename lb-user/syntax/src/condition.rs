@@ -427,3 +427,164 @@ fn openssl_number(text: &str) -> Option<(u32, u32, u32, u8, u32)> {
     };
     Some((major, minor, fix, letter, stage))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Test;
+
+    impl Facts for Test {
+        fn version(&self) -> &str {
+            "3.2.26-1"
+        }
+        fn feature(&self, name: &str) -> bool {
+            name == "OPENSSL"
+        }
+        fn enabled(&self, name: &str) -> bool {
+            name == "SPLICE"
+        }
+        fn tls_library(&self) -> Option<(&str, &str)> {
+            Some(("OpenSSL 3.0.15 3 Sep 2024", "3.0.15"))
+        }
+        fn awslc_api(&self) -> Option<u32> {
+            Some(29)
+        }
+    }
+
+    fn evaluate(text: &str) -> Result<bool, ConditionError> {
+        evaluate_condition(text, &Test, &Environment::from_iter([("A", "1")]))
+    }
+
+    fn check(expected: bool, texts: &[&str]) {
+        for text in texts {
+            assert_eq!(evaluate(text), Ok(expected), "{text}");
+        }
+    }
+
+    fn check_error(text: &str, message: &str, position: usize) {
+        let error = evaluate(text).expect_err(text);
+        assert_eq!((error.kind.to_string().as_str(), error.position), (message, position), "{text}");
+    }
+
+    #[test]
+    fn operators() {
+        check(false, &["", "  ", "0", "00", "!1", "1 && 0", "0 || 0", "1&&0", "! defined(A)", "!(1)"]);
+        check(true, &["1", "2", "-1", "!!1", "(1)", "( 1 )", "1 && 0 || 1", "1 || 0 && 0", "(1 || 0) && !0"]);
+        check(true, &["((((((((((((((((((1))))))))))))))))))", "defined(A)&&1", "defined(A)||0"]);
+    }
+
+    #[test]
+    fn predicates() {
+        check(true, &["defined(A)", "defined('A')", "feature(OPENSSL)", "enabled(SPLICE)"]);
+        check(
+            false,
+            &["defined(Q)", "defined()", "defined", "defined( A )", "feature(openssl)", "enabled(splice)"],
+        );
+        check(true, &["streq(a,a)", "streq(,)", r#"streq("b,c","b,c")"#, r"streq(\n,\n)", "strneq(a,b)"]);
+        check(false, &["streq(a,b)", "streq(a, a)", "strneq(a,a)", "strstr(abc,d)"]);
+        check(true, &["strstr(abc,b)", "strstr(abc,)", "ssllib_name_startswith(OpenSSL)"]);
+        check(true, &["openssl_version_atleast(1.1.1)", "openssl_version_atleast(1.1.1k)"]);
+        check(true, &["openssl_version_atleast(3.0.15-beta1)", "openssl_version_before(3.5.0)"]);
+        check(false, &["openssl_version_atleast(3.0.16)", "openssl_version_before(3.0.15)"]);
+        check(true, &["awslc_api_atleast(29)", "awslc_api_before(30)"]);
+        check(false, &["ssllib_name_startswith(AWS)", "awslc_api_atleast(30)", "awslc_api_before(29)"]);
+    }
+
+    #[test]
+    fn versions() {
+        check(
+            true,
+            &[
+                "version_atleast(3)",
+                "version_atleast(3.2)",
+                "version_atleast(3.2.26)",
+                "version_atleast(3.2.26-1)",
+                "version_atleast(3.2-dev5)",
+                "version_atleast(2.4-dev19)",
+                "version_atleast(abc)",
+                "version_atleast(3.x)",
+                "version_before(3.3)",
+                "version_before(3.3-dev1)",
+            ],
+        );
+        check(
+            false,
+            &[
+                "version_atleast(3.2.27)",
+                "version_atleast(3.2.26-2)",
+                "version_atleast(3.3)",
+                "version_atleast(3.3-dev1)",
+                "version_before(3.2.26)",
+                "version_before(3.2-rc1)",
+            ],
+        );
+        assert!(Version::parse("3.4.0-sockeye-0.1.0") == Version::parse("3.4"));
+    }
+
+    #[test]
+    fn mistakes() {
+        check_error("a", "unparsable conditional expression 'a'", 1);
+        check_error("Defined(A)", "unparsable conditional expression 'Defined(A)'", 1);
+        check_error("!", "unparsable conditional expression '!'", 1);
+        check_error("()", "unparsable conditional expression ')'", 2);
+        check_error("1 &&", "unparsable conditional expression '&&'", 3);
+        check_error("&& 1", "unparsable conditional expression '&& 1'", 1);
+        check_error("1 || bogus", "unparsable conditional expression 'bogus'", 6);
+        check_error("0 && bogus", "unparsable conditional expression 'bogus'", 6);
+        check_error("bogus || 1", "unparsable conditional expression 'bogus || 1'", 1);
+        check_error("1x", "unexpected character 'x' at the end of conditional expression '1x'", 2);
+        check_error("1 & 1", "unexpected character '&' at the end of conditional expression '1 & 1'", 3);
+        check_error("(1) (1)", "unexpected character '(' at the end of conditional expression '(1) (1)'", 5);
+        check_error(
+            "defined (A)",
+            "unexpected character '(' at the end of conditional expression 'defined (A)'",
+            9,
+        );
+        check_error("(1", "expected ')' after conditional expression '(1'", 1);
+        let tail = "used in conditional expression";
+        check_error("defined(A", &format!("expected ')' in argument 1 of predicate 'defined' {tail}"), 10);
+        check_error(
+            "defined(A,B)",
+            &format!("expected ')' before ',B)' in argument 1 of predicate 'defined' {tail}"),
+            10,
+        );
+        check_error(
+            r"streq(a\,b,a)",
+            &format!("expected ')' before ',a)' in argument 1 of predicate 'streq' {tail}"),
+            11,
+        );
+        check_error(
+            "streq(a)",
+            &format!(
+                "missing arguments (got 1/2), type 'string' expected in argument 1 of predicate 'streq' {tail}"
+            ),
+            8,
+        );
+        check_error(
+            "openssl_version_atleast(4)",
+            "invalid argument to conditional expression predicate 'openssl_version_atleast': '4'",
+            27,
+        );
+        check_error(&"(".repeat(100_000), "conditional expression nested too deep (max 64)", 65);
+        check_error(&"!".repeat(100_000), "conditional expression nested too deep (max 64)", 65);
+    }
+
+    #[test]
+    fn the_caret_stands_below_the_mistake() {
+        let error = evaluate("1 && bogus").expect_err("bogus");
+        assert_eq!(
+            error.render(".elif", "1 && bogus"),
+            "unparsable conditional expression 'bogus' in '.elif' at position 6:\n  .elif 1 && bogus\n             ^"
+        );
+    }
+
+    #[test]
+    fn any_text_is_a_condition_or_an_error() {
+        proptest::proptest!(|(text in r#"(defined|streq|feature|[01!&|( )"',\\éa]){0,24}"#)| {
+            if let Err(error) = evaluate(&text) {
+                error.render(".if", &text);
+            }
+        });
+    }
+}

@@ -327,3 +327,147 @@ fn is_blank(byte: u8) -> bool {
 fn column_of(at: usize) -> u32 {
     u32::try_from(at + 1).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lookup(name: &str) -> Option<String> {
+        let value = match name {
+            "A" => "1",
+            "B" => "x y  z",
+            "E" => "",
+            ".LINE" => "19",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    /// The words as Rust would write them; an empty word that ends them as `!NUMBER@COLUMN`.
+    fn check(line: &str, expected: &str) {
+        let shown = match lex(line.as_bytes(), &lookup) {
+            Ok(lexed) => {
+                let mut words: Vec<String> =
+                    lexed.words.iter().map(|word| word.bytes().escape_ascii().to_string()).collect();
+                words.extend(lexed.empty.map(|empty| format!("!{}@{}", empty.number, empty.column)));
+                words.join("|")
+            }
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(shown, expected, "{line}");
+    }
+
+    #[test]
+    fn words_and_comments() {
+        check("", "");
+        check("   # nothing", "");
+        check("\tbind  :80\t", "bind|:80");
+        check("global#this", "global");
+        check("a\u{b}b\u{c}c", "a|b|c");
+        check("a b\rc", "a|b");
+        check("a\\", r"a\\");
+        check("c \\", r"c|\\");
+    }
+
+    #[test]
+    fn escapes() {
+        check(r"a\ b a\#b#c a\\ a\'b a\qb \$A", r"a b|a#b");
+        check(r"a\\ a\'b a\qb \$A \a", r"a\\|a\'b|a\\qb|\\$A|\\a");
+        check(r#"'a\nb'"c\td"\x41\x4a\x4B"#, r"a\\nbc\tdAJK");
+        check(r#""x\ y" "a\qb" "a\'b\#c" "\$A" "\x22""#, r#"x y|a\\qb|a\'b#c|$A|\""#);
+        check(r#""a'b"'c"d' "a"b"c""#, r#"a\'bc\"d|abc"#);
+        check(r"\xc3\xa9 \xff", r"\xc3\xa9|\xff");
+        check("a\\\tb \"c\td\"", r"a\tb|c\td");
+    }
+
+    #[test]
+    fn variables() {
+        check(r#""$A" "${A}b" ${A}b '$A' "$A-$A""#, "1|1b|${A}b|$A|1-1");
+        check(r#""$AB|" "a${Q}b" "$.LINE""#, "||ab|19");
+        check(r#""${B}" "${B[*]}" "x${B[*]}y" ${B[*]}"#, "x y  z|x|y|z|xx|y|zy|${B[*]}");
+        check(r#""${Q-def ault}" "${A-}" "${Q-${A}}" "${Q-a}b}""#, "def ault|1|${A}|ab}");
+        check(r#""${B[*]-u v}" "${Q[*]-u v}""#, "x|y|z|u|v");
+    }
+
+    #[test]
+    fn an_empty_word_ends_the_arguments() {
+        check(r#".notice "${E-def}" x"#, ".notice|!1@9");
+        check(r#".notice "${Q}""#, ".notice|!1@9");
+        check(r#".notice "${E[*]}""#, ".notice|!1@9");
+        check(".notice a '' b", ".notice|a|!2@11");
+        check(r".notice \x00a", ".notice|!1@9");
+        check(r".notice b\x00a c", ".notice|b|c");
+        check("\"\"", "!0@1");
+    }
+
+    #[test]
+    fn mistakes() {
+        check("  node \"abc", "unmatched quote at position 8:");
+        check("  node 'abc", "unmatched quote at position 8:");
+        check("\"c\rd\"", "unmatched quote at position 1:");
+        check(r"  node abc\xZZ", "truncated or invalid hexadecimal sequence at position 11:");
+        check(r"  node abc\x1", "truncated or invalid hexadecimal sequence at position 11:");
+        check(r#".notice "\x2""#, "truncated or invalid hexadecimal sequence at position 10:");
+        for line in [r#"  node "${ABC""#, r#"  node "${A-x"#, r#"  node "${A.B}""#, r#"  node "${A*}""#] {
+            check(line, "unmatched brace in environment variable name at position 10:");
+        }
+        check(r#"  node "${[x]}""#, "forbidden first char in environment variable name at position 11:");
+        for line in [r#".notice "$""#, r#".notice "$ x""#, r#".notice "$1""#] {
+            check(line, "forbidden first char in environment variable name at position 11:");
+        }
+        check(r#".notice "${A[0]}""#, "truncated or invalid word expansion sequence at position 13:");
+    }
+
+    #[test]
+    fn sixty_four_words_are_enough() {
+        let line = |count: usize| (1..count).fold(".warning".to_owned(), |line, n| format!("{line} w{n}"));
+        assert_eq!(lex(line(64).as_bytes(), &lookup).map(|lexed| lexed.words.len()), Ok(64));
+        check(&line(65), "too many words, truncating after word 64, position 249: <w63>.");
+        check(&line(5000), "too many words, truncating after word 64, position 249: <w63>.");
+    }
+
+    #[test]
+    fn excerpts() {
+        let check = |line: &str, column: u32, shown: &str, caret: usize| {
+            let expected = format!("  {shown}\n  {}^", " ".repeat(caret));
+            assert_eq!(excerpt(line.as_bytes(), column), expected, "{line}");
+        };
+        check("  node \"abc", 8, "node \"abc", 5);
+        check("\tno\tde\u{1} \"é", 8, "no de? \"é", 6);
+        let quoted = |before: usize, after: usize| format!("{} \"{}", "a".repeat(before), "c".repeat(after));
+        check(&quoted(20, 200), 22, &quoted(20, 58), 21);
+        check(&quoted(70, 3), 72, &quoted(70, 3), 71);
+        check(&quoted(80, 3), 82, &format!("...{}...", quoted(36, 3)), 40);
+        check(&quoted(100, 0), 102, &format!("...{}...", quoted(36, 0)), 40);
+        check(&quoted(100, 36), 102, &format!("...{}...", quoted(36, 36)), 40);
+        check(&quoted(100, 37), 102, &format!("...{}...", quoted(36, 36)), 40);
+        check("ab", 900, "ab", 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_words_or_an_error(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Err(error) = lex(&line, &lookup) {
+                error.render(&line);
+            }
+        }
+
+        #[test]
+        fn the_language_of_the_lexer(line in r#"[ab1 \\"'$\{\}#\[\*\]x-]{0,40}"#) {
+            if let Ok(lexed) = lex(line.as_bytes(), &lookup) {
+                prop_assert!(lexed.words.iter().all(|word| !word.bytes().is_empty()));
+            }
+        }
+
+        #[test]
+        fn a_quoted_word_reads_as_itself(
+            words in proptest::collection::vec(proptest::collection::vec(1u8..=255, 1..20), 1..6)
+        ) {
+            let line = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+            let lexed = lex(line.as_bytes(), &lookup).expect("quoted words");
+            let read: Vec<Vec<u8>> = lexed.words.iter().map(|word| word.bytes().to_vec()).collect();
+            prop_assert_eq!(read, words);
+        }
+    }
+}

@@ -114,3 +114,72 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
     let number: u64 = number.parse().map_err(|_| SizeError::Overflow)?;
     number.checked_mul(1 << shift).ok_or(SizeError::Overflow)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_time(text: &str, default: TimeUnit, expected: Result<u64, TimeError>) {
+        let microseconds = parse_time(text, default).map(|time| time.value.as_micros());
+        assert_eq!(microseconds, expected.map(u128::from), "{text}");
+    }
+
+    #[test]
+    fn times() {
+        use TimeUnit::{Hours, Milliseconds, Minutes, Seconds};
+        for (text, default, expected) in [
+            ("0", Milliseconds, Ok(0)),
+            ("5", Milliseconds, Ok(5_000)),
+            ("5", Seconds, Ok(5_000_000)),
+            ("5ms", Milliseconds, Ok(5_000)),
+            ("2s", Milliseconds, Ok(2_000_000)),
+            ("3m", Milliseconds, Ok(180_000_000)),
+            ("1h", Seconds, Ok(3_600_000_000)),
+            ("24d", Milliseconds, Ok(24 * 86_400_000_000)),
+            ("2", Hours, Ok(7_200_000_000)),
+            ("90s", Minutes, Ok(120_000_000)),
+            // Not zero stays not zero.
+            ("1us", Milliseconds, Ok(1_000)),
+            ("1001us", Milliseconds, Ok(2_000)),
+            ("0us", Milliseconds, Ok(0)),
+            ("2147483647", Milliseconds, Ok(2_147_483_647_000)),
+            ("2147483648", Milliseconds, Err(TimeError::Overflow)),
+            ("25d", Milliseconds, Err(TimeError::Overflow)),
+            ("99999999999999999999", Milliseconds, Err(TimeError::Overflow)),
+            ("213503982334602d", Milliseconds, Err(TimeError::Overflow)),
+            ("", Milliseconds, Err(TimeError::Unexpected('\0'))),
+            ("s", Milliseconds, Err(TimeError::Unexpected('s'))),
+            ("5x", Milliseconds, Err(TimeError::Unexpected('x'))),
+            ("5S", Milliseconds, Err(TimeError::Unexpected('S'))),
+            ("5u", Milliseconds, Err(TimeError::Unexpected('u'))),
+            ("1.5s", Milliseconds, Err(TimeError::Unexpected('.'))),
+            ("-5", Milliseconds, Err(TimeError::Unexpected('-'))),
+            ("5é", Milliseconds, Err(TimeError::Unexpected('é'))),
+        ] {
+            check_time(text, default, expected);
+        }
+        let lenient = parse_time("5sx", Milliseconds);
+        assert_eq!(lenient, Ok(Time { value: Duration::from_secs(5), trailing: Some('x') }));
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, expected) in [
+            ("0", Ok(0)),
+            ("1500", Ok(1500)),
+            ("16k", Ok(16384)),
+            ("16K", Ok(16384)),
+            ("2m", Ok(2 << 20)),
+            ("3G", Ok(3 << 30)),
+            ("", Err(SizeError::Unexpected('\0'))),
+            ("k", Err(SizeError::Unexpected('k'))),
+            ("1t", Err(SizeError::Unexpected('t'))),
+            ("1kb", Err(SizeError::Unexpected('b'))),
+            ("1.5k", Err(SizeError::Unexpected('.'))),
+            ("17179869184g", Err(SizeError::Overflow)),
+            ("99999999999999999999", Err(SizeError::Overflow)),
+        ] {
+            assert_eq!(parse_size(text), expected, "{text}");
+        }
+    }
+}

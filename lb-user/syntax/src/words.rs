@@ -3,6 +3,7 @@
 //! Each helper reads one thing, or says what is wrong in HAProxy's words and returns `None`: a parser is a row of
 //! `let value = words.number(1..=1024)?;` that ends with `words.end()`.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -132,8 +133,11 @@ impl<'a> Words<'a> {
         found
     }
 
-    /// An integer within `range`.
-    pub fn number(&mut self, range: RangeInclusive<i64>) -> Option<i64> {
+    /// An integer within `range`, of the range's own type.
+    pub fn number<T>(&mut self, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: Copy + PartialOrd + Display + TryFrom<i64>,
+    {
         let Some(word) = self.next() else {
             let message = format!("'{}' expects an integer argument.", self.keyword);
             self.alert(message);
@@ -144,16 +148,13 @@ impl<'a> Words<'a> {
             self.alert(message);
             return None;
         };
-        if range.contains(&value) {
-            return Some(value);
+        let number = T::try_from(value).ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let (low, high) = (range.start(), range.end());
+            let message = format!("'{}' value must be between {low} and {high} (was {value})", self.keyword);
+            self.alert(message);
         }
-        let (low, high) = (range.start(), range.end());
-        let message = match (*low, *high) {
-            (low, i64::MAX) => format!("'{}' value must be at least {low} (was {value})", self.keyword),
-            (low, high) => format!("'{}' value must be between {low} and {high} (was {value})", self.keyword),
-        };
-        self.alert(message);
-        None
+        number
     }
 
     /// A time; a bare number counts `default` units.
@@ -260,5 +261,102 @@ pub fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         None => String::new(),
         Some((last, [])) => last.clone(),
         Some((last, first)) => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lexer::lex;
+
+    /// Runs a parser over one line and returns its value and what it said.
+    fn check<T: PartialEq + std::fmt::Debug>(
+        line: &str,
+        parse: impl Fn(&mut Words<'_>) -> Option<T>,
+        expected: Result<T, &str>,
+    ) {
+        let words = lex(line.as_bytes(), &|_| None).expect("a line that can be read").words;
+        let statement = Statement { words, location: Location::new("f", 3) };
+        let mut diags = Diagnostics::new();
+        let value = parse(&mut Words::new(&statement, &mut diags));
+        let said: Vec<&str> = diags.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+        match expected {
+            Ok(expected) => assert_eq!((value, said.as_slice()), (Some(expected), &[][..]), "{line}"),
+            Err(message) => assert_eq!((value, said.as_slice()), (None, &[message][..]), "{line}"),
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        let parse = |words: &mut Words<'_>| words.number(1..=1024u16).filter(|_| words.end());
+        check("nbthread 4", parse, Ok(4));
+        check("nbthread", parse, Err("'nbthread' expects an integer argument."));
+        check("nbthread abc", parse, Err("cannot parse 'nbthread' value 'abc', an integer is expected."));
+        check("nbthread 0", parse, Err("'nbthread' value must be between 1 and 1024 (was 0)"));
+        check("nbthread -70000", parse, Err("'nbthread' value must be between 1 and 1024 (was -70000)"));
+        check("nbthread 1 2", parse, Err("'nbthread' cannot handle unexpected argument '2'."));
+    }
+
+    #[test]
+    fn durations() {
+        let parse = |words: &mut Words<'_>| {
+            words.extend_keyword();
+            words.duration(TimeUnit::Milliseconds)
+        };
+        check("timeout client 5s", parse, Ok(Duration::from_secs(5)));
+        check("timeout client", parse, Err("'timeout client' expects an integer value (in milliseconds)"));
+        check("timeout client 5x", parse, Err("unexpected character 'x' in 'timeout client'"));
+        check(
+            "timeout client 99d",
+            parse,
+            Err(
+                "timer overflow in argument '99d' to 'timeout client' (maximum value is 2147483647 ms or ~24.8 days)",
+            ),
+        );
+    }
+
+    #[test]
+    fn sizes() {
+        let parse = |words: &mut Words<'_>| words.size().filter(|_| words.end());
+        check("tune.bufsize 16k", parse, Ok(16384));
+        check("tune.bufsize 16q", parse, Err("unexpected character 'q' in 'tune.bufsize'"));
+        check("tune.bufsize", parse, Err("'tune.bufsize' expects a size argument."));
+    }
+
+    #[test]
+    fn choices() {
+        let parse = |words: &mut Words<'_>| words.choice(&[("tcp", 1), ("http", 2), ("packet", 3)]);
+        check("mode http", parse, Ok(2));
+        check("mode", parse, Err("'mode' expects 'tcp', 'http' and 'packet'."));
+        check("mode x", parse, Err("'mode' only supports 'tcp', 'http' and 'packet' (got 'x')."));
+    }
+
+    #[test]
+    fn a_time_with_something_behind_its_unit_is_read_with_a_warning() {
+        let statement = Statement { words: vec!["t".into(), "5mss".into()], location: Location::new("f", 1) };
+        let mut diags = Diagnostics::new();
+        let value = Words::new(&statement, &mut diags).duration(TimeUnit::Milliseconds);
+        assert_eq!(value, Some(Duration::from_millis(5)));
+        assert_eq!((diags.alerts(), diags.warnings()), (0, 1));
+    }
+
+    #[test]
+    fn the_cursor_goes_forth_and_back() {
+        let words = ["server", "a", "1.2.3.4", "check"].map(Word::from).to_vec();
+        let statement = Statement { words, location: Location::new("f", 1) };
+        let mut diags = Diagnostics::new();
+        let mut words = Words::new(&statement, &mut diags);
+        assert_eq!((words.peek(), words.next(), words.position()), (Some("a"), Some("a"), 2));
+        assert!(!words.take("check") && words.take("1.2.3.4"));
+        assert_eq!(words.take_rest(), "check");
+        assert!(words.is_end() && words.end());
+        words.seek(2);
+        assert_eq!(words.expect("an address"), Some("1.2.3.4"));
+        words.skip_rest();
+        assert_eq!(words.expect("more"), None);
+        assert_eq!(
+            diags.iter().next().map(ToString::to_string).as_deref(),
+            Some("parsing [f:1] : 'server' expects more.")
+        );
     }
 }
