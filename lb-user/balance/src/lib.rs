@@ -3,7 +3,7 @@
 //! Pure: loads and random numbers are arguments. A [`Balance`] sits behind a short lock that the workers share,
 //! so choosing allocates nothing; tables are made anew when servers came or went since.
 //!
-//! The algorithms see *members* only: the servers that are in turn now. [`farm`] decides who that is (actives,
+//! The algorithms see *members* only: the servers that are in turn now. `farm` decides who that is (actives,
 //! or backups when no active server is left).
 
 mod algorithm;
