@@ -47,30 +47,28 @@ pub enum Known {
 }
 
 impl Known {
-    /// Classifies a name in any case: by length and first letter, then one comparison.
+    /// Classifies a lower-case name.
     pub fn of(name: &[u8]) -> Self {
-        let Some(&first) = name.first() else { return Self::Other };
-        let (candidate, spelled): (Self, &[u8]) = match (name.len(), first | 0x20) {
-            (2, b't') => (Self::Te, b"te"),
-            (4, b'h') => (Self::Host, b"host"),
-            (6, b'c') => (Self::Cookie, b"cookie"),
-            (6, b'e') => (Self::Expect, b"expect"),
-            (7, b't') => (Self::Trailer, b"trailer"),
-            (7, b'u') => (Self::Upgrade, b"upgrade"),
-            (10, b'c') => (Self::Connection, b"connection"),
-            (10, b'k') => (Self::KeepAlive, b"keep-alive"),
-            (10, b's') => (Self::SetCookie, b"set-cookie"),
-            (14, b'c') => (Self::ContentLength, b"content-length"),
-            (14, b'h') => (Self::Http2Settings, b"http2-settings"),
-            (15, b'a') => (Self::AcceptEncoding, b"accept-encoding"),
-            (15, b'x') => (Self::XForwardedFor, b"x-forwarded-for"),
-            (16, b'p') => (Self::ProxyConnection, b"proxy-connection"),
-            (17, b's') => (Self::SecWebsocketKey, b"sec-websocket-key"),
-            (17, b't') => (Self::TransferEncoding, b"transfer-encoding"),
-            (20, b's') => (Self::SecWebsocketAccept, b"sec-websocket-accept"),
-            _ => return Self::Other,
-        };
-        if name.eq_ignore_ascii_case(spelled) { candidate } else { Self::Other }
+        match name {
+            b"te" => Self::Te,
+            b"host" => Self::Host,
+            b"cookie" => Self::Cookie,
+            b"expect" => Self::Expect,
+            b"trailer" => Self::Trailer,
+            b"upgrade" => Self::Upgrade,
+            b"connection" => Self::Connection,
+            b"keep-alive" => Self::KeepAlive,
+            b"set-cookie" => Self::SetCookie,
+            b"content-length" => Self::ContentLength,
+            b"http2-settings" => Self::Http2Settings,
+            b"accept-encoding" => Self::AcceptEncoding,
+            b"x-forwarded-for" => Self::XForwardedFor,
+            b"proxy-connection" => Self::ProxyConnection,
+            b"sec-websocket-key" => Self::SecWebsocketKey,
+            b"transfer-encoding" => Self::TransferEncoding,
+            b"sec-websocket-accept" => Self::SecWebsocketAccept,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -229,6 +227,14 @@ impl Headers {
         }
     }
 
+    /// Replaces the values of all fields of a known name.
+    pub(crate) fn replace_known(&mut self, known: Known, value: &[u8]) {
+        let value = self.push_text(value);
+        for field in self.fields.iter_mut().filter(|field| field.known == known) {
+            field.value = value;
+        }
+    }
+
     pub(crate) fn slice(&self, span: Span) -> &[u8] {
         &self.text[span.range()]
     }
@@ -278,6 +284,39 @@ pub(crate) fn capitals_of(name: &[u8]) -> u64 {
     capitals
 }
 
+/// Checks that `text` up to `length` is a name, eight bytes at a time, and returns its capitals like [`capitals_of`];
+/// `None`: not a name. `text` may go on behind the name, and is best if it does: names then need no tail loop.
+pub(crate) fn scan_name(text: &[u8], length: usize) -> Option<u64> {
+    let name = &text[..length];
+    let mut capitals = 0u64;
+    let mut offset = 0;
+    while offset < length {
+        let word = text.get(offset..offset + 8).and_then(|bytes| bytes.try_into().ok());
+        // The end of the buffer, or a name longer than the mask: one byte at a time.
+        let (Some(bytes), true) = (word, offset < 64) else {
+            return is_valid_name(name).then(|| capitals_of(name));
+        };
+        let word = u64::from_le_bytes(bytes);
+        let inside = if length - offset >= 8 { HIGH } else { HIGH & ((1 << (8 * (length - offset))) - 1) };
+        // Adding carries into a byte's high bit when the byte is at least the bound; bytes above 127 have been refused
+        // by the first test, so nothing carries between bytes.
+        let low = word & !HIGH;
+        let at_least = |value: u64, bound: u64| value + (0x80 - bound) * ONES;
+        let upper = at_least(low, 0x41) & !at_least(low, 0x5b);
+        let lower = at_least(low, 0x61) & !at_least(low, 0x7b);
+        let hyphen = at_least(low, 0x2d) & !at_least(low, 0x2e);
+        if ((upper | lower | hyphen) & !word & inside) != inside {
+            // Rare but valid: digits, underscore and the like.
+            return is_valid_name(name).then(|| capitals_of(name));
+        }
+        // One bit per byte to eight neighbouring bits: the multiplication moves bit 8i to bit 56 + i.
+        let bits = ((upper & inside) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        capitals |= bits << offset;
+        offset += 8;
+    }
+    (length > 0).then_some(capitals)
+}
+
 /// A field name is a token (RFC 9110 §5.1): at least one character, none but letters, digits and ``!#$%&'*+-.^_`|~``.
 pub fn is_valid_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
@@ -285,9 +324,21 @@ pub fn is_valid_name(name: &[u8]) -> bool {
 
 /// A field value holds no control character but tab, and no DEL (RFC 9110 §5.5); bytes above 127 are opaque data.
 pub fn is_valid_value(value: &[u8]) -> bool {
-    // One flag for the whole slice instead of an early exit: the compiler turns this into vector code.
-    !value.iter().fold(false, |bad, &byte| bad | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f))
+    let is_bad = |&byte: &u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f;
+    let (words, rest) = value.as_chunks::<8>();
+    let suspicious = words.iter().fold(0, |found, word| found | has_control(u64::from_le_bytes(*word)));
+    // Tabs are suspicious too; they are rare enough to look again.
+    !rest.iter().any(is_bad) && (suspicious == 0 || !value.iter().any(is_bad))
 }
+
+/// Not 0 when a byte of `word` is below 0x20 or 0x7f; exact as a whole, not per byte.
+fn has_control(word: u64) -> u64 {
+    let below = |word: u64, bound: u64| word.wrapping_sub(bound * ONES) & !word & HIGH;
+    below(word, 0x20) | below(word ^ (0x7f * ONES), 1)
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * ONES;
 
 /// `tchar` of RFC 9110 §5.6.2.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
@@ -339,4 +390,67 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The word-wise scan and the byte-wise definition agree, whatever lies behind the name.
+    #[test]
+    fn scan_name_is_valid_name_and_capitals() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let interesting = b"aZzA-0_@[`{\x00\x7f\x80\xff: mM/.";
+        for _ in 0..20_000 {
+            let text: Vec<u8> =
+                (0..random.usize(1..90)).map(|_| interesting[random.usize(..interesting.len())]).collect();
+            for mostly_letters in [false, true] {
+                let mut text = text.clone();
+                if mostly_letters {
+                    let odd = random.usize(..text.len());
+                    for (index, byte) in text.iter_mut().enumerate() {
+                        if index != odd {
+                            *byte = if random.bool() { random.uppercase() } else { random.lowercase() } as u8;
+                        }
+                    }
+                }
+                let length = random.usize(..=text.len());
+                let name = &text[..length];
+                let expected = is_valid_name(name).then(|| capitals_of(name));
+                assert_eq!(scan_name(&text, length), expected, "{}", name.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn is_valid_value_refuses_each_control_character_at_each_place() {
+        for byte in 0..=255u8 {
+            let expected = byte == b'\t' || (byte >= 0x20 && byte != 0x7f);
+            for length in 1..40 {
+                for position in 0..length {
+                    for filler in [b'a', b'\t', 0xff, 0x80] {
+                        let mut value = vec![filler; length];
+                        value[position] = byte;
+                        assert_eq!(is_valid_value(&value), expected, "{}", value.escape_ascii());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lists() {
+        let check = |value: &str, expected: &[&str]| {
+            let elements: Vec<_> = list_elements(value.as_bytes()).collect();
+            assert_eq!(
+                elements,
+                expected.iter().map(|text| text.as_bytes()).collect::<Vec<_>>(),
+                "{value:?}"
+            );
+        };
+        check("", &[]);
+        check(" , ,", &[]);
+        check("a", &["a"]);
+        check(" a ,\tb\t, c d,", &["a", "b", "c d"]);
+    }
 }

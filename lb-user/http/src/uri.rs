@@ -111,9 +111,9 @@ impl<'a> Authority<'a> {
 
 /// The port a scheme stands for (RFC 9110 §4.2).
 pub fn default_port(scheme: &[u8]) -> Option<u16> {
-    if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"ws") {
+    if scheme.eq_ignore_ascii_case(b"http") {
         Some(80)
-    } else if scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"wss") {
+    } else if scheme.eq_ignore_ascii_case(b"https") {
         Some(443)
     } else {
         None
@@ -159,4 +159,55 @@ fn is_ip_literal(text: &[u8]) -> bool {
             .iter()
             .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.' | b'%' | b'_' | b'-'))
         && memchr::memchr(b':', text).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_taken_apart() {
+        let check =
+            |target: &str, scheme: Option<&str>, authority: Option<&str>, path: &str, query: Option<&str>| {
+                let expected = Parts {
+                    scheme: scheme.map(str::as_bytes),
+                    authority: authority.map(str::as_bytes),
+                    path: path.as_bytes(),
+                    query: query.map(str::as_bytes),
+                };
+                assert_eq!(Parts::of(target.as_bytes()), expected, "{target:?}");
+            };
+        check("/", None, None, "/", None);
+        check("/a/b?c=d?e", None, None, "/a/b", Some("c=d?e"));
+        check("/?", None, None, "/", Some(""));
+        check("//a/b", None, None, "//a/b", None);
+        check("/x?u=http://y/z", None, None, "/x", Some("u=http://y/z"));
+        check("http://a:80/b?c", Some("http"), Some("a:80"), "/b", Some("c"));
+        check("http://a", Some("http"), Some("a"), "", None);
+        check("http://a?c/d", Some("http"), Some("a"), "", Some("c/d"));
+        check("*", None, None, "", None);
+        check("a:443", None, None, "", None);
+        check("", None, None, "", None);
+    }
+
+    #[test]
+    fn authorities() {
+        let check = |text: &str, expected: Option<(&str, Option<u16>)>| {
+            let expected = expected.map(|(host, port)| Authority { host: host.as_bytes(), port });
+            assert_eq!(Authority::parse(text.as_bytes()), expected, "{text:?}");
+        };
+        check("a", Some(("a", None)));
+        check("a:", Some(("a", None)));
+        check("a:0", Some(("a", Some(0))));
+        check("a:65535", Some(("a", Some(65_535))));
+        check("192.0.2.1:80", Some(("192.0.2.1", Some(80))));
+        check("[2001:db8::1]:80", Some(("[2001:db8::1]", Some(80))));
+        check("[fe80::1%25eth0]", Some(("[fe80::1%25eth0]", None)));
+        check("", None);
+        check(":80", None);
+        check("a:65536", None);
+        check("a b", None);
+        check("[::1", None);
+        check("[::1]80", None);
+    }
 }

@@ -20,6 +20,8 @@ impl ParseError {
         match self.violation {
             Violation::UnsupportedVersion => 505,
             Violation::UnexpectedPayload => 413,
+            // What HAProxy answers since 3.1; the request line counts as a field here.
+            Violation::HeadTooLarge => 431,
             // RFC 9112 §6.1 suggests 501; HAProxy answers 422 and so do we.
             Violation::UnsupportedTransferCoding => 422,
             _ => 400,
@@ -38,7 +40,7 @@ pub enum Violation {
     /// A line that ends in LF without CR.
     #[error("line feed without carriage return")]
     BareLf,
-    /// More empty lines before a request than [`super::parse::EMPTY_LINES_MAX`].
+    /// More empty lines before a request than any client sends.
     #[error("too many empty lines before the request")]
     TooManyEmptyLines,
     /// The head does not end within the limit.

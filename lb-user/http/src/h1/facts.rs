@@ -61,8 +61,10 @@ pub(super) fn of_request(
     if head.upgrade && strictness == Strictness::Strict {
         check_websocket_request(head)?;
     }
-    let drop_length = framing.chunked;
-    drop_fields(&mut head.headers, &fields, switch, drop_length, false);
+    drop_fields(&mut head.headers, &fields, switch, framing.chunked, false);
+    if form != Form::Origin {
+        normalize_target(head, form);
+    }
     Ok(())
 }
 
@@ -258,7 +260,7 @@ fn check_routing(
         Some(field) => {
             let at = field.value.range().start;
             let authority = Authority::parse(head.headers.slice(field.value))
-                .ok_or(ParseError::new(Violation::BadHost, at))?;
+                .ok_or_else(|| ParseError::new(Violation::BadHost, at))?;
             Some((Some(authority), at))
         }
         None => None,
@@ -291,6 +293,48 @@ fn check_routing(
             || default_ports.iter().any(|&port| host.is_same(&authority, Some(port)))
     });
     if same { Ok(()) } else { Err(ParseError::new(Violation::HostMismatch, at)) }
+}
+
+/// RFC 3986 §6.2.3, as HAProxy applies it: the default port of the scheme goes from the target and Host becomes the
+/// authority that is left; an empty path becomes "/". For CONNECT only Host loses its default port.
+#[cold]
+fn normalize_target(head: &mut RequestHead, form: Form) {
+    let target = head.target();
+    let (authority, scheme) = match form {
+        Form::Origin | Form::Asterisk => return,
+        Form::Authority => (target, None),
+        Form::Absolute => {
+            let parts = Parts::of(target);
+            (parts.authority.unwrap_or_default(), parts.scheme)
+        }
+    };
+    let Some(parsed) = Authority::parse(authority) else { return };
+    let has_colon = parsed.host.len() < authority.len();
+    let is_default = match (scheme, parsed.port) {
+        (None, port) => matches!(port, Some(80 | 443)),
+        (Some(_), None) => has_colon,
+        (Some(scheme), port) => default_port(scheme) == port,
+    };
+    let host = parsed.host.to_vec();
+    let Some(scheme) = scheme else {
+        if is_default {
+            head.headers.replace_known(Known::Host, &host);
+        }
+        return;
+    };
+    let authority_at = scheme.len() + b"://".len();
+    let rest = &target[authority_at + authority.len()..];
+    let add_slash = rest.is_empty() && head.method != Method::Options;
+    if !is_default && !add_slash {
+        return;
+    }
+    let authority = if is_default { &host[..] } else { authority };
+    let slash: &[u8] = if add_slash { b"/" } else { b"" };
+    let normal = [&target[..authority_at], authority, rest, slash].concat();
+    head.set_target(&normal);
+    if is_default {
+        head.headers.replace_known(Known::Host, &host);
+    }
 }
 
 /// Whether a message asks for, or answers with, another protocol.

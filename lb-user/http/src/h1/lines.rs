@@ -4,9 +4,7 @@ use memchr::memchr;
 
 use super::error::{ParseError, Violation};
 use super::parse::Strictness;
-use crate::headers::{
-    Field, Headers, Known, Span, capitals_of, is_token_byte, is_valid_name, is_valid_value,
-};
+use crate::headers::{Field, Headers, Known, Span, is_token_byte, is_valid_value, scan_name};
 
 /// Reads lines of `bytes` from `position`. `bytes` is cut at the size limit by the caller.
 pub(super) struct Lines<'a> {
@@ -42,22 +40,26 @@ impl Lines<'_> {
         fields_max: usize,
     ) -> Result<Option<Folded>, ParseError> {
         let mut folded = Folded(false);
+        let mut dropped = false;
         loop {
             let Some(line) = self.next()? else { return Ok(None) };
             if line.is_empty() {
                 return Ok(Some(folded));
             }
             if matches!(self.bytes[line.start], b' ' | b'\t') {
-                self.fold(base, line, fields)?;
+                // What continues a dropped field is dropped with it; `fold` still judges it.
+                let previous = if dropped { None } else { fields.last_mut() };
+                self.fold(base, line, previous, dropped)?;
                 folded = Folded(true);
                 continue;
             }
-            if fields.len() >= fields_max {
+            // HAProxy counts the end of the list too: with 101, a message has at most 100 fields.
+            if fields.len() + 1 >= fields_max {
                 return Err(ParseError::new(Violation::TooManyFields, line.start));
             }
-            if let Some(field) = self.field(base, line)? {
-                fields.push(field);
-            }
+            let field = self.field(base, line)?;
+            dropped = field.is_none();
+            fields.extend(field);
         }
     }
 
@@ -70,9 +72,9 @@ impl Lines<'_> {
             return Err(ParseError::new(violation, line.start + at));
         };
         let name = &text[..colon];
-        if !is_valid_name(name) {
+        let Some(capitals) = scan_name(&self.bytes[line.start..], colon) else {
             return self.bad_name(line.start, name).map(|()| None);
-        }
+        };
         let (mut start, mut end) = (colon + 1, text.len());
         while start < end && matches!(text[start], b' ' | b'\t') {
             start += 1;
@@ -85,8 +87,8 @@ impl Lines<'_> {
         Ok(Some(Field {
             name: Span::new(offset, offset + colon),
             value: Span::new(offset + start, offset + end),
-            capitals: capitals_of(name),
-            known: Known::of(name),
+            capitals,
+            known: Known::Other,
             hop_by_hop: false,
         }))
     }
@@ -128,13 +130,12 @@ impl Lines<'_> {
         &self,
         base: usize,
         line: std::ops::Range<usize>,
-        fields: &mut [Field],
+        previous: Option<&mut Field>,
+        previous_is_dropped: bool,
     ) -> Result<(), ParseError> {
-        let refused = Err(ParseError::new(Violation::ObsFold, line.start));
-        if self.strictness == Strictness::Strict {
-            return refused;
+        if self.strictness == Strictness::Strict || (previous.is_none() && !previous_is_dropped) {
+            return Err(ParseError::new(Violation::ObsFold, line.start));
         }
-        let Some(previous) = fields.last_mut() else { return refused };
         let (mut start, mut end) = (line.start, line.end);
         while start < end && matches!(self.bytes[start], b' ' | b'\t') {
             start += 1;
@@ -142,32 +143,31 @@ impl Lines<'_> {
         while start < end && matches!(self.bytes[end - 1], b' ' | b'\t') {
             end -= 1;
         }
-        if start == end {
-            return Ok(());
-        }
         self.check_value(start, &self.bytes[start..end])?;
-        let value_start = if previous.value.start == previous.value.end {
-            Span::new(start - base, end - base).start
-        } else {
-            previous.value.start
-        };
-        previous.value = Span { start: value_start, end: Span::new(start - base, end - base).end };
+        let Some(previous) = previous else { return Ok(()) };
+        if start < end {
+            let added = Span::new(start - base, end - base);
+            let was_empty = previous.value.start == previous.value.end;
+            previous.value = if was_empty { added } else { Span { end: added.end, ..previous.value } };
+        }
         Ok(())
     }
 }
 
-/// Whether values run over line ends that [`Self::unfold`] must blank once they are in the arena.
+/// Whether values run over line ends, which [`Self::finish`] must blank once they are in the arena.
 #[derive(Clone, Copy)]
 pub(super) struct Folded(bool);
 
 impl Folded {
-    /// Lower-cases the names and replaces the line ends inside values with spaces.
+    /// Once the text is in the arena: lower-cases and classifies the names, replaces line ends inside values by spaces.
     pub(super) fn finish(self, headers: &mut Headers) {
         let Headers { text, fields } = headers;
-        for field in &*fields {
-            if field.capitals != 0 || field.name.end - field.name.start > 64 {
-                text[field.name.range()].make_ascii_lowercase();
+        for field in fields {
+            let name = &mut text[field.name.range()];
+            if field.capitals != 0 || name.len() > 64 {
+                name.make_ascii_lowercase();
             }
+            field.known = Known::of(name);
             if self.0 {
                 for byte in &mut text[field.value.range()] {
                     if matches!(byte, b'\r' | b'\n') {

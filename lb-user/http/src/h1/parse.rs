@@ -29,7 +29,7 @@ pub enum Strictness {
 /// Limits of one head.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// `tune.http.maxhdr`: fields per message.
+    /// `tune.http.maxhdr`: a message has fewer fields than this.
     pub fields_max: usize,
     /// Bytes of a head, start line and empty line included: `tune.bufsize` less `tune.maxrewrite`.
     pub head_bytes_max: usize,
@@ -38,7 +38,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// HAProxy's defaults: 101 fields, 16384 - 1024 bytes.
+    /// HAProxy's defaults: `maxhdr` 101, 16384 - 1024 bytes.
     fn default() -> Self {
         Self { fields_max: 101, head_bytes_max: 15_360, payload_with_any_method: false }
     }
@@ -138,9 +138,7 @@ pub fn parse_response(
     // A server that speaks something else is found out by its first bytes.
     let prefix = view.len().min(b"HTTP/".len());
     if let Some(at) = (0..prefix).find(|&at| view[at] != b"HTTP/"[at]) {
-        if strictness == Strictness::Strict || !view[at].is_ascii_alphabetic() {
-            return Err(ParseError::new(Violation::BadVersion, at));
-        }
+        return Err(ParseError::new(Violation::BadVersion, at));
     }
     let mut lines = Lines { bytes: view, position: 0, strictness };
     let Some(line) = lines.next()? else { return incomplete() };

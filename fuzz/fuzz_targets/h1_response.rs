@@ -1,0 +1,4 @@
+//! Any bytes as an HTTP/1 response: no panic, and what is accepted goes on in one reading only.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sockeye_http::fuzz::h1_response(data));
