@@ -121,6 +121,16 @@ impl Setup {
         self.spawn(args).exit().await
     }
 
+    /// Like [`Setup::run`] for a daemon that goes to the background: its ports stay known and reserved.
+    pub async fn run_and_keep(mut self) -> (Daemon, Exit) {
+        let cfg = self.write_cfg();
+        let args = [vec!["-f".to_owned(), cfg], std::mem::take(&mut self.args)].concat();
+        let mut daemon = self.spawn(args);
+        let exit = daemon.wait_exit().await;
+        daemon.background = true;
+        (daemon, exit)
+    }
+
     /// Runs the daemon with the given arguments alone until it ends by itself.
     pub async fn run_bare(mut self) -> Exit {
         self.write_cfg();
@@ -204,6 +214,7 @@ impl Setup {
             names: self.names,
             _reserved: self.reserved,
             dir: self.dir,
+            background: false,
         }
     }
 }
@@ -230,6 +241,8 @@ pub struct Daemon {
     names: BTreeMap<String, String>,
     _reserved: Vec<Reserved>,
     dir: TempDir,
+    /// The process that we started has ended on purpose: its child is the daemon.
+    background: bool,
 }
 
 /// How a daemon ended.
@@ -327,17 +340,21 @@ impl Daemon {
     /// Waits for its end.
     #[track_caller]
     pub fn exit(mut self) -> impl Future<Output = Exit> {
-        within("the end of the daemon", async move {
-            let status = self.child.wait().await.expect("a child");
-            self.stdout.ended().await;
-            self.stderr.ended().await;
-            Exit { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
-        })
+        within("the end of the daemon", async move { self.wait_exit().await })
+    }
+
+    async fn wait_exit(&mut self) -> Exit {
+        let status = within("the end of the daemon", self.child.wait()).await.expect("a child");
+        self.stdout.ended().await;
+        self.stderr.ended().await;
+        Exit { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 
     /// One step of waiting for the daemon to get ready; fails at once when it has ended.
     async fn tick(&mut self) {
-        if let Ok(Some(status)) = self.child.try_wait() {
+        if let Ok(Some(status)) = self.child.try_wait()
+            && !self.background
+        {
             self.stderr.ended().await;
             panic!("the daemon ended ({status})");
         }

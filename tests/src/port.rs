@@ -30,6 +30,11 @@ impl Reserved {
         Self::on(ip, 0).expect("a free port")
     }
 
+    /// This port of another local address.
+    pub fn on_port(ip: IpAddr, port: u16) -> Self {
+        Self::on(ip, port).expect("a free port")
+    }
+
     /// `count` consecutive free ports of 127.0.0.1.
     pub fn range(count: u16) -> Vec<Self> {
         for _ in 0..200 {

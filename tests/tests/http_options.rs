@@ -287,6 +287,20 @@ async fn a_pipelined_close_race_is_retried_on_a_new_connection() {
 }
 
 #[tokio::test]
+async fn death_of_a_used_connection_lets_the_client_retry() {
+    // On a kept connection a client expects that the server may have closed: silence tells it to try again.
+    let mut rig = Rig::http().start();
+    let (mut client, mut origin) = rig.asked(get("/1")).await;
+    origin.expect(get("/1")).await;
+    origin.send(ok("1")).await;
+    client.expect(ok("1")).await;
+    client.send(get("/2")).await;
+    origin.expect(get("/2")).await;
+    origin.close();
+    client.expect_end().await;
+}
+
+#[tokio::test]
 async fn max_reuse_bounds_the_requests_of_a_connection() {
     let (mut daemon, origin) = served("http-reuse always", "max-reuse 2");
     for _ in 0..6 {
