@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::SockRef;
+use sockeye_config::model::{Backend, Server, ServerAddress, Source, UseSource};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
@@ -13,10 +14,8 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub address: TargetAddress,
-    /// `source`: the address connections come from; port 0 leaves the choice to the kernel.
-    pub source: Option<SocketAddr>,
-    /// `source … interface`.
-    pub interface: Option<String>,
+    /// `source`: where connections come from. There is no client whose address a check could carry.
+    pub source: Source,
 }
 
 /// Where a target is.
@@ -31,9 +30,41 @@ pub enum TargetAddress {
 impl Target {
     /// A target without `source`.
     pub fn new(address: TargetAddress) -> Self {
-        Self { address, source: None, interface: None }
+        Self { address, source: Source::default() }
+    }
+
+    /// The target of the checks of `server`, a server of `backend`. `resolved` is the address that the server has now;
+    /// `None` when it is a name without an address, or for a server that goes where the client wanted to go: without
+    /// an `addr` of its own there is nothing to check then.
+    pub fn of_server(server: &Server, backend: &Backend, resolved: Option<SocketAddr>) -> Option<Self> {
+        let source = server.source.clone().unwrap_or_else(|| backend.source.clone());
+        let address = match &server.address {
+            _ if server.check.addr.is_some() => TargetAddress::Inet(SocketAddr::new(
+                server.check.addr?,
+                server.check.port.unwrap_or_else(|| resolved.map_or(0, |addr| addr.port())),
+            )),
+            ServerAddress::Inet { .. } => {
+                let resolved = resolved?;
+                TargetAddress::Inet(SocketAddr::new(
+                    resolved.ip(),
+                    server.check.port.unwrap_or_else(|| resolved.port()),
+                ))
+            }
+            ServerAddress::Unix(path) => TargetAddress::Unix(path.clone()),
+            ServerAddress::Abstract { name, padded } => {
+                let mut name = name.clone().into_bytes();
+                if *padded {
+                    name.resize(name.len().max(ABSTRACT_NAME_BYTES), 0);
+                }
+                TargetAddress::Abstract(name)
+            }
+        };
+        Some(Self { address, source })
     }
 }
+
+/// What `sockaddr_un` holds after the NUL that makes a name abstract; `abns@` names are padded to it.
+const ABSTRACT_NAME_BYTES: usize = 107;
 
 /// What went wrong before there was a connection.
 #[derive(Debug, thiserror::Error)]
@@ -115,13 +146,7 @@ fn unix_error(error: io::Error) -> ConnectError {
 async fn tcp(addr: SocketAddr, target: &Target, options: ConnectOptions) -> Result<TcpStream, ConnectError> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
         .map_err(ConnectError::Local)?;
-    if let Some(interface) = &target.interface {
-        SockRef::from(&socket).bind_device(Some(interface.as_bytes())).map_err(ConnectError::Source)?;
-    }
-    if let Some(source) = target.source.filter(|source| source.is_ipv4() == addr.is_ipv4()) {
-        // A fixed source port may still be in TIME_WAIT from the last check.
-        socket.set_reuseaddr(true).and_then(|()| socket.bind(source)).map_err(ConnectError::Source)?;
-    }
+    bind_source(&socket, &target.source, addr).map_err(ConnectError::Source)?;
     let raw = SockRef::from(&socket);
     raw.set_tcp_nodelay(true).map_err(ConnectError::Local)?;
     if !options.linger {
@@ -134,11 +159,57 @@ async fn tcp(addr: SocketAddr, target: &Target, options: ConnectOptions) -> Resu
     socket.connect(addr).await.map_err(ConnectError::Refused)
 }
 
+/// Gives `socket` the local address that `source` wants for connections to `addr`.
+fn bind_source(socket: &TcpSocket, source: &Source, addr: SocketAddr) -> io::Result<()> {
+    let raw = SockRef::from(socket);
+    if let Some(interface) = &source.interface {
+        raw.bind_device(Some(interface.as_bytes()))?;
+    }
+    let (address, foreign) = match source.usesrc {
+        UseSource::Address(address) => (Some(address), true),
+        UseSource::Own | UseSource::Client | UseSource::ClientIp => (source.address, false),
+    };
+    let Some(address) = address.filter(|address| address.is_ipv4() == addr.is_ipv4()) else { return Ok(()) };
+    match (foreign, address) {
+        (true, SocketAddr::V4(_)) => raw.set_ip_transparent_v4(true)?,
+        (true, SocketAddr::V6(_)) => raw.set_ip_transparent_v6(true)?,
+        (false, _) => {}
+    }
+    // A port of our choice may still be in TIME_WAIT from an earlier check.
+    socket.set_reuseaddr(true)?;
+    let Some((first, last)) = source.ports.filter(|_| !foreign) else { return socket.bind(address) };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let port = fastrand::u16(first..=last.max(first));
+        match socket.bind(SocketAddr::new(address.ip(), port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < SOURCE_PORTS_TRIED_MAX => {}
+            bound => return bound,
+        }
+    }
+}
+
+/// Ports of a range tried for one connection: a check must not spend its time on searching a range in heavy use.
+const SOURCE_PORTS_TRIED_MAX: u32 = 16;
+
 /// The words of the operating system for `error`, without the number that Rust appends.
 pub(crate) fn error_text(error: &io::Error) -> String {
     let text = error.to_string();
     match (error.raw_os_error(), text.rfind(" (os error ")) {
         (Some(_), Some(at)) => text[..at].to_owned(),
         _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_in_the_words_of_the_system() {
+        const LINUX_ECONNREFUSED: i32 = 111;
+        let check = |error: io::Error, expected: &str| assert_eq!(error_text(&error), expected);
+        check(io::Error::from_raw_os_error(LINUX_ECONNREFUSED), "Connection refused");
+        check(io::Error::other("it said (os error 3)"), "it said (os error 3)");
     }
 }

@@ -1,7 +1,7 @@
 //! Health checks (manual 5.2 `check` and the words around it): what one run says, when a server is up, when to look again.
 //!
 //! Pure: [`status`] names results, [`prepared`] compiles a sequence, [`expect`] and [`http_response`] judge answers,
-//! [`rise_fall`] counts, [`schedule`] computes delays and [`messages`] words log lines. Asynchronous: [`run`] talks to
+//! [`rise_fall`] counts, [`schedule`] computes delays and [`messages`] words log lines. Asynchronous: [`mod@run`] talks to
 //! a server once over [`connect`], and [`supervise`] does so for as long as the server exists.
 
 pub mod status;

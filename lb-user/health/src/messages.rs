@@ -71,7 +71,7 @@ pub enum Cause<'a> {
 pub enum Change {
     Up,
     Stopping,
-    /// `was_stopping` makes it a notice: no new clients went there anyway.
+    /// `was_stopping`, also true of a server in drain state, makes it a notice: no new clients went there anyway.
     Down {
         was_stopping: bool,
     },
@@ -106,12 +106,22 @@ pub fn server_changed(name: ServerName<'_>, change: Change, cause: Cause<'_>, fa
 }
 
 /// `Server be/s1 is going DOWN for maintenance. …`, by a command or because the server it tracks did.
-pub fn enters_maintenance(name: ServerName<'_>, tracked: Option<ServerName<'_>>, farm: Farm) -> Line {
+/// `up`: it was up until now.
+pub fn enters_maintenance(
+    name: ServerName<'_>,
+    tracked: Option<ServerName<'_>>,
+    up: bool,
+    farm: Farm,
+) -> Line {
     let why = tracked.map(via).unwrap_or_default();
-    warning(Level::Alert, format!("{name} is going DOWN for maintenance{why}. {}", farm.rest(true)))
+    if up {
+        warning(Level::Alert, format!("{name} is going DOWN for maintenance{why}. {}", farm.rest(true)))
+    } else {
+        warning(Level::Notice, format!("{name} was DOWN and now enters maintenance{why}."))
+    }
 }
 
-/// `Server be/s1 is UP/READY (leaving forced maintenance).`
+/// `Server be/s1 is UP/READY (leaving forced maintenance).` `tracked`: because the server it tracks did.
 pub fn leaves_maintenance(name: ServerName<'_>, tracked: bool, up: bool, draining: bool) -> Line {
     let state = if up { "UP" } else { "DOWN" };
     let admin = if draining { "DRAIN" } else { "READY" };
@@ -119,10 +129,21 @@ pub fn leaves_maintenance(name: ServerName<'_>, tracked: bool, up: bool, drainin
     warning(Level::Notice, format!("{name} is {state}/{admin} (leaving {forced}maintenance)."))
 }
 
+/// `Server be/s1 remains in forced maintenance.`: the server it tracks left maintenance, it did not.
+pub fn remains_in_maintenance(name: ServerName<'_>) -> Line {
+    warning(Level::Notice, format!("{name} remains in forced maintenance."))
+}
+
+/// `Server be/s1 is leaving forced maintenance but remains in maintenance via other/s1.`
+pub fn still_in_maintenance(name: ServerName<'_>, tracked: ServerName<'_>) -> Line {
+    let via = via(tracked);
+    warning(Level::Notice, format!("{name} is leaving forced maintenance but remains in maintenance{via}."))
+}
+
 /// `Server be/s1 enters drain state. …`.
-pub fn enters_drain(name: ServerName<'_>, tracked: Option<ServerName<'_>>, farm: Farm) -> Line {
+pub fn enters_drain(name: ServerName<'_>, tracked: Option<ServerName<'_>>, up: bool, farm: Farm) -> Line {
     let why = tracked.map(via).unwrap_or_default();
-    warning(Level::Notice, format!("{name} enters drain state{why}. {}", farm.rest(false)))
+    warning(Level::Notice, format!("{name} enters drain state{why}. {}", farm.rest(!up)))
 }
 
 /// `Server be/s1 remains in forced drain mode.`
@@ -317,12 +338,12 @@ mod tests {
     #[test]
     fn administration() {
         check(
-            enters_maintenance(S1, None, farm(1, 0)),
+            enters_maintenance(S1, None, true, farm(1, 0)),
             Level::Alert,
             "Server be/s1 is going DOWN for maintenance. 1 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.",
         );
         check(
-            enters_maintenance(S1, Some(TRACKED), farm(0, 1)),
+            enters_maintenance(S1, Some(TRACKED), true, farm(0, 1)),
             Level::Alert,
             "Server be/s1 is going DOWN for maintenance via other/s1. 0 active and 1 backup servers left. Running on backup. 0 sessions active, 0 requeued, 0 remaining in queue.",
         );
@@ -337,9 +358,40 @@ mod tests {
             "Server be/s1 is UP/DRAIN (leaving maintenance).",
         );
         check(
-            enters_drain(S1, Some(TRACKED), farm(0, 1)),
+            enters_drain(S1, Some(TRACKED), true, farm(0, 1)),
             Level::Notice,
             "Server be/s1 enters drain state via other/s1. 0 active and 1 backup servers online. Running on backup. 0 sessions requeued, 0 total in queue.",
+        );
+        check(
+            enters_maintenance(S1, None, false, farm(0, 0)),
+            Level::Notice,
+            "Server be/s1 was DOWN and now enters maintenance.",
+        );
+        check(
+            enters_maintenance(BACKUP, Some(TRACKED), false, farm(0, 0)),
+            Level::Notice,
+            "Backup Server be/s2 was DOWN and now enters maintenance via other/s1.",
+        );
+        check(
+            leaves_maintenance(BACKUP, true, false, false),
+            Level::Notice,
+            "Backup Server be/s2 is DOWN/READY (leaving maintenance).",
+        );
+        check(remains_in_maintenance(S1), Level::Notice, "Server be/s1 remains in forced maintenance.");
+        check(
+            still_in_maintenance(S1, TRACKED),
+            Level::Notice,
+            "Server be/s1 is leaving forced maintenance but remains in maintenance via other/s1.",
+        );
+        check(
+            enters_drain(S1, None, false, farm(0, 0)),
+            Level::Notice,
+            "Server be/s1 enters drain state. 0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.",
+        );
+        check(
+            leaves_drain(BACKUP, Some(TRACKED), false),
+            Level::Notice,
+            "Backup Server be/s2 is DOWN (leaving drain) via other/s1.",
         );
         check(remains_drained(S1, None), Level::Notice, "Server be/s1 remains in forced drain mode.");
         check(
@@ -368,7 +420,9 @@ mod tests {
     fn log_health_checks() {
         let health = |results: &[CheckResult]| {
             let mut health = Health::initial(Thresholds::new(2, 3), InitState::FullyUp);
-            results.iter().for_each(|&result| drop(health.record(result)));
+            for &result in results {
+                health.record(result);
+            }
             health
         };
         use CheckResult::{Failed, Passed};

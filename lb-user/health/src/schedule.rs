@@ -111,7 +111,9 @@ mod tests {
         let check = |results: &[CheckResult], expected| {
             let intervals = Intervals { inter: ms(800), fastinter: Some(ms(200)), downinter: Some(ms(3000)) };
             let mut health = Health::initial(Thresholds::new(2, 3), InitState::Up);
-            results.iter().for_each(|&result| drop(health.record(result)));
+            for &result in results {
+                health.record(result);
+            }
             assert_eq!(intervals.after(&health), expected, "{results:?}");
             let plain = Intervals { fastinter: None, downinter: None, ..intervals };
             assert_eq!(plain.after(&health), ms(800), "{results:?}");

@@ -294,3 +294,238 @@ impl<O: Observer> Watched<'_, O> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! On the paused clock: it jumps to the next timer whenever nothing else is left to do.
+
+    use std::cell::{Cell, RefCell};
+    use std::collections::VecDeque;
+    use std::rc::Rc;
+
+    use sockeye_config::model::Check;
+    use tokio::task::LocalSet;
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+    use crate::connect::TargetAddress;
+
+    const fn ms(value: u64) -> Duration {
+        Duration::from_millis(value)
+    }
+
+    fn spec() -> ServerCheckSpec {
+        ServerCheckSpec {
+            check: Arc::new(PreparedCheck::new(&Check::Connect, 16_384).unwrap()),
+            target: Target::new(TargetAddress::Unix("/nowhere".into())),
+            timeouts: Timeouts { inter: ms(1000), connect: None, check: None },
+            intervals: Intervals { inter: ms(1000), fastinter: Some(ms(200)), downinter: Some(ms(3000)) },
+            thresholds: Thresholds::new(2, 3),
+            init_state: InitState::Up,
+            observe: None,
+            on_error: OnError::FailCheck,
+            spread_percent: 0,
+            first_delay: ms(50),
+            paused: false,
+            limiter: CheckLimiter::new(0),
+        }
+    }
+
+    /// Reports as `TIME STATUS HEALTH`, with `!` for a change of state and `=` where nothing changed.
+    #[derive(Clone)]
+    struct Notes {
+        start: Instant,
+        lines: Rc<RefCell<Vec<String>>>,
+    }
+
+    impl Notes {
+        fn new() -> Self {
+            Self { start: Instant::now(), lines: Rc::default() }
+        }
+
+        fn taken(&self) -> String {
+            std::mem::take(&mut *self.lines.borrow_mut()).join(", ")
+        }
+    }
+
+    impl Observer for Notes {
+        fn report(&self, report: &Report<'_>) {
+            let at = self.start.elapsed().as_millis();
+            let mark = match (report.transition, report.changed) {
+                (Some(_), _) => "!",
+                (None, true) => "",
+                (None, false) => "=",
+            };
+            let word = report.outcome.status.word();
+            self.lines.borrow_mut().push(format!("{at} {word} {}{mark}", report.health));
+        }
+    }
+
+    /// A check that takes 10 ms and passes where `results` says `+`; the last result repeats.
+    fn checks(results: &str) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Outcome>>> + use<> {
+        let results: RefCell<VecDeque<char>> = RefCell::new(results.chars().collect());
+        move || {
+            let mut results = results.borrow_mut();
+            let result = if results.len() > 1 { results.pop_front() } else { results.front().copied() };
+            Box::pin(async move {
+                sleep(ms(10)).await;
+                let status =
+                    if result == Some('+') { CheckStatus::Layer4Ok } else { CheckStatus::Layer4Connection };
+                Outcome { status, ..Outcome::default() }
+            })
+        }
+    }
+
+    /// Runs a supervisor for `script`, which gets its handle, then ends it.
+    async fn supervised<S: Future<Output = ()>>(
+        spec: ServerCheckSpec,
+        results: &str,
+        script: impl FnOnce(CheckHandle, Notes) -> S,
+    ) -> String {
+        let notes = Notes::new();
+        let (handle, supervisor) = Supervisor::new(spec);
+        tokio::join!(supervisor.drive(notes.clone(), checks(results)), script(handle, notes.clone()));
+        notes.taken()
+    }
+
+    async fn run_for(spec: ServerCheckSpec, results: &str, time: Duration) -> String {
+        supervised(spec, results, async |handle, _| {
+            sleep(time).await;
+            drop(handle);
+        })
+        .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_between_checks_follows_the_state() {
+        assert_eq!(run_for(spec(), "++--", ms(1700)).await, "60 L4OK UP, 1070 L4OK UP=");
+        assert_eq!(
+            run_for(spec(), "+---++", ms(6000)).await,
+            "60 L4OK UP, 1070 L4CON UP 2/3, 1280 L4CON UP 1/3, 1490 L4CON DOWN!, 4500 L4OK DOWN 1/2, 4710 L4OK UP!, \
+             5720 L4OK UP="
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_in_traffic_count_and_hasten_the_next_check() {
+        let with = |on_error| ServerCheckSpec { observe: Some((Observe::Layer4, 3)), on_error, ..spec() };
+        let three_errors = async |handle: CheckHandle, _| {
+            sleep(ms(500)).await;
+            handle.observe(Observed::Layer4Error);
+            handle.observe(Observed::Layer4Ok);
+            (0..3).for_each(|_| handle.observe(Observed::Layer4Error));
+            sleep(ms(300)).await;
+        };
+        assert_eq!(
+            supervised(with(OnError::FailCheck), "+", three_errors).await,
+            "60 L4OK UP, 500 HANA UP 2/3, 710 L4OK UP"
+        );
+        assert_eq!(supervised(with(OnError::FastInter), "+", three_errors).await, "60 L4OK UP, 710 L4OK UP=");
+        assert_eq!(
+            supervised(with(OnError::SuddenDeath), "+", three_errors).await,
+            "60 L4OK UP, 500 HANA UP 1/3, 710 L4OK UP"
+        );
+        assert_eq!(
+            supervised(with(OnError::MarkDown), "+", three_errors).await,
+            "60 L4OK UP, 500 HANA DOWN!, 710 L4OK DOWN 1/2"
+        );
+        assert_eq!(supervised(spec(), "+", three_errors).await, "60 L4OK UP");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_words_of_an_error_limit() {
+        struct Words(Rc<RefCell<String>>);
+        impl Observer for Words {
+            fn report(&self, report: &Report<'_>) {
+                *self.0.borrow_mut() = report.outcome.info.to_string();
+            }
+        }
+        let words = Rc::default();
+        let (handle, supervisor) =
+            Supervisor::new(ServerCheckSpec { observe: Some((Observe::Layer7, 1)), ..spec() });
+        tokio::join!(supervisor.drive(Words(Rc::clone(&words)), checks("+")), async move {
+            handle.observe(Observed::HttpReadTimeout);
+            tokio::task::yield_now().await;
+        });
+        assert_eq!(*words.borrow(), "Detected 1 consecutive errors, last one was: Read timeout (http)");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_checked_in_maintenance() {
+        let seen = supervised(ServerCheckSpec { paused: true, ..spec() }, "-", async |handle, notes| {
+            sleep(ms(5000)).await;
+            assert_eq!(notes.taken(), "");
+            handle.set_paused(false);
+            sleep(ms(20)).await;
+            assert_eq!(notes.taken(), "5010 L4CON DOWN!");
+            // In the middle of the next check.
+            sleep(ms(2995)).await;
+            handle.set_paused(true);
+            sleep(ms(9000)).await;
+            assert_eq!(notes.taken(), "");
+            handle.set_paused(false);
+            sleep(ms(20)).await;
+        })
+        .await;
+        assert_eq!(seen, "17025 L4CON DOWN!");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_supervisor_ends_with_its_handle() {
+        let (handle, supervisor) = Supervisor::new(spec());
+        let again = handle.clone();
+        let mut running = pin!(supervisor.drive(Notes::new(), checks("+")));
+        drop(handle);
+        tokio::select! {
+            () = &mut running => panic!("a handle is left"),
+            () = sleep(ms(10_000)) => {}
+        }
+        drop(again);
+        running.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checks_of_a_thread_are_bounded() {
+        let limiter = CheckLimiter::new(2);
+        let (now, most, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let local = LocalSet::new();
+        let mut handles = Vec::new();
+        for _ in 0..8 {
+            let (handle, supervisor) =
+                Supervisor::new(ServerCheckSpec { limiter: limiter.clone(), first_delay: ms(0), ..spec() });
+            handles.push(handle);
+            let (now, most, done) = (Rc::clone(&now), Rc::clone(&most), Rc::clone(&done));
+            local.spawn_local(supervisor.drive(Notes::new(), move || {
+                let (now, most, done) = (Rc::clone(&now), Rc::clone(&most), Rc::clone(&done));
+                async move {
+                    now.set(now.get() + 1);
+                    most.set(most.get().max(now.get()));
+                    sleep(ms(10)).await;
+                    now.set(now.get() - 1);
+                    done.set(done.get() + 1);
+                    Outcome { status: CheckStatus::Layer4Ok, ..Outcome::default() }
+                }
+            }));
+        }
+        local
+            .run_until(async {
+                advance(ms(1)).await;
+                sleep(ms(100)).await;
+            })
+            .await;
+        assert_eq!((most.get(), done.get()), (2, 8));
+    }
+
+    /// The daemon spawns it wherever it likes.
+    #[test]
+    fn a_supervisor_can_change_threads() {
+        fn is_send<T: Send>(_: &T) {}
+        struct Deaf;
+        impl Observer for Deaf {
+            fn report(&self, _: &Report<'_>) {}
+        }
+        let (handle, supervisor) = Supervisor::new(spec());
+        is_send(&handle);
+        is_send(&supervisor.run(Deaf));
+    }
+}
