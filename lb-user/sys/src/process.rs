@@ -144,6 +144,17 @@ pub fn set_name(name: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Ends the process by a signal's default action, so that whoever waits for it sees which one it was.
+pub fn die_by_signal(signal: i32) -> ! {
+    // SAFETY: SIG_DFL is a valid disposition and raise takes any number; both are async-signal-safe.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+    // Reached only for signals whose default is not to end the process.
+    std::process::exit(128 + signal)
+}
+
 fn check(status: libc::c_int) -> io::Result<libc::c_int> {
     if status == -1 { Err(io::Error::last_os_error()) } else { Ok(status) }
 }

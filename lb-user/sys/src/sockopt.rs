@@ -103,3 +103,21 @@ pub fn cookie(fd: impl AsFd) -> io::Result<u64> {
 pub fn set_receive_low_water(fd: impl AsFd, bytes: i32) -> io::Result<()> {
     set_int(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes)
 }
+
+/// Longest abstract name: `sun_path` less the leading zero byte.
+const ABSTRACT_NAME_BYTES: usize = 107;
+
+/// The address of an abstract unix socket (`abns@` fills the whole name with zero bytes, `abnsz@` ends where the
+/// name ends).
+///
+/// # Errors
+/// When the name is longer than a unix address.
+pub fn abstract_address(name: &str, padded: bool) -> io::Result<socket2::SockAddr> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut path = vec![0];
+    path.extend_from_slice(name.as_bytes());
+    if padded && path.len() <= ABSTRACT_NAME_BYTES {
+        path.resize(ABSTRACT_NAME_BYTES + 1, 0);
+    }
+    socket2::SockAddr::unix(std::ffi::OsStr::from_bytes(&path))
+}

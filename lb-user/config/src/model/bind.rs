@@ -48,7 +48,10 @@ pub enum BindAddress {
     /// Path with `unix-bind prefix` already applied.
     Unix(PathBuf),
     /// `abns@` (name padded with zeros to the end) or `abnsz@` (name ends where it ends).
-    Abstract { name: String, padded: bool },
+    Abstract {
+        name: String,
+        padded: bool,
+    },
     /// `fd@N`: a listening socket inherited from the parent process.
     Fd(i32),
 }

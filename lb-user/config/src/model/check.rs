@@ -22,7 +22,10 @@ pub enum CheckStep {
     Comment(Arc<str>),
     Connect(CheckConnect),
     /// `tcp-check send`, `send-binary`.
-    Send { data: Arc<[u8]>, comment: Option<Arc<str>> },
+    Send {
+        data: Arc<[u8]>,
+        comment: Option<Arc<str>>,
+    },
     HttpSend(HttpSend),
     Expect(CheckExpect),
 }
@@ -79,7 +82,11 @@ pub enum ExpectWhat {
     /// `rstatus`.
     RegexStatus(Arc<str>),
     /// `hdr name … value …`.
-    Header { name: TextMatch, value: Option<TextMatch>, full: bool },
+    Header {
+        name: TextMatch,
+        value: Option<TextMatch>,
+        full: bool,
+    },
 }
 
 /// A literal or an expression, with how it is compared.

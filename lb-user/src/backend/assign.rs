@@ -1,0 +1,142 @@
+//! To whom: one request to one server, or into a queue.
+//!
+//! The order is HAProxy's: a server that persistence names, else the balancing algorithm; a server without room
+//! makes the request wait in its line, no server with room in the backend's.
+
+use sockeye_balance::Pick;
+
+use super::Backend;
+use super::queue::Ticket;
+use super::server::Server;
+
+/// The right to use a server for one stream. Dropping it gives the place to the next who waits.
+#[derive(Debug)]
+pub struct Slot {
+    backend: &'static Backend,
+    index: usize,
+}
+
+impl Slot {
+    /// Takes a place on the server unless it is full or takes no traffic.
+    pub fn take(backend: &'static Backend, index: usize) -> Option<Self> {
+        let server = &backend.servers[index];
+        if !server.usable() {
+            return None;
+        }
+        let room = match server.maxconn_now(backend) {
+            Some(limit) => server.served.enter_below(limit),
+            None => {
+                server.served.enter();
+                true
+            }
+        };
+        room.then_some(Self { backend, index })
+    }
+
+    pub fn server(&self) -> &'static Server {
+        &self.backend.servers[self.index]
+    }
+
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Returns the place without looking for somebody who waits: the caller is doing that.
+    pub(super) fn give_back(self) {
+        self.server().served.leave();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.server().served.leave();
+        if self.backend.queue.len() > 0 {
+            self.backend.queue.dispatch(self.backend, self.index);
+        }
+    }
+}
+
+/// What a request gets when it asks for a server.
+#[derive(Debug)]
+pub enum Placement {
+    Now(Slot),
+    /// Wait for the ticket's grant.
+    Wait(Ticket),
+}
+
+/// Why there is no server for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unplaced {
+    #[error("no server is available")]
+    NoServer,
+    #[error("the queue is full")]
+    QueueFull,
+}
+
+/// What the choice may look at.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The bytes that a hash algorithm hashes; `None` when the request has none.
+    pub key: Option<&'a [u8]>,
+    /// The server that the session used last and prefers (`option prefer-last-server`).
+    pub last: Option<usize>,
+    /// The server that just failed and should be avoided if another can be had.
+    pub avoid: Option<usize>,
+}
+
+/// Finds a server for one request.
+///
+/// # Errors
+/// [`Unplaced::NoServer`] when no server takes traffic, [`Unplaced::QueueFull`] when `maxqueue` is reached.
+pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unplaced> {
+    if let Some(last) = wish.last
+        && let Some(slot) = Slot::take(backend, last)
+    {
+        return Ok(Placement::Now(slot));
+    }
+    // Another thread may take the last place between the choice and the taking; each round then sees it full.
+    for _ in 0..PLACE_ROUNDS_MAX {
+        let Some(index) = choose(backend, wish) else {
+            if !backend.servers.iter().any(Server::usable) {
+                return Err(Unplaced::NoServer);
+            }
+            let ticket = backend.queue.join(backend, None, None).ok_or(Unplaced::QueueFull)?;
+            // A place may have come free before the ticket stood in the line, and then nobody else looks.
+            for index in 0..backend.servers.len() {
+                backend.queue.dispatch(backend, index);
+            }
+            return Ok(Placement::Wait(ticket));
+        };
+        if let Some(slot) = Slot::take(backend, index) {
+            return Ok(Placement::Now(slot));
+        }
+        if backend.balance_is_hash {
+            let server = &backend.servers[index];
+            let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
+            let ticket = backend.queue.join(backend, Some(index), limit).ok_or(Unplaced::QueueFull)?;
+            backend.queue.dispatch(backend, index);
+            return Ok(Placement::Wait(ticket));
+        }
+    }
+    let ticket = backend.queue.join(backend, None, None).ok_or(Unplaced::QueueFull)?;
+    for index in 0..backend.servers.len() {
+        backend.queue.dispatch(backend, index);
+    }
+    Ok(Placement::Wait(ticket))
+}
+
+/// Choices tried before a request waits like the others.
+const PLACE_ROUNDS_MAX: usize = 4;
+
+fn choose(backend: &'static Backend, wish: Wish<'_>) -> Option<usize> {
+    let pick = |avoid: Option<usize>| {
+        backend.balance().pick(Pick {
+            key: wish.key,
+            random: fastrand::u64(..),
+            loads: &|index: usize| backend.load(index),
+            exclude: avoid,
+        })
+    };
+    pick(wish.avoid).or_else(|| if wish.avoid.is_some() { pick(None) } else { None })
+}

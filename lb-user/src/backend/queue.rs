@@ -1,0 +1,188 @@
+//! Requests that wait for a server, in the order they came.
+//!
+//! A request waits either for one server (the algorithm or persistence named it) or for any server of its
+//! backend. Whoever leaves a server hands its slot to the oldest of both lines. A ticket that is dropped leaves
+//! the line; a slot that was handed to a ticket nobody reads any more goes to the next.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::Backend;
+use super::assign::Slot;
+use crate::stats::Gauge;
+
+/// What a waiting request is told.
+#[derive(Debug)]
+pub enum Grant {
+    /// A server has room.
+    Slot(Slot),
+    /// The server it waited for is gone: ask for another.
+    Redistribute,
+}
+
+/// The lines of one backend.
+#[derive(Debug)]
+pub struct Queue {
+    lines: Mutex<Lines>,
+    /// Requests in all lines; read without the lock by everyone who leaves a server.
+    waiting: Gauge,
+}
+
+#[derive(Debug)]
+struct Lines {
+    next: u64,
+    any: VecDeque<Waiter>,
+    servers: Vec<VecDeque<Waiter>>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// Order of arrival, over all lines of the backend.
+    sequence: u64,
+    reply: oneshot::Sender<Grant>,
+}
+
+/// A place in a line. Dropping it leaves the line.
+#[derive(Debug)]
+pub struct Ticket {
+    backend: &'static Backend,
+    server: Option<usize>,
+    sequence: u64,
+    /// Requests that were in the same line before it (`%sq`, `%bq`).
+    pub ahead: u32,
+    pub grant: oneshot::Receiver<Grant>,
+}
+
+impl Queue {
+    pub fn new(servers: usize) -> Self {
+        let lines = Lines {
+            next: 0,
+            any: VecDeque::new(),
+            servers: std::iter::repeat_with(VecDeque::new).take(servers).collect(),
+        };
+        Self { lines: Mutex::new(lines), waiting: Gauge::new() }
+    }
+
+    /// Requests waiting in all lines.
+    pub fn len(&self) -> u32 {
+        self.waiting.now()
+    }
+
+    /// Requests waiting for any server.
+    pub fn any_len(&self) -> usize {
+        self.lock().any.len()
+    }
+
+    /// Puts a request at the end of the line for `server`, or for any server. `None` when that line already
+    /// holds `limit`.
+    pub fn join(
+        &self,
+        backend: &'static Backend,
+        server: Option<usize>,
+        limit: Option<u32>,
+    ) -> Option<Ticket> {
+        let (reply, grant) = oneshot::channel();
+        let mut lines = self.lock();
+        let sequence = lines.next;
+        let line = lines.line(server);
+        let ahead = u32::try_from(line.len()).unwrap_or(u32::MAX);
+        if limit.is_some_and(|limit| ahead >= limit) {
+            return None;
+        }
+        line.push_back(Waiter { sequence, reply });
+        lines.next += 1;
+        // Counted under the lock, so that whoever sees the count also finds the waiter.
+        self.waiting.enter();
+        if let Some(server) = server {
+            backend.servers[server].queued.enter();
+        }
+        drop(lines);
+        Some(Ticket { backend, server, sequence, ahead, grant })
+    }
+
+    /// Hands free slots of `server` to those who wait longest, for it or for any.
+    pub fn dispatch(&self, backend: &'static Backend, server: usize) {
+        while self.waiting.now() > 0 {
+            let Some(slot) = Slot::take(backend, server) else { return };
+            let waiter = {
+                let mut lines = self.lock();
+                let own = lines.servers[server].front().map(|waiter| waiter.sequence);
+                let any = lines.any.front().map(|waiter| waiter.sequence);
+                match (own, any) {
+                    (None, None) => None,
+                    (Some(own), any) if any.is_none_or(|any| own < any) => {
+                        self.left(backend, Some(server));
+                        lines.servers[server].pop_front()
+                    }
+                    _ => {
+                        self.left(backend, None);
+                        lines.any.pop_front()
+                    }
+                }
+            };
+            let Some(waiter) = waiter else {
+                slot.give_back();
+                return;
+            };
+            if let Err(Grant::Slot(slot)) = waiter.reply.send(Grant::Slot(slot)) {
+                slot.give_back();
+            }
+        }
+    }
+
+    /// Tells everyone who waits for `server` alone to ask for another; returns how many that were.
+    pub fn redistribute(&self, backend: &'static Backend, server: usize) -> usize {
+        let line = std::mem::take(&mut self.lock().servers[server]);
+        let count = line.len();
+        for waiter in line {
+            self.left(backend, Some(server));
+            // A closed channel is a request that has given up by itself.
+            let _ = waiter.reply.send(Grant::Redistribute);
+        }
+        count
+    }
+
+    fn left(&self, backend: &'static Backend, server: Option<usize>) {
+        self.waiting.leave();
+        if let Some(server) = server {
+            backend.servers[server].queued.leave();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        // The lines are consistent between any two statements, so a poisoned lock is still usable.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    fn line(&mut self, server: Option<usize>) -> &mut VecDeque<Waiter> {
+        match server {
+            Some(server) => &mut self.servers[server],
+            None => &mut self.any,
+        }
+    }
+}
+
+impl Ticket {
+    /// Whether it waits for one server rather than for any.
+    pub fn for_server(&self) -> bool {
+        self.server.is_some()
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let queue = &self.backend.queue;
+        let mut lines = queue.lock();
+        let line = lines.line(self.server);
+        if let Ok(at) = line.binary_search_by_key(&self.sequence, |waiter| waiter.sequence) {
+            line.remove(at);
+            queue.left(self.backend, self.server);
+        }
+        drop(lines);
+        // A slot that came in the meantime is dropped with `grant`, which passes it on.
+    }
+}

@@ -1,0 +1,124 @@
+//! The accept loop: one per listening socket and worker.
+//!
+//! A connection is taken only once there is room for it at every level; until then it waits in the kernel's
+//! backlog. Each one taken becomes a session with a task of its own.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime};
+
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use sockeye_config::model::{BindAddress, Level, Mode};
+use sockeye_conn::{Peer, Socket};
+use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
+
+use super::Frontend;
+use super::limit::Admission;
+use super::listener::Listener;
+use super::session::Session;
+use crate::stats::PROCESS;
+
+/// How long a loop rests when the process is out of descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts on `socket` until its task is aborted.
+pub async fn serve(frontend: &'static Frontend, listener: &'static Listener, socket: AsyncFd<OwnedFd>) {
+    let mut taken = 0;
+    loop {
+        let Ok(mut ready) = socket.readable().await else { return };
+        let admission = Admission::wait([frontend.process, frontend.limit, &listener.limit]).await;
+        match accept(socket.get_ref()) {
+            Ok((fd, peer)) => {
+                PROCESS.accepted.count();
+                frontend.accepted.count();
+                match adopt(frontend, listener, fd, peer) {
+                    Ok(session) => {
+                        tokio::task::spawn_local(session.run(admission));
+                    }
+                    Err(error) => {
+                        frontend.logger.event(Level::Alert, &format!("Proxy {}: {error}", frontend.name()));
+                    }
+                }
+                taken += 1;
+                if taken >= frontend.tune.maxaccept {
+                    taken = 0;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) => match Trouble::of(&error) {
+                Trouble::Empty => {
+                    taken = 0;
+                    ready.clear_ready();
+                }
+                Trouble::Transient => {}
+                Trouble::Exhausted => {
+                    let text = format!(
+                        "Proxy {} reached system resource limits ({error}). Please check the open files limit.",
+                        frontend.name()
+                    );
+                    frontend.logger.event(Level::Emerg, &text);
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// What a failed accept means.
+enum Trouble {
+    /// Nothing left to accept.
+    Empty,
+    /// One connection went away before it was taken; the next may be fine.
+    Transient,
+    /// No descriptors or memory.
+    Exhausted,
+}
+
+impl Trouble {
+    fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        match Errno::from_io_error(error) {
+            Some(Errno::AGAIN) => Self::Empty,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Self::Exhausted,
+            _ => Self::Transient,
+        }
+    }
+}
+
+fn accept(listening: &OwnedFd) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    Ok(acceptfrom_with(listening, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
+}
+
+fn adopt(
+    frontend: &'static Frontend,
+    listener: &'static Listener,
+    fd: OwnedFd,
+    peer: Option<SocketAddrAny>,
+) -> io::Result<Session> {
+    let inet = peer.and_then(|addr| std::net::SocketAddr::try_from(addr).ok());
+    let (socket, peer) = match inet {
+        Some(addr) => (Socket::from_tcp(fd)?, Peer::from(addr)),
+        None => (Socket::from_unix(fd)?, Peer::Unix),
+    };
+    if frontend.cfg.options.nolinger {
+        socket.reset_on_close();
+    }
+    if matches!(listener.cfg.address, BindAddress::Fd(_)) && frontend.cfg.mode == Mode::Http {
+        // Listeners of ours have the option already and pass it on; an inherited one may not.
+        socket.set_nodelay(true);
+    }
+    let now = Instant::now();
+    Ok(Session {
+        frontend,
+        listener,
+        client: socket,
+        peer,
+        accept_date: SystemTime::now(),
+        accepted_at: now,
+        idle_since: now,
+        requests: 0,
+        private: None,
+        last_server: None,
+    })
+}

@@ -1,0 +1,56 @@
+//! Frontends: where bytes come in.
+//!
+//! [`listener`] binds addresses, [`accept`] takes connections from them and starts a task for each, [`session`]
+//! is that task. [`worker`] is what the sessions of one thread share.
+
+pub mod accept;
+pub mod limit;
+pub mod listener;
+pub mod session;
+pub mod worker;
+
+use sockeye_config::model;
+use sockeye_log::{Format, Logger};
+
+use crate::backend::Backend;
+use crate::stats::Total;
+use limit::Limit;
+use listener::Listener;
+
+/// Running object of one `frontend`, or of the client half of a `listen`.
+#[derive(Debug)]
+pub struct Frontend {
+    pub cfg: &'static model::Frontend,
+    pub id: model::FrontendId,
+    pub tune: &'static model::Tune,
+    pub backend: Option<&'static Backend>,
+    pub listeners: Box<[Listener]>,
+    /// `maxconn` of the section.
+    pub limit: &'static Limit,
+    /// Connections accepted since the start.
+    pub accepted: Total,
+    pub logger: Logger,
+    /// The line of each stream; `None` for the default line, written when a stream begins.
+    pub log_format: Option<Format>,
+    /// `maxconn` of the process.
+    pub process: &'static Limit,
+    pub relay: RelayPolicies,
+}
+
+/// How bodies and tunnels between this frontend and its backend may travel, per direction.
+#[derive(Debug, Clone, Default)]
+pub struct RelayPolicies {
+    pub request: sockeye_relay::Policy,
+    pub response: sockeye_relay::Policy,
+}
+
+impl Frontend {
+    pub fn name(&self) -> &'static str {
+        &self.cfg.name
+    }
+
+    /// Whether it is the client half of a `listen`, reported together with its backend.
+    pub fn backend_is_own(&self) -> bool {
+        self.cfg.kind == model::SectionKind::Listen
+    }
+}

@@ -1,0 +1,56 @@
+//! A session: one client connection and the facts that outlive its streams.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::SystemTime;
+
+use sockeye_config::model::{Mode, ServerId};
+use sockeye_conn::{Peer, Socket};
+use tokio::time::Instant;
+
+use super::Frontend;
+use super::limit::Admission;
+use super::listener::Listener;
+use super::worker::Registration;
+use crate::backend::pool::Idle;
+use crate::stream;
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Session {
+    pub frontend: &'static Frontend,
+    pub listener: &'static Listener,
+    pub client: Socket,
+    pub peer: Peer,
+    /// Wall clock at accept, for the log's date.
+    pub accept_date: SystemTime,
+    pub accepted_at: Instant,
+    /// Accept, or the end of the last request: what idle and total times count from.
+    pub idle_since: Instant,
+    /// Requests begun on it.
+    pub requests: u32,
+    /// With `http-reuse never`: the server connection that only this session may use again.
+    pub private: Option<(ServerId, Idle)>,
+    /// The server of its last request (`option prefer-last-server`).
+    pub last_server: Option<ServerId>,
+}
+
+impl Session {
+    /// Runs the session to its end. `admission` counts it among the connections for as long.
+    pub async fn run(mut self, admission: Admission) {
+        let registration = Registration::new().await;
+        match self.frontend.cfg.mode {
+            Mode::Tcp => Box::pin(stream::tcp::serve(self, &registration.control)).await,
+            Mode::Http => stream::http::serve(&mut self, &registration.control).await,
+        }
+        drop(registration);
+        drop(admission);
+    }
+
+    /// The address the client connected to. With `transparent` binds and redirected connections it is not the
+    /// listener's.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        let addr = rustix::net::getsockname(self.client.as_fd()).ok()?;
+        SocketAddr::try_from(addr).ok()
+    }
+}

@@ -1,0 +1,134 @@
+//! What the sessions of one worker thread share: who they are, and how they are told to end.
+//!
+//! A session registers once. Waking it costs nothing per request: its task's waker is kept from its first poll,
+//! and it looks at its [`Control`] whenever it is polled.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+
+use slab::Slab;
+use sockeye_config::model::ServerId;
+use tokio::sync::Notify;
+
+use crate::backend::pool;
+
+thread_local! {
+    static SESSIONS: RefCell<Slab<Rc<Control>>> = const { RefCell::new(Slab::new()) };
+    /// Told during a soft stop when the last session has ended.
+    static EMPTY: Rc<Notify> = Rc::new(Notify::new());
+}
+
+/// Set by a soft stop: idle connections close, the others after their response.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the process is in a soft stop.
+pub fn is_stopping() -> bool {
+    STOPPING.load(Ordering::Relaxed)
+}
+
+/// Enters the soft stop; the workers are then told with [`Command::WakeAll`].
+pub fn begin_stopping() {
+    STOPPING.store(true, Ordering::Relaxed);
+}
+
+/// What the control thread tells a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Look at [`is_stopping`] again.
+    WakeAll,
+    /// End every session at once.
+    KillAll,
+    /// End the sessions that use this server (`on-marked-down shutdown-sessions`).
+    KillServer(ServerId),
+}
+
+/// What a session can be told from outside.
+#[derive(Debug, Default)]
+pub struct Control {
+    waker: RefCell<Option<Waker>>,
+    killed: Cell<bool>,
+    /// The server it uses now.
+    pub server: Cell<Option<ServerId>>,
+}
+
+impl Control {
+    /// Whether the session must end now.
+    pub fn is_killed(&self) -> bool {
+        self.killed.get()
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A session's entry; dropping it removes the entry.
+#[derive(Debug)]
+pub struct Registration {
+    key: usize,
+    pub control: Rc<Control>,
+}
+
+impl Registration {
+    /// Enters the session that runs in the current task.
+    pub async fn new() -> Self {
+        let control = Rc::new(Control::default());
+        let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
+        *control.waker.borrow_mut() = Some(waker);
+        let key = SESSIONS.with_borrow_mut(|sessions| sessions.insert(Rc::clone(&control)));
+        Self { key, control }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // While the thread ends the list may be gone already.
+        let empty = SESSIONS.try_with(|sessions| {
+            let mut sessions = sessions.borrow_mut();
+            sessions.try_remove(self.key);
+            sessions.is_empty()
+        });
+        if is_stopping() && empty == Ok(true) {
+            let _ = EMPTY.try_with(|empty| empty.notify_waiters());
+        }
+    }
+}
+
+/// Sessions of the calling thread.
+pub fn sessions() -> usize {
+    SESSIONS.with_borrow(Slab::len)
+}
+
+/// Waits, during a soft stop, until the calling thread has no session left.
+pub async fn none_left() {
+    let notify = EMPTY.with(Rc::clone);
+    let left = notify.notified();
+    tokio::pin!(left);
+    left.as_mut().enable();
+    if sessions() > 0 {
+        left.await;
+    }
+}
+
+/// Carries out a command on the calling thread's sessions.
+pub fn obey(command: Command) {
+    SESSIONS.with_borrow(|sessions| {
+        for (_, control) in sessions {
+            match command {
+                Command::WakeAll => {}
+                Command::KillAll => control.killed.set(true),
+                Command::KillServer(id) if control.server.get() == Some(id) => control.killed.set(true),
+                Command::KillServer(_) => continue,
+            }
+            control.wake();
+        }
+    });
+    match command {
+        Command::WakeAll | Command::KillAll => pool::clear(None),
+        Command::KillServer(id) => pool::clear(Some(id)),
+    }
+}

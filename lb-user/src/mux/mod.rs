@@ -1,0 +1,16 @@
+//! Connections and the exchanges on them: the only place where a codec meets a socket.
+//!
+//! [`outgoing`] sends one message, head and body; [`exchange`] drives the request and the response of one
+//! HTTP/1 exchange at the same time, from one task.
+
+pub mod exchange;
+pub mod outgoing;
+
+use sockeye_http::h1::{Limits, Strictness};
+
+/// How strictly, and up to what size, one side's messages are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules {
+    pub limits: Limits,
+    pub strictness: Strictness,
+}

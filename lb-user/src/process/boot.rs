@@ -1,0 +1,251 @@
+//! From a validated configuration to a serving process. The order is the content:
+//! addresses resolved, limits raised, every socket bound, the background, privileges dropped, then threads.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use sockeye_accel::{Accel, Wanted};
+use sockeye_config::model::{BindAddress, Config, EbpfSplice, Identity, SectionKind};
+use sockeye_conn::BufferLimits;
+use sockeye_sys::process::{self as sys, Fork};
+use tokio::sync::mpsc;
+
+use super::control::Control;
+use super::logs::Logs;
+use super::objects::{self, Objects};
+use super::resolve::{self, Resolved};
+use super::threads::{self, Share, Worker};
+use super::{limits, run};
+use crate::backend::State;
+use crate::frontend::listener::{self, BindContext, BindError, Bound};
+
+/// What the command line decided.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `-D` or the word `daemon`, and not `-db`.
+    pub background: bool,
+    pub pidfile: Option<std::path::PathBuf>,
+    /// `-d`: say what happens on standard output, and a summary at the end.
+    pub debug: bool,
+    /// `-dr`: servers whose names do not resolve start in maintenance.
+    pub ignore_unresolved: bool,
+    /// `-m`: megabytes of address space.
+    pub memory_megabytes: Option<u64>,
+    pub program: String,
+}
+
+/// Starts everything and stays until the end; the result is the exit status.
+pub fn start(config: Config, options: &Options) -> Result<u8> {
+    let config: &'static Config = Box::leak(Box::new(config));
+    let workers = worker_count(config);
+    let destinations = resolve_servers(config, options)?;
+    let listeners = config.frontends.iter().map(|frontend| frontend.binds.len() * workers).sum();
+    let limits = limits::apply(config, workers, listeners)?;
+    limit_memory(options)?;
+    let bound = bind_all(config, workers, limits.maxconn)?;
+    if options.background {
+        go_to_background(options)?;
+    } else {
+        write_pidfile(options, std::process::id())?;
+    }
+    // A name of the process that tools look for; it stays as it is where the kernel refuses.
+    let _ = sys::set_name(&options.program);
+    let ebpf = &config.global.ebpf;
+    let wanted = Wanted { accel: ebpf.accel, sockmap: ebpf.splice == EbpfSplice::Sockmap };
+    let accel = Accel::start(wanted);
+    if !config.global.quiet {
+        run::say("NOTICE", &accel.to_string());
+    }
+    let mut logs = Logs::new(&config.global, &options.program);
+    let objects =
+        objects::build(config, limits.maxconn, &mut logs, &accel).context("cannot open a log target")?;
+    let objects: &'static Objects = Box::leak(Box::new(objects));
+    drop_privileges(config)?;
+    for (backend, destinations) in objects.backends.iter().zip(destinations) {
+        for (server, destination) in backend.servers.iter().zip(destinations) {
+            match destination {
+                Resolved::To(destination) => server.set_destination(Some(destination)),
+                Resolved::Later => {
+                    server.set_state(backend, State::Maintenance);
+                }
+            }
+        }
+    }
+    let (done, ended) = mpsc::unbounded_channel();
+    let workers = start_workers(objects, bound, workers, &done)?;
+    drop(done);
+    Control { objects, options, workers, ended, logs }.run()
+}
+
+/// `nbthread`, or the CPUs the process may use.
+fn worker_count(config: &Config) -> usize {
+    let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    config.global.nbthread.map_or(available, usize::from).max(1)
+}
+
+/// Addresses of all servers; all that cannot be found are listed.
+pub fn resolve_servers(config: &Config, options: &Options) -> Result<Vec<Vec<Resolved>>> {
+    let mut failed = false;
+    let mut all = Vec::new();
+    for backend in &config.backends {
+        let mut found = Vec::new();
+        for server in &backend.servers {
+            match resolve::server(backend, server) {
+                Ok(resolved) => found.push(resolved),
+                Err(_) if options.ignore_unresolved => found.push(Resolved::Later),
+                Err(text) => {
+                    failed = true;
+                    run::say("ALERT", &format!("[{}:{}] : {text}", server.place.file, server.place.line));
+                }
+            }
+        }
+        all.push(found);
+    }
+    if failed {
+        bail!("Failed to initialize server(s) addr.");
+    }
+    Ok(all)
+}
+
+fn limit_memory(options: &Options) -> Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let Some(megabytes) = options.memory_megabytes else { return Ok(()) };
+    let bytes = Some(megabytes.saturating_mul(1024 * 1024));
+    setrlimit(Resource::As, Rlimit { current: bytes, maximum: bytes }).context("cannot limit memory (-m)")
+}
+
+/// Binds every address; if one fails, all failures are listed and nothing starts.
+fn bind_all(config: &'static Config, workers: usize, maxconn: u32) -> Result<Vec<Bound>> {
+    let mut bound = Vec::new();
+    let mut failed = false;
+    for (index, frontend) in config.frontends.iter().enumerate().filter(|(_, frontend)| !frontend.disabled) {
+        let context = BindContext {
+            workers,
+            reuseport: !config.global.noreuseport,
+            default_shards: config.global.tune.default_shards,
+            maxconn,
+            frontend,
+            tune: &config.global.tune,
+        };
+        for (at, bind) in frontend.binds.iter().enumerate() {
+            match listener::bind(bind, &context) {
+                Ok(sockets) => {
+                    bound.push(Bound {
+                        frontend: sockeye_config::model::FrontendId(index),
+                        bind: at,
+                        sockets,
+                    });
+                }
+                Err(error) => {
+                    failed = true;
+                    let kind = if frontend.kind == SectionKind::Listen { "proxy" } else { "frontend" };
+                    let (protocol, what) = describe(&bind.address, &error, &bind.text);
+                    run::say(
+                        "ALERT",
+                        &format!(
+                            "Binding [{}:{}] for {kind} {}: protocol {protocol}: {what}.",
+                            bind.place.file, bind.place.line, frontend.name
+                        ),
+                    );
+                }
+            }
+        }
+    }
+    if failed {
+        bail!("[haproxy.main()] Some protocols failed to start their listeners! Exiting.");
+    }
+    Ok(bound)
+}
+
+/// The protocol's name and the failure in the words that HAProxy's users search for.
+fn describe(address: &BindAddress, error: &BindError, text: &str) -> (&'static str, String) {
+    match address {
+        BindAddress::Inet(addr) if addr.is_ipv4() => ("tcpv4", format!("{error} for [{text}]")),
+        BindAddress::Inet(_) => ("tcpv6", format!("{error} for [{text}]")),
+        BindAddress::Unix(path) => {
+            let error = error.to_string().replace("bind socket", "bind UNIX socket");
+            ("unix_stream", format!("{error} [{}]", path.display()))
+        }
+        BindAddress::Abstract { .. } => ("abns_stream", format!("{error} [{text}]")),
+        BindAddress::Fd(_) => ("fd", format!("{error} for [{text}]")),
+    }
+}
+
+/// The parent writes the pidfile and ends, so that whoever started it finds the number as soon as it returns.
+fn go_to_background(options: &Options) -> Result<()> {
+    match sys::fork().context("cannot fork")? {
+        Fork::Parent { child } => {
+            let written = write_pidfile(options, u32::try_from(child).unwrap_or_default());
+            std::process::exit(i32::from(written.is_err()));
+        }
+        Fork::Child => sys::detach().context("cannot detach from the terminal"),
+    }
+}
+
+fn write_pidfile(options: &Options, pid: u32) -> Result<()> {
+    let Some(path) = &options.pidfile else { return Ok(()) };
+    std::fs::write(path, format!("{pid}\n"))
+        .with_context(|| format!("[haproxy.main()] Cannot create pidfile {}", path.display()))
+}
+
+/// `chroot`, `group`, `user`, in this order: names are looked up before the root changes.
+fn drop_privileges(config: &Config) -> Result<()> {
+    let global = &config.global;
+    let (mut uid, mut gid) = (None, None);
+    match &global.user {
+        Some(Identity::Id(id)) => uid = Some(*id),
+        Some(Identity::Name(name)) => {
+            let found = found(name, "user", sys::user(name))?;
+            uid = Some(found.0);
+        }
+        None => {}
+    }
+    match &global.group {
+        Some(Identity::Id(id)) => gid = Some(*id),
+        Some(Identity::Name(name)) => gid = Some(found(name, "group", sys::group(name))?),
+        None => {}
+    }
+    if let Some(root) = &global.chroot {
+        enter(root)?;
+    }
+    sys::become_user(uid, gid).context("[haproxy.main()] Cannot change user or group")
+}
+
+fn found<T>(name: &str, what: &str, result: io::Result<Option<T>>) -> Result<T> {
+    result
+        .with_context(|| format!("cannot look up {what} '{name}'"))?
+        .with_context(|| format!("cannot find {what} id for '{name}'"))
+}
+
+fn enter(root: &Path) -> Result<()> {
+    sys::chroot(root).with_context(|| format!("[haproxy.main()] Cannot chroot({})", root.display()))
+}
+
+fn start_workers(
+    objects: &'static Objects,
+    bound: Vec<Bound>,
+    count: usize,
+    done: &mpsc::UnboundedSender<usize>,
+) -> Result<Vec<Worker>> {
+    let mut shares: Vec<Vec<Share>> = std::iter::repeat_with(Vec::new).take(count).collect();
+    for bound in bound {
+        let frontend = objects.frontends[bound.frontend.0];
+        let listener = &frontend.listeners[bound.bind];
+        for (socket, served_by) in bound.sockets {
+            for worker in served_by {
+                let socket = sys::duplicate(&socket).context("cannot share a listening socket")?;
+                shares[worker].push(Share { frontend, listener, socket });
+            }
+        }
+    }
+    let buffers = BufferLimits { bytes: objects.config.global.tune.bufsize };
+    shares
+        .into_iter()
+        .enumerate()
+        .map(|(number, shares)| {
+            threads::start(number, shares, buffers, done.clone())
+                .with_context(|| format!("cannot start worker {}", number + 1))
+        })
+        .collect()
+}

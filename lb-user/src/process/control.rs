@@ -1,0 +1,219 @@
+//! The main thread once the workers serve: signals, health checks, the end.
+
+use anyhow::{Context, Result};
+use sockeye_config::model::Level;
+use sockeye_sys::process as sys;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::boot::Options;
+use super::logs::Logs;
+use super::objects::Objects;
+use super::run;
+use super::threads::{self, Order, Worker};
+use crate::backend::{Backend, State};
+use crate::frontend::worker::{self, Command};
+use crate::health;
+
+/// What the main thread owns.
+#[derive(Debug)]
+pub struct Control<'a> {
+    pub objects: &'static Objects,
+    pub options: &'a Options,
+    pub workers: Vec<Worker>,
+    /// Numbers of workers that have ended.
+    pub ended: mpsc::UnboundedReceiver<usize>,
+    pub logs: Logs,
+}
+
+/// The signals that mean something (manual, management guide 4).
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    soft_stop: Signal,
+    dump: Signal,
+    /// Accepted without effect in a process without a master, so that scripts that send them do not kill it.
+    _ignored: [Signal; 4],
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let on = |kind: SignalKind| signal(kind).context("cannot handle a signal");
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            soft_stop: on(SignalKind::user_defined1())?,
+            dump: on(SignalKind::hangup())?,
+            _ignored: [
+                on(SignalKind::user_defined2())?,
+                on(SignalKind::pipe())?,
+                on(SignalKind::quit())?,
+                on(SignalKind::alarm())?,
+            ],
+        })
+    }
+}
+
+impl Control<'_> {
+    /// Runs until every worker has ended; the result is the exit status.
+    pub fn run(self) -> Result<u8> {
+        let runtime = threads::runtime().context("cannot create the control runtime")?;
+        let status = runtime.block_on(self.serve());
+        // Name look-ups that still run must not hold the end up.
+        runtime.shutdown_background();
+        status
+    }
+
+    async fn serve(mut self) -> Result<u8> {
+        let mut signals = Signals::new()?;
+        health::start(self.objects, self.orders());
+        let mut hard_stop_at: Option<Instant> = None;
+        let mut running = self.workers.len();
+        while running > 0 {
+            tokio::select! {
+                _ = signals.terminate.recv() => self.die(15),
+                _ = signals.interrupt.recv() => self.die(2),
+                _ = signals.soft_stop.recv() => {
+                    if !worker::is_stopping() {
+                        worker::begin_stopping();
+                        hard_stop_at = self.objects.config.global.hard_stop_after.map(|limit| Instant::now() + limit);
+                        self.order(Order::SoftStop).await;
+                    }
+                }
+                _ = signals.dump.recv() => self.dump_states(),
+                () = until(hard_stop_at) => {
+                    hard_stop_at = None;
+                    run::say("WARNING", "soft-stop running for too long, performing a hard-stop.");
+                    self.order(Order::Do(Command::KillAll)).await;
+                }
+                ended = self.ended.recv() => match ended {
+                    Some(_) => running -= 1,
+                    None => break,
+                },
+            }
+        }
+        self.say_stopped();
+        self.summarize();
+        Ok(0)
+    }
+
+    fn orders(&self) -> Vec<mpsc::Sender<Order>> {
+        self.workers.iter().map(|worker| worker.orders.clone()).collect()
+    }
+
+    async fn order(&self, order: Order) {
+        for worker in &self.workers {
+            // A worker that has ended needs no order.
+            let _ = worker.orders.send(order).await;
+        }
+    }
+
+    /// The hard stop: everything ends here and now, and the exit status tells the signal.
+    fn die(&self, signal: i32) -> ! {
+        self.summarize();
+        sys::die_by_signal(signal)
+    }
+
+    /// What `-d` promises at the end of the run.
+    fn summarize(&self) {
+        if self.options.debug {
+            run::print(&format!(
+                "relay: {}\nlog: {} lines dropped\n",
+                sockeye_relay::counters(),
+                self.logs.dropped()
+            ));
+        }
+    }
+
+    fn say_stopped(&self) {
+        for frontend in &self.objects.frontends {
+            let text = format!(
+                "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
+                frontend.name(),
+                frontend.accepted.now(),
+                frontend.backend.filter(|_| frontend.backend_is_own()).map_or(0, Backend::total_streams)
+            );
+            self.warn(&frontend.logger, Level::Warning, &text);
+        }
+        for backend in self.objects.backends.iter().filter(|backend| !backend.is_listen()) {
+            let text = format!(
+                "Proxy {} stopped (cumulated conns: FE: 0, BE: {}).",
+                backend.name(),
+                backend.total_streams()
+            );
+            self.warn(&backend.logger, Level::Warning, &text);
+        }
+    }
+
+    /// SIGHUP: the state of every server and proxy, to the log and to standard error.
+    fn dump_states(&self) {
+        run::say("WARNING", "SIGHUP received, dumping servers states.");
+        for frontend in &self.objects.frontends {
+            if frontend.backend_is_own() {
+                continue;
+            }
+            let name = frontend.name();
+            let intro = format!("SIGHUP received, dumping servers states for proxy {name}.");
+            frontend.logger.event(Level::Notice, &intro);
+            let text = format!(
+                "SIGHUP: Proxy {name} has no servers. Conn: act(FE+BE): {}+0, 0 pend (0 unass), tot(FE+BE): {}+0.",
+                frontend.limit.connections.now(),
+                frontend.accepted.now()
+            );
+            self.warn(&frontend.logger, Level::Notice, &text);
+        }
+        for backend in &self.objects.backends {
+            self.dump_backend(backend);
+        }
+    }
+
+    fn dump_backend(&self, backend: &Backend) {
+        let name = backend.name();
+        let intro = format!("SIGHUP received, dumping servers states for proxy {name}.");
+        backend.logger.event(Level::Notice, &intro);
+        for server in &backend.servers {
+            let state = if server.state() == State::Up { "UP" } else { "DOWN" };
+            let text = format!(
+                "SIGHUP: Server {name}/{} is {state}. Conn: {} act, {} pend, {} tot.",
+                server.name(),
+                server.served.now(),
+                server.queued.now(),
+                server.streams.now()
+            );
+            self.warn(&backend.logger, Level::Notice, &text);
+        }
+        let (active, backup) = backend.usable_servers();
+        let has = match (backend.servers.len(), active, backup) {
+            (0, ..) => "has no servers.".to_owned(),
+            (_, 0, 0) => "has no server available !".to_owned(),
+            _ => format!("has {active} active servers and {backup} backup servers available."),
+        };
+        let (connections, accepted) = self
+            .objects
+            .frontends
+            .iter()
+            .find(|frontend| frontend.backend_is_own() && frontend.name() == name)
+            .map_or((0, 0), |frontend| (frontend.limit.connections.now(), frontend.accepted.now()));
+        let text = format!(
+            "SIGHUP: Proxy {name} {has} Conn: act(FE+BE): {connections}+{}, {} pend ({} unass), tot(FE+BE): {accepted}+{}.",
+            backend.streams.now(),
+            backend.queue.len(),
+            backend.queue.any_len(),
+            backend.total_streams()
+        );
+        self.warn(&backend.logger, Level::Notice, &text);
+    }
+
+    fn warn(&self, logger: &sockeye_log::Logger, level: Level, text: &str) {
+        run::say("WARNING", text);
+        logger.event(level, text);
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,137 @@
+//! From the configuration to running objects.
+//!
+//! They live as long as the process, so they are leaked once and shared as `&'static`: no reference is counted on
+//! the path of a request.
+
+use sockeye_accel::Accel;
+use sockeye_config::model::{self, BackendId, Config, EbpfSplice, FrontendId};
+use sockeye_log::{Format, Logger, SinkError};
+use sockeye_relay::{Policy, Splice};
+
+use super::logs::Logs;
+use crate::backend::Backend;
+use crate::frontend::limit::Limit;
+use crate::frontend::listener::Listener;
+use crate::frontend::{Frontend, RelayPolicies};
+use crate::stats::Total;
+
+/// Everything that runs.
+#[derive(Debug)]
+pub struct Objects {
+    pub config: &'static Config,
+    pub frontends: Vec<&'static Frontend>,
+    pub backends: Vec<&'static Backend>,
+    /// `maxconn` of the process.
+    pub limit: &'static Limit,
+}
+
+/// Share of the frontends' `maxconn` that `fullconn` is when the file does not say (manual 4.2).
+const FULLCONN_PART: u32 = 10;
+
+/// Builds the running objects.
+pub fn build(
+    config: &'static Config,
+    maxconn: u32,
+    logs: &mut Logs,
+    accel: &Accel,
+) -> Result<Objects, SinkError> {
+    let process = leak(Limit::new(Some(maxconn)));
+    let mut ordinal = 0;
+    let backends: Vec<&'static Backend> = config
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(index, cfg)| {
+            let id = BackendId(index);
+            let logger = logs.logger(&cfg.log, cfg.log_tag.as_deref())?;
+            let fullconn = fullconn(config, id, maxconn);
+            let backend = Backend::new(cfg, id, fullconn, &config.global.tune, ordinal, logger);
+            ordinal += cfg.servers.len();
+            Ok(leak(backend))
+        })
+        .collect::<Result<_, SinkError>>()?;
+    let frontends = config
+        .frontends
+        .iter()
+        .enumerate()
+        .map(|(index, cfg)| {
+            let logger = logs.logger(&cfg.log, cfg.log_tag.as_deref())?;
+            let backend = cfg.default_backend.map(|id| backends[id.0]);
+            let id = FrontendId(index);
+            Ok(leak(frontend(config, id, cfg, backend, process, logger, accel)))
+        })
+        .collect::<Result<_, SinkError>>()?;
+    Ok(Objects { config, frontends, backends, limit: process })
+}
+
+fn leak<T>(object: T) -> &'static T {
+    Box::leak(Box::new(object))
+}
+
+fn frontend(
+    config: &'static Config,
+    id: FrontendId,
+    cfg: &'static model::Frontend,
+    backend: Option<&'static Backend>,
+    process: &'static Limit,
+    logger: Logger,
+    accel: &Accel,
+) -> Frontend {
+    let listeners = cfg
+        .binds
+        .iter()
+        .zip(1..)
+        .map(|(bind, number)| Listener { cfg: bind, number, limit: Limit::new(bind.maxconn) })
+        .collect();
+    Frontend {
+        cfg,
+        id,
+        tune: &config.global.tune,
+        backend,
+        listeners,
+        limit: leak(Limit::new(cfg.maxconn)),
+        accepted: Total::new(),
+        logger,
+        log_format: Format::of_option(cfg.log_format, cfg.mode),
+        process,
+        relay: relay_policies(config, cfg, backend, accel),
+    }
+}
+
+/// Which paths bytes may take: a direction may be left to the kernel when either section's options say so.
+fn relay_policies(
+    config: &Config,
+    frontend: &model::Frontend,
+    backend: Option<&Backend>,
+    accel: &Accel,
+) -> RelayPolicies {
+    let fe = frontend.splice;
+    let be = backend.map(|backend| backend.cfg.splice).unwrap_or_default();
+    let allowed = !config.global.nosplice && config.global.ebpf.splice != EbpfSplice::Off;
+    let policy = |asked: bool| {
+        let mut policy = Policy::default();
+        if asked && allowed {
+            policy.splice = Splice::Auto;
+        }
+        if allowed && config.global.ebpf.splice == EbpfSplice::Sockmap {
+            policy.sockmap = accel.sockmap().cloned();
+        }
+        policy
+    };
+    let auto = fe.auto || be.auto;
+    RelayPolicies {
+        request: policy(auto || fe.request || be.request),
+        response: policy(auto || fe.response || be.response),
+    }
+}
+
+/// A tenth of the connections that all frontends which may reach the backend can have.
+fn fullconn(config: &Config, id: BackendId, maxconn: u32) -> u32 {
+    config
+        .frontends
+        .iter()
+        .filter(|frontend| frontend.default_backend == Some(id))
+        .map(|frontend| frontend.maxconn.unwrap_or(maxconn))
+        .fold(0_u32, u32::saturating_add)
+        .div_ceil(FULLCONN_PART)
+}

@@ -1,0 +1,101 @@
+//! Worker threads: each a single-threaded runtime with its own listeners, sessions and pools.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
+
+use sockeye_conn::BufferLimits;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::backend::pool;
+use crate::frontend::listener::Listener;
+use crate::frontend::worker::{self, Command};
+use crate::frontend::{Frontend, accept};
+
+/// Orders that may wait for a worker. The control thread waits when a worker is this far behind.
+const ORDERS_MAX: usize = 64;
+
+/// One socket that a worker accepts from.
+#[derive(Debug)]
+pub struct Share {
+    pub frontend: &'static Frontend,
+    pub listener: &'static Listener,
+    pub socket: OwnedFd,
+}
+
+/// What the control thread says to a worker.
+#[derive(Debug, Clone, Copy)]
+pub enum Order {
+    /// Stop accepting; end when the last session has.
+    SoftStop,
+    Do(Command),
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    pub orders: mpsc::Sender<Order>,
+    pub thread: JoinHandle<()>,
+}
+
+/// A runtime for one thread, as workers and the control thread use it.
+pub fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+/// Starts worker `number` (0-based); `done` is told when it has ended.
+pub fn start(
+    number: usize,
+    shares: Vec<Share>,
+    buffers: BufferLimits,
+    done: mpsc::UnboundedSender<usize>,
+) -> io::Result<Worker> {
+    let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+    let runtime_ready = move || -> io::Result<()> {
+        let runtime = runtime()?;
+        buffers.apply();
+        runtime.block_on(work(shares, inbox));
+        Ok(())
+    };
+    let thread = std::thread::Builder::new().name(format!("worker-{}", number + 1)).spawn(move || {
+        // The thread's report is its end: without a runtime it ends at once and the process stops.
+        let _ = runtime_ready();
+        let _ = done.send(number);
+    })?;
+    Ok(Worker { orders, thread })
+}
+
+async fn work(shares: Vec<Share>, mut inbox: mpsc::Receiver<Order>) {
+    let accepting: Vec<AbortHandle> = shares
+        .into_iter()
+        .filter_map(|share| {
+            let socket = AsyncFd::register(share.socket).ok()?;
+            let task = accept::serve(share.frontend, share.listener, socket);
+            Some(spawn_local(task).abort_handle())
+        })
+        .collect();
+    let mut sweep = interval(pool::SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            order = inbox.recv() => match order {
+                Some(Order::SoftStop) => {
+                    for task in &accepting {
+                        task.abort();
+                    }
+                    stopping = true;
+                    worker::obey(Command::WakeAll);
+                }
+                Some(Order::Do(command)) => worker::obey(command),
+                None => return,
+            },
+            _ = sweep.tick() => pool::sweep(Instant::now()),
+            () = worker::none_left(), if stopping => return,
+        }
+    }
+}

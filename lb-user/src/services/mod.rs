@@ -1,0 +1,3 @@
+//! Replies made here instead of by a server.
+
+pub mod replies;

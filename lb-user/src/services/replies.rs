@@ -1,0 +1,244 @@
+//! Error replies and the monitor's answer, byte for byte as HAProxy's clients know them.
+//!
+//! An invalid request is answered with a fixed message that closes the connection; any other error is a proper
+//! response of the exchange, after which the connection may live on.
+
+use std::borrow::Cow;
+
+use sockeye_config::model::ErrorFiles;
+use sockeye_http::h1::{self, Limits, Strictness};
+use sockeye_http::{RequestFacts, ResponseHead};
+
+/// Status, reason and sentence of every error the proxy makes itself (manual 4.2 `errorfile`).
+const ERRORS: &[(u16, &str, &str, &str)] = &[
+    (400, "Bad request", "400 Bad request", "Your browser sent an invalid request."),
+    (401, "Unauthorized", "401 Unauthorized", "You need a valid user and password to access this content."),
+    (403, "Forbidden", "403 Forbidden", "Request forbidden by administrative rules."),
+    (404, "Not Found", "404 Not Found", "The resource could not be found."),
+    (
+        405,
+        "Method Not Allowed",
+        "405 Method Not Allowed",
+        "A request was made of a resource using a request method not supported by that resource",
+    ),
+    (407, "Unauthorized", "407 Unauthorized", "You need a valid user and password to access this content."),
+    (408, "Request Time-out", "408 Request Time-out", "Your browser didn't send a complete request in time."),
+    (410, "Gone", "410 Gone", "The resource is no longer available and will not be available again."),
+    (413, "Payload Too Large", "413 Payload Too Large", "The request entity exceeds the maximum allowed."),
+    (414, "URI Too Long", "414 URI Too Long", "The request target is too long."),
+    (421, "Misdirected Request", "421 Misdirected Request", "Request sent to a non-authoritative server."),
+    (
+        422,
+        "Unprocessable Content",
+        "422 Unprocessable Content",
+        "The server cannot process the contained instructions.",
+    ),
+    (425, "Too Early", "425 Too Early", "Your browser sent early data."),
+    (
+        429,
+        "Too Many Requests",
+        "429 Too Many Requests",
+        "You have sent too many requests in a given amount of time.",
+    ),
+    (
+        431,
+        "Request Header Fields Too Large",
+        "431 Request Header Fields Too Large",
+        "The request head is too large.",
+    ),
+    (500, "Internal Server Error", "500 Internal Server Error", "An internal server error occurred."),
+    (
+        501,
+        "Not Implemented",
+        "501 Not Implemented",
+        "The server does not support the functionality required to fulfill the request.",
+    ),
+    (502, "Bad Gateway", "502 Bad Gateway", "The server returned an invalid or incomplete response."),
+    (503, "Service Unavailable", "503 Service Unavailable", "No server is available to handle this request."),
+    (504, "Gateway Time-out", "504 Gateway Time-out", "The server didn't respond in time."),
+    (
+        505,
+        "HTTP Version Not Supported",
+        "505 HTTP Version Not Supported",
+        "The HTTP version is not supported.",
+    ),
+];
+
+/// A response of our own.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    reason: Cow<'static, str>,
+    /// Lower-case names; neither `connection` nor `content-length`.
+    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    body: Cow<'static, [u8]>,
+}
+
+impl Reply {
+    /// Appends the encoded response. `keeps` is whether the connection lives on, `is_11` whether the client
+    /// speaks HTTP/1.1, `head_only` leaves the body out.
+    pub fn encode(&self, keeps: bool, is_11: bool, head_only: bool, out: &mut Vec<u8>) {
+        use std::io::Write as _;
+        // Writing to a Vec cannot fail.
+        let _ = write!(
+            out,
+            "HTTP/1.1 {} {}\r\ncontent-length: {}\r\n",
+            self.status,
+            self.reason,
+            self.body.len()
+        );
+        for (name, value) in &self.headers {
+            let _ = write!(out, "{name}: {value}\r\n");
+        }
+        match (keeps, is_11) {
+            (false, _) => out.extend_from_slice(b"connection: close\r\n"),
+            (true, false) => out.extend_from_slice(b"connection: keep-alive\r\n"),
+            (true, true) => {}
+        }
+        out.extend_from_slice(b"\r\n");
+        if !head_only {
+            out.extend_from_slice(&self.body);
+        }
+    }
+}
+
+/// The answer to `monitor-uri`.
+pub fn monitor() -> Reply {
+    Reply {
+        status: 200,
+        reason: "OK".into(),
+        headers: html_headers(),
+        body: b"<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n".as_slice().into(),
+    }
+}
+
+/// The error reply for `status`: the configured file, or the built-in one.
+pub fn error(status: u16, files: &ErrorFiles) -> Reply {
+    if let Some(reply) = files.reply(status).and_then(|file| parse_file(status, file)) {
+        return reply;
+    }
+    let (status, reason, title, sentence) = built_in(status);
+    Reply {
+        status,
+        reason: reason.into(),
+        headers: html_headers(),
+        body: page(title, sentence).into_bytes().into(),
+    }
+}
+
+/// The whole message that answers a request which could not be understood.
+pub fn raw(status: u16, files: &ErrorFiles) -> Vec<u8> {
+    if let Some(file) = files.reply(status) {
+        return file.to_vec();
+    }
+    let (status, reason, title, sentence) = built_in(status);
+    let page = page(title, sentence);
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-length: {}\r\nCache-Control: no-cache\r\nConnection: close\r\n\
+         Content-Type: text/html\r\n\r\n{page}",
+        page.len()
+    )
+    .into_bytes()
+}
+
+fn built_in(status: u16) -> (u16, &'static str, &'static str, &'static str) {
+    ERRORS.iter().find(|error| error.0 == status).copied().unwrap_or((
+        500,
+        "Internal Server Error",
+        "500 Internal Server Error",
+        "An internal server error occurred.",
+    ))
+}
+
+fn page(title: &str, sentence: &str) -> String {
+    format!("<html><body><h1>{title}</h1>\n{sentence}\n</body></html>\n")
+}
+
+fn html_headers() -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
+    vec![("cache-control".into(), "no-cache".into()), ("content-type".into(), "text/html".into())]
+}
+
+/// An `errorfile` holds a raw response; its head becomes a proper one so that the connection may live on.
+fn parse_file(status: u16, file: &[u8]) -> Option<Reply> {
+    let mut head = ResponseHead::new();
+    // Written by hand: bare line feeds are usual in such files.
+    let text = normalize_line_ends(file);
+    let used =
+        h1::parse_response(&text, &mut head, RequestFacts::default(), &Limits::default(), Strictness::Strict)
+            .ok()
+            .flatten()?;
+    let headers = head
+        .headers()
+        .iter()
+        .filter(|(name, _)| !matches!(*name, b"connection" | b"content-length" | b"transfer-encoding"))
+        .map(|(name, value)| {
+            (
+                String::from_utf8_lossy(name).into_owned().into(),
+                String::from_utf8_lossy(value).into_owned().into(),
+            )
+        })
+        .collect();
+    Some(Reply {
+        status,
+        reason: String::from_utf8_lossy(head.reason()).into_owned().into(),
+        headers,
+        body: text[used..].to_vec().into(),
+    })
+}
+
+/// CRLF at the end of each head line; the body stays as it is.
+fn normalize_line_ends(file: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(file.len() + 16);
+    let mut rest = file;
+    while let Some(at) = memchr::memchr(b'\n', rest) {
+        let line = rest[..at].strip_suffix(b"\r").unwrap_or(&rest[..at]);
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\r\n");
+        rest = &rest[at + 1..];
+        if line.is_empty() {
+            break;
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_invalid_request_reply_is_haproxys() {
+        assert_eq!(
+            String::from_utf8(raw(400, &ErrorFiles::default())).unwrap(),
+            "HTTP/1.1 400 Bad request\r\nContent-length: 90\r\nCache-Control: no-cache\r\nConnection: close\r\n\
+             Content-Type: text/html\r\n\r\n<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid \
+             request.\n</body></html>\n"
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_exchange_keeps_the_connection_when_it_can() {
+        let mut out = Vec::new();
+        error(503, &ErrorFiles::default()).encode(true, true, true, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 107\r\ncache-control: no-cache\r\n\
+             content-type: text/html\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn an_error_file_becomes_a_response() {
+        let file: Arc<[u8]> =
+            b"HTTP/1.0 503 Gone Fishing\nX-Why: summer\nConnection: close\n\nback\nsoon"[..].into();
+        let mut out = Vec::new();
+        error(503, &ErrorFiles(vec![(503, file)])).encode(false, true, false, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 503 Gone Fishing\r\ncontent-length: 9\r\nx-why: summer\r\nconnection: close\r\n\r\nback\nsoon"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! What the daemon counts. Counters are plain atomics read by whoever reports; nobody waits for anybody.
+
+mod counters;
+
+pub use counters::{Gauge, PROCESS, Process, Total};

@@ -1,0 +1,89 @@
+//! Heads and encoder output, lent per thread: a request allocates none of them once the thread is warm.
+
+use std::cell::RefCell;
+
+use sockeye_http::{RequestHead, ResponseHead};
+
+/// Sets of storage a thread keeps.
+const SPARE_MAX: usize = 256;
+/// A set whose storage grew beyond this is not kept: one large request must not cost memory forever.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<Storage>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Debug, Default)]
+pub struct Storage {
+    pub request: RequestHead,
+    pub response: ResponseHead,
+    request_bytes: Vec<u8>,
+    response_bytes: Vec<u8>,
+}
+
+/// The two heads of an exchange and the storage to encode them.
+#[derive(Debug)]
+pub struct Heads(Option<Box<Storage>>);
+
+impl Heads {
+    pub fn take() -> Self {
+        Self(Some(SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()))
+    }
+}
+
+impl Storage {
+    /// Empty storage for the encoded request.
+    pub fn take_request_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.request_bytes)
+    }
+
+    pub fn give_request_bytes(&mut self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        self.request_bytes = bytes;
+    }
+
+    /// Empty storage for the encoded response.
+    pub fn take_response_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.response_bytes)
+    }
+
+    pub fn give_response_bytes(&mut self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        self.response_bytes = bytes;
+    }
+
+    fn bytes(&self) -> usize {
+        self.request_bytes.capacity() + self.response_bytes.capacity()
+    }
+}
+
+impl std::ops::Deref for Heads {
+    type Target = Storage;
+
+    fn deref(&self) -> &Storage {
+        self.0.as_deref().expect("taken only by drop")
+    }
+}
+
+impl std::ops::DerefMut for Heads {
+    fn deref_mut(&mut self) -> &mut Storage {
+        self.0.as_deref_mut().expect("taken only by drop")
+    }
+}
+
+impl Drop for Heads {
+    fn drop(&mut self) {
+        let Some(mut storage) = self.0.take() else { return };
+        if storage.bytes() > KEPT_BYTES_MAX {
+            return;
+        }
+        storage.request.clear();
+        storage.response.clear();
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push(storage);
+            }
+        });
+    }
+}

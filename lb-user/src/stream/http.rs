@@ -1,0 +1,754 @@
+//! The stages of `mode http`, in the order they run, for each request of a client connection.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use sockeye_config::model::{ConnectionMode, HttpReuse, Tune};
+use sockeye_conn::{Buffer, Timer};
+use sockeye_health::Observed;
+use sockeye_http::h1::{self, ConnectionHeader, EncodeOptions, Limits, Strictness};
+use sockeye_http::{BodyLength, Method, Version};
+use tokio::time::Instant;
+
+use super::abort::{Cause, Ending, Stage};
+use super::duplex::{self, DuplexTimeouts};
+use super::heads::Heads;
+use super::log::{self, Facts};
+use super::retry::{self, Attempts, Reached, Want};
+use super::{balance_key, forwarding};
+use crate::backend::Backend;
+use crate::backend::assign::Wish;
+use crate::backend::pool::{self, Idle};
+use crate::frontend::Frontend;
+use crate::frontend::session::Session;
+use crate::frontend::worker::{self, Control};
+use crate::mux::Rules;
+use crate::mux::exchange::{Exchange, Failure};
+use crate::mux::outgoing::{MoveError, Outgoing, is_whole};
+use crate::services::replies::{self, Reply};
+use crate::stats::PROCESS;
+
+/// What becomes of the client connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    KeepAlive,
+    Close,
+    /// Close without losing the reply to bytes that the client still sends.
+    Linger,
+}
+
+/// Serves the requests of one client connection, one after the other.
+pub async fn serve(session: &mut Session, control: &Control) {
+    let mut input = Buffer::none();
+    let mut timer = Timer::new();
+    loop {
+        match wait(session, control, &mut timer, &input).await {
+            Waited::Bytes => {}
+            Waited::Over => return,
+            Waited::Late if session.requests == 0 => {
+                silent_timeout(session).await;
+                return;
+            }
+            Waited::Late => return,
+        }
+        session.requests += 1;
+        // A request's state is a few KiB: it is allocated while there is a request, so that an idle connection
+        // does not own it.
+        let next = Box::pin(Transaction::run(session, control, &mut timer, &mut input)).await;
+        match next {
+            Next::KeepAlive => {}
+            Next::Close => return,
+            Next::Linger => {
+                linger(session).await;
+                return;
+            }
+        }
+    }
+}
+
+/// How waiting for a request ended.
+enum Waited {
+    Bytes,
+    /// The client left, or the proxy stops.
+    Over,
+    Late,
+}
+
+/// Waits for the first byte of a request, owning no buffer.
+async fn wait(session: &mut Session, control: &Control, timer: &mut Timer, input: &Buffer) -> Waited {
+    if !input.is_empty() {
+        return Waited::Bytes;
+    }
+    let cfg = session.frontend.cfg;
+    let first = session.requests == 0;
+    let limit = if first {
+        cfg.timeout_http_request.or(cfg.timeout_client)
+    } else {
+        cfg.timeout_http_keep_alive.or(cfg.timeout_http_request).or(cfg.timeout_client)
+    };
+    timer.set(limit.and_then(|limit| Instant::now().checked_add(limit)));
+    std::future::poll_fn(|cx| {
+        if control.is_killed() {
+            return Poll::Ready(Waited::Over);
+        }
+        if session.client.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(Waited::Bytes);
+        }
+        if worker::is_stopping() && !first {
+            return Poll::Ready(Waited::Over);
+        }
+        timer.poll_expired(cx).map(|()| Waited::Late)
+    })
+    .await
+}
+
+/// A client that connected and sent nothing in time.
+async fn silent_timeout(session: &mut Session) {
+    let cfg = session.frontend.cfg;
+    let mut facts = Facts::new(session);
+    facts.ending = Ending::new(Cause::ClientTimeout, Stage::Request);
+    if !cfg.options.http_ignore_probes {
+        facts.status = Some(408);
+        let reply = replies::raw(408, &cfg.errorfiles);
+        facts.downloaded = send_raw(session, &reply).await;
+    }
+    if !(cfg.options.dontlognull || cfg.options.http_ignore_probes) {
+        log::stream(session, &facts, &Attempts::default(), None);
+    }
+}
+
+/// One request: its state while it passes through the stages.
+struct Transaction<'a> {
+    session: &'a mut Session,
+    control: &'a Control,
+    timer: &'a mut Timer,
+    input: &'a mut Buffer,
+    heads: Heads,
+    facts: Facts,
+    attempts: Attempts,
+}
+
+/// Why a stage answers instead of going on.
+struct Refusal {
+    ending: Ending,
+    status: u16,
+    /// Whether the message was not understood, so that nothing after it can be.
+    invalid: bool,
+}
+
+impl Refusal {
+    fn new(cause: Cause, stage: Stage, status: u16) -> Self {
+        Self { ending: Ending::new(cause, stage), status, invalid: false }
+    }
+
+    fn invalid(cause: Cause, status: u16) -> Self {
+        Self { ending: Ending::new(cause, Stage::Request), status, invalid: true }
+    }
+}
+
+/// How the head of the request came in.
+enum Head {
+    Complete,
+    /// The client closed before its first byte.
+    Nothing,
+}
+
+impl<'a> Transaction<'a> {
+    async fn run(
+        session: &'a mut Session,
+        control: &'a Control,
+        timer: &'a mut Timer,
+        input: &'a mut Buffer,
+    ) -> Next {
+        let mut facts = Facts::new(session);
+        facts.started_at = Instant::now();
+        let heads = Heads::take();
+        let mut transaction =
+            Self { session, control, timer, input, heads, facts, attempts: Attempts::default() };
+        match transaction.read_head().await {
+            Ok(Head::Complete) => {}
+            Ok(Head::Nothing) => return transaction.nothing().await,
+            Err(refusal) => return transaction.refuse(refusal).await,
+        }
+        PROCESS.streams.count();
+        transaction.facts.received_at = Some(Instant::now());
+        if let Some(reply) = transaction.monitor() {
+            transaction.facts.ending = Ending::new(Cause::Local, Stage::Request);
+            return transaction.answer(reply, true).await;
+        }
+        match transaction.forward().await {
+            Ok(next) => next,
+            Err(refusal) => transaction.refuse(refusal).await,
+        }
+    }
+
+    /// Reads until the request's head is complete and valid.
+    async fn read_head(&mut self) -> Result<Head, Refusal> {
+        let cfg = self.session.frontend.cfg;
+        let rules = request_rules(self.session.frontend);
+        let limit = cfg.timeout_http_request.or(cfg.timeout_client);
+        // `timeout http-request` counts from the first byte of a request, or from accept for the first one.
+        let from = if self.session.requests == 1 { self.session.accepted_at } else { self.facts.started_at };
+        self.timer.set(limit.and_then(|limit| from.checked_add(limit)));
+        loop {
+            if !self.input.is_empty() {
+                match h1::parse_request(
+                    self.input.filled(),
+                    &mut self.heads.request,
+                    &rules.limits,
+                    rules.strictness,
+                ) {
+                    Ok(Some(used)) => {
+                        self.input.consume(used);
+                        return Ok(Head::Complete);
+                    }
+                    Ok(None) if self.input.is_full() => return Err(Refusal::invalid(Cause::Proxy, 400)),
+                    Ok(None) => {}
+                    Err(error) => return Err(Refusal::invalid(Cause::Proxy, error.status())),
+                }
+            }
+            match self.read_more().await {
+                Read::Some => {}
+                Read::End if self.input.is_empty() => return Ok(Head::Nothing),
+                Read::End | Read::Failed => return Err(Refusal::invalid(Cause::Client, 400)),
+                Read::Late => return Err(Refusal::invalid(Cause::ClientTimeout, 408)),
+                Read::Killed => return Err(Refusal::invalid(Cause::Killed, 500)),
+            }
+        }
+    }
+
+    /// Reads once into the input buffer, within the timer.
+    async fn read_more(&mut self) -> Read {
+        if self.input.capacity() == 0 {
+            *self.input = Buffer::take();
+        }
+        std::future::poll_fn(|cx| {
+            if self.control.is_killed() {
+                return Poll::Ready(Read::Killed);
+            }
+            match self.session.client.poll_read(cx, self.input.space()) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Read::End),
+                Poll::Ready(Ok(n)) => {
+                    self.input.advance(n);
+                    return Poll::Ready(Read::Some);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Read::Failed),
+                Poll::Pending => {}
+            }
+            self.timer.poll_expired(cx).map(|()| Read::Late)
+        })
+        .await
+    }
+
+    /// The client closed where a request could have begun.
+    async fn nothing(mut self) -> Next {
+        let options = &self.session.frontend.cfg.options;
+        if self.session.requests == 1 && !options.dontlognull && !options.http_ignore_probes {
+            self.facts.ending = Ending::new(Cause::Client, Stage::Request);
+            self.facts.status = Some(400);
+            let reply = replies::raw(400, &self.session.frontend.cfg.errorfiles);
+            self.facts.downloaded = send_raw(self.session, &reply).await;
+            self.log();
+        }
+        Next::Close
+    }
+
+    /// `monitor-uri`: answered here, for load balancers in front of us.
+    fn monitor(&self) -> Option<Reply> {
+        let uri = self.session.frontend.cfg.monitor_uri.as_ref()?;
+        (self.heads.request.target() == uri.as_bytes()).then(replies::monitor)
+    }
+
+    /// Sends the request to a server and its response back.
+    async fn forward(&mut self) -> Result<Next, Refusal> {
+        let Some(backend) = self.session.frontend.backend else {
+            return Err(Refusal::new(Cause::Server, Stage::Connect, 503));
+        };
+        self.facts.enter_backend(backend);
+        if backend.cfg.options.http_buffer_request || self.session.frontend.cfg.options.http_buffer_request {
+            self.buffer_body().await?;
+        }
+        forwarding::add_headers(self.session, backend, &mut self.heads.request);
+        let mode = self.session.frontend.cfg.options.connection.max(backend.cfg.options.connection);
+        let mut request = self.encode_request(backend, mode)?;
+        let retained = request.retain();
+        let mut server_input = Buffer::none();
+        loop {
+            let mut reached = self.reach(backend).await?;
+            reached.uses += 1;
+            self.control.server.set(Some(reached.slot.server().id));
+            self.facts.use_server(reached.slot.server());
+            let mut exchange = Exchange::new(
+                (&mut self.session.client, self.input),
+                (&mut reached.socket, &mut server_input),
+                self.timer,
+                self.control,
+                (self.session.frontend.cfg.timeout_client, backend.cfg.timeout_server),
+                request,
+            );
+            let rules = response_rules(backend);
+            let facts = self.heads.request.facts();
+            let head = loop {
+                let head = exchange.response_head(&mut self.heads.response, facts, rules).await;
+                if head.is_err() || !self.heads.response.interim {
+                    break head;
+                }
+                if facts.version < Version::Http11 {
+                    continue;
+                }
+                let mut out = Vec::new();
+                h1::encode_response(&self.heads.response, &mut out, EncodeOptions::default());
+                exchange.response = Some(Outgoing::of_bytes(out));
+                if let Err(failure) = exchange.finish_response().await {
+                    break Err(failure);
+                }
+                exchange.response = None;
+            };
+            let request_done = exchange.request_done;
+            let received = exchange.received;
+            request = exchange.request;
+            let verdict = match &head {
+                Ok(()) => backend.cfg.retry_on.statuses.contains(&self.heads.response.status()),
+                Err(failure) => self.may_retry(backend, failure, received, &reached),
+            };
+            if verdict && retained && self.may_try_again(backend, &head, received, &reached) {
+                request.rewind();
+                server_input.clear();
+                drop(reached);
+                continue;
+            }
+            self.facts.uploaded = request.moved();
+            if let Err(failure) = head {
+                return self.no_response(failure, &reached);
+            }
+            self.facts.response_at = Some(Instant::now());
+            let request = Sent { request, done: request_done };
+            return Ok(self.respond(backend, reached, server_input, request, mode).await);
+        }
+    }
+
+    /// Whether a failure before the response is one that may be repeated.
+    fn may_retry(&self, backend: &Backend, failure: &Failure, received: u64, reached: &Reached) -> bool {
+        let on = &backend.cfg.retry_on;
+        match failure {
+            Failure::Server(_) if received == 0 => {
+                // A pooled connection may have been closed by the server while the request was on its way.
+                let raced = reached.uses > 1 && self.heads.request.method().is_idempotent();
+                raced || on.empty_response
+            }
+            Failure::Server(_) | Failure::InvalidResponse(_) | Failure::ResponseTooLarge => on.junk_response,
+            Failure::ServerTimeout => on.response_timeout,
+            Failure::Client(_) | Failure::ClientTimeout | Failure::Killed => false,
+        }
+    }
+
+    /// Spends an attempt. A pooled connection that died under the request costs none.
+    fn may_try_again(
+        &mut self,
+        backend: &Backend,
+        head: &Result<(), Failure>,
+        received: u64,
+        reached: &Reached,
+    ) -> bool {
+        if matches!(head, Err(Failure::Server(_))) && received == 0 && reached.uses > 1 {
+            pool::clear(Some(reached.slot.server().id));
+            return true;
+        }
+        if !self.attempts.left(backend) {
+            return false;
+        }
+        self.attempts.failed(backend, reached.slot.index());
+        true
+    }
+
+    async fn reach(&mut self, backend: &'static Backend) -> Result<Reached, Refusal> {
+        let key = balance_key::http(&backend.cfg.balance, &self.session.peer, &self.heads.request);
+        let last = if backend.cfg.options.prefer_last_server {
+            self.session.last_server.filter(|id| id.backend == backend.id).map(|id| id.index)
+        } else {
+            None
+        };
+        let wish = Wish { key: key.as_deref(), last, avoid: None };
+        let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
+        let reuse = (!reuse).then_some(self.session.requests == 1);
+        let reached = retry::reach(self.session, backend, Want { wish, reuse }, &mut self.attempts).await;
+        reached.map_err(|unreached| {
+            self.facts.server = unreached.server;
+            Refusal { ending: unreached.ending, status: unreached.status, invalid: false }
+        })
+    }
+
+    fn encode_request(&mut self, backend: &Backend, mode: ConnectionMode) -> Result<Outgoing, Refusal> {
+        let closes = mode != ConnectionMode::KeepAlive && !backend.cfg.options.http_pretend_keepalive;
+        let connection = if self.heads.request.upgrade {
+            ConnectionHeader::Upgrade
+        } else if closes {
+            ConnectionHeader::Close
+        } else {
+            ConnectionHeader::KeepAlive
+        };
+        let mut out = self.heads.take_request_bytes();
+        h1::encode_request(&self.heads.request, &mut out, EncodeOptions { connection });
+        let policy = &self.session.frontend.relay.request;
+        Outgoing::new(
+            out,
+            self.heads.request.body,
+            true,
+            self.input,
+            policy,
+            request_rules(self.session.frontend),
+        )
+        .map_err(|_| Refusal::invalid(Cause::Proxy, 400))
+    }
+
+    /// `option http-buffer-request`: waits for the whole body, or as much of it as a buffer holds.
+    async fn buffer_body(&mut self) -> Result<(), Refusal> {
+        if self.heads.request.body.is_empty() {
+            return Ok(());
+        }
+        if self.heads.request.expect_continue {
+            send_raw(self.session, b"HTTP/1.1 100 Continue\r\n\r\n").await;
+            self.heads.request.headers_mut().remove(b"expect");
+            self.heads.request.expect_continue = false;
+        }
+        let rules = request_rules(self.session.frontend);
+        while !self.input.is_full() && !is_whole(self.heads.request.body, self.input.filled(), rules) {
+            match self.read_more().await {
+                Read::Some => {}
+                Read::End | Read::Failed => return Err(Refusal::invalid(Cause::Client, 400)),
+                Read::Late => return Err(Refusal::invalid(Cause::ClientTimeout, 408)),
+                Read::Killed => return Err(Refusal::invalid(Cause::Killed, 500)),
+            }
+        }
+        Ok(())
+    }
+
+    /// No response came, or none that can be used.
+    fn no_response(&mut self, failure: Failure, reached: &Reached) -> Result<Next, Refusal> {
+        let (cause, stage, status) = match &failure {
+            Failure::Client(MoveError::Invalid(_)) => (Cause::Proxy, Stage::Data, 400),
+            Failure::Client(_) => (Cause::Client, Stage::Data, 400),
+            Failure::ClientTimeout => (Cause::ClientTimeout, Stage::Data, 408),
+            Failure::ServerTimeout => (Cause::ServerTimeout, Stage::Headers, 504),
+            Failure::Server(_) => (Cause::Server, Stage::Headers, 502),
+            Failure::InvalidResponse(_) | Failure::ResponseTooLarge => (Cause::Proxy, Stage::Headers, 502),
+            Failure::Killed => (Cause::Killed, Stage::Headers, 503),
+        };
+        if matches!(cause, Cause::Server | Cause::ServerTimeout) || status == 502 {
+            reached.slot.server().observe_bad_response(observed(&failure));
+        }
+        Err(Refusal::new(cause, stage, status))
+    }
+
+    /// Sends the response, returns the server connection to the pool and decides about the client's.
+    async fn respond(
+        &mut self,
+        backend: &'static Backend,
+        mut reached: Reached,
+        mut server_input: Buffer,
+        request: Sent,
+        mode: ConnectionMode,
+    ) -> Next {
+        let server = reached.slot.server();
+        let response = &self.heads.response;
+        let body = response.body;
+        self.facts.status = Some(response.status());
+        server.observe_response(response.status());
+        let server_keeps = response.keep_alive && mode == ConnectionMode::KeepAlive;
+        let client_is_11 = self.heads.request.version() >= Version::Http11;
+        let framed = client_is_11 || body != BodyLength::Chunked;
+        let client_keeps = self.heads.request.keep_alive
+            && request.done
+            && framed
+            && body != BodyLength::UntilClose
+            && mode != ConnectionMode::Close
+            && !worker::is_stopping();
+        let mut out = self.heads.take_response_bytes();
+        let connection = match body {
+            BodyLength::Tunnel => ConnectionHeader::Upgrade,
+            _ if client_keeps && client_is_11 => ConnectionHeader::None,
+            _ if client_keeps => ConnectionHeader::KeepAlive,
+            _ => ConnectionHeader::Close,
+        };
+        if !framed {
+            // An HTTP/1.0 client gets the content as it is, ended by the close.
+            self.heads.response.body = BodyLength::UntilClose;
+        }
+        h1::encode_response(&self.heads.response, &mut out, EncodeOptions { connection });
+        let policy = &self.session.frontend.relay.response;
+        let outgoing =
+            match Outgoing::new(out, body, framed, &mut server_input, policy, response_rules(backend)) {
+                Ok(outgoing) => outgoing,
+                Err(_) => return self.broke(Ending::new(Cause::Proxy, Stage::Headers)).await,
+            };
+        if self.session.frontend.cfg.options.logasap {
+            self.log();
+        }
+        let mut exchange = Exchange::new(
+            (&mut self.session.client, self.input),
+            (&mut reached.socket, &mut server_input),
+            self.timer,
+            self.control,
+            (self.session.frontend.cfg.timeout_client, backend.cfg.timeout_server),
+            request.request,
+        );
+        exchange.request_done = request.done;
+        exchange.response = Some(outgoing);
+        let finished = exchange.finish_response().await;
+        let request_done = exchange.request_done;
+        let response = exchange.response.take();
+        self.facts.uploaded = exchange.request.moved();
+        let request = exchange.request;
+        self.heads.give_request_bytes(request.release(self.input));
+        if let Some(response) = response {
+            self.facts.downloaded = response.moved();
+            self.heads.give_response_bytes(response.release(&mut server_input));
+        }
+        if let Err(failure) = finished {
+            return self.response_broke(failure, &reached).await;
+        }
+        if body == BodyLength::Tunnel {
+            return self.tunnel(backend, reached, server_input).await;
+        }
+        let now = Instant::now();
+        self.facts.ended_at = Some(now);
+        self.session.idle_since = now;
+        self.session.last_server = Some(server.id);
+        self.control.server.set(None);
+        if server_keeps && request_done && body != BodyLength::UntilClose && server_input.is_empty() {
+            self.keep_server(backend, reached, now);
+        } else {
+            drop(reached);
+        }
+        self.log_unless_logged();
+        if !request_done {
+            return Next::Linger;
+        }
+        if client_keeps { Next::KeepAlive } else { Next::Linger }
+    }
+
+    fn keep_server(&mut self, backend: &Backend, reached: Reached, now: Instant) {
+        let Reached { slot, socket, uses } = reached;
+        let server = slot.server();
+        let idle = Idle { socket, uses };
+        if backend.cfg.http_reuse == HttpReuse::Never {
+            self.session.private = Some((server.id, idle));
+        } else {
+            pool::keep(server, idle, now);
+        }
+        drop(slot);
+    }
+
+    /// The response began and could not be completed: all that is left is to cut the connection.
+    async fn response_broke(&mut self, failure: Failure, reached: &Reached) -> Next {
+        let observed = observed(&failure);
+        let cause = match failure {
+            Failure::Client(_) => Cause::Client,
+            Failure::ClientTimeout => Cause::ClientTimeout,
+            Failure::Server(MoveError::Invalid(_)) => Cause::Proxy,
+            Failure::Server(_) => Cause::Server,
+            Failure::ServerTimeout => Cause::ServerTimeout,
+            Failure::InvalidResponse(_) | Failure::ResponseTooLarge => Cause::Proxy,
+            Failure::Killed => Cause::Killed,
+        };
+        if matches!(cause, Cause::Server | Cause::ServerTimeout | Cause::Proxy) {
+            reached.slot.server().observe_bad_response(observed);
+        }
+        self.broke(Ending::new(cause, Stage::Data)).await
+    }
+
+    async fn broke(&mut self, ending: Ending) -> Next {
+        self.facts.ending = ending;
+        self.facts.ended_at = Some(Instant::now());
+        self.control.server.set(None);
+        self.log_unless_logged();
+        Next::Close
+    }
+
+    /// After a switch of protocols: bytes both ways until both sides have ended.
+    async fn tunnel(
+        &mut self,
+        backend: &'static Backend,
+        mut reached: Reached,
+        server_input: Buffer,
+    ) -> Next {
+        let fe = self.session.frontend.cfg;
+        let be = backend.cfg;
+        let timeouts = DuplexTimeouts {
+            client: be.timeout_tunnel.or(fe.timeout_client),
+            server: be.timeout_tunnel.or(be.timeout_server),
+            client_fin: fe.timeout_client_fin,
+            server_fin: be.timeout_server_fin,
+        };
+        let first = (std::mem::replace(self.input, Buffer::none()), server_input);
+        let outcome = duplex::run(
+            &mut self.session.client,
+            &mut reached.socket,
+            first,
+            &self.session.frontend.relay,
+            timeouts,
+            self.control,
+        )
+        .await;
+        self.facts.ending = outcome.ending;
+        self.facts.uploaded += outcome.uploaded;
+        self.facts.downloaded += outcome.downloaded;
+        self.facts.ended_at = Some(Instant::now());
+        self.control.server.set(None);
+        self.log_unless_logged();
+        Next::Close
+    }
+
+    /// Answers with an error and decides about the connection.
+    async fn refuse(&mut self, refusal: Refusal) -> Next {
+        self.facts.ending = refusal.ending;
+        self.facts.ended_at = Some(Instant::now());
+        self.control.server.set(None);
+        if matches!(refusal.ending.cause, Cause::Killed) {
+            self.log_unless_logged();
+            return Next::Close;
+        }
+        let cfg = self.session.frontend.cfg;
+        let files = match self.facts.backend {
+            Some(backend) if backend.cfg.errorfiles.reply(refusal.status).is_some() => {
+                &backend.cfg.errorfiles
+            }
+            _ => &cfg.errorfiles,
+        };
+        if refusal.invalid {
+            let silent = refusal.status == 408 && cfg.options.http_ignore_probes;
+            if !silent {
+                self.facts.status = Some(refusal.status);
+                let reply = replies::raw(refusal.status, files);
+                self.facts.downloaded = send_raw(self.session, &reply).await;
+            }
+            self.log_unless_logged();
+            return Next::Linger;
+        }
+        let consumed = self.heads.request.body.is_empty();
+        self.answer(replies::error(refusal.status, files), consumed).await
+    }
+
+    /// Sends a reply of our own. `whole` is whether the request has been read to its end.
+    async fn answer(&mut self, reply: Reply, whole: bool) -> Next {
+        let mode = self.session.frontend.cfg.options.connection;
+        let keeps =
+            whole && self.heads.request.keep_alive && mode != ConnectionMode::Close && !worker::is_stopping();
+        let head_only = self.heads.request.method() == Method::Head;
+        let mut out = self.heads.take_response_bytes();
+        let is_11 = self.heads.request.version() >= Version::Http11;
+        reply.encode(keeps, is_11, head_only, &mut out);
+        self.facts.status = Some(reply.status);
+        self.facts.downloaded = send_raw(self.session, &out).await;
+        self.heads.give_response_bytes(out);
+        let now = Instant::now();
+        self.facts.ended_at = Some(now);
+        self.session.idle_since = now;
+        self.log_unless_logged();
+        if keeps { Next::KeepAlive } else { Next::Linger }
+    }
+
+    fn log(&mut self) {
+        if !self.facts.logged {
+            log::connect(self.session);
+        }
+        let request = self.facts.received_at.is_some().then_some(&self.heads.request);
+        log::stream(self.session, &self.facts, &self.attempts, request);
+        self.facts.logged = true;
+    }
+
+    fn log_unless_logged(&mut self) {
+        self.facts.leave_backend();
+        if !self.facts.logged {
+            self.log();
+        }
+    }
+}
+
+/// What a failed exchange shows of the server's health.
+fn observed(failure: &Failure) -> Observed {
+    match failure {
+        Failure::ServerTimeout => Observed::HttpReadTimeout,
+        Failure::Server(MoveError::Truncated) => Observed::HttpClosed,
+        Failure::Server(MoveError::Invalid(_)) => Observed::HttpResponse,
+        Failure::InvalidResponse(_) | Failure::ResponseTooLarge => Observed::HttpHeaders,
+        _ => Observed::HttpReadError,
+    }
+}
+
+/// A request that has been sent, or is still being sent while its response comes in.
+struct Sent {
+    request: Outgoing,
+    done: bool,
+}
+
+/// How a read ended.
+enum Read {
+    Some,
+    End,
+    Failed,
+    Late,
+    Killed,
+}
+
+/// How the client's messages are read.
+fn request_rules(frontend: &Frontend) -> Rules {
+    rules(frontend.tune, frontend.cfg.options.accept_unsafe_violations_in_http_request)
+}
+
+/// How a server's messages are read.
+fn response_rules(backend: &Backend) -> Rules {
+    rules(backend.tune, backend.cfg.options.accept_unsafe_violations_in_http_response)
+}
+
+fn rules(tune: &Tune, relaxed: bool) -> Rules {
+    let limits = Limits {
+        fields_max: tune.http_maxhdr,
+        head_bytes_max: tune.bufsize.saturating_sub(tune.maxrewrite),
+        ..Limits::default()
+    };
+    Rules { limits, strictness: if relaxed { Strictness::Relaxed } else { Strictness::Strict } }
+}
+
+/// How long a reply of ours may take to be accepted by the client's socket.
+const REPLY_LIMIT: Duration = Duration::from_secs(10);
+/// How long, and for how many bytes, a closing connection is read so that its reply is not lost to a reset.
+const LINGER_LIMIT: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Sends bytes of our own; returns how many were accepted.
+async fn send_raw(session: &mut Session, bytes: &[u8]) -> u64 {
+    let mut sent = 0;
+    let sending = async {
+        while sent < bytes.len() {
+            match std::future::poll_fn(|cx| session.client.poll_write(cx, &bytes[sent..])).await {
+                Ok(n) if n > 0 => sent += n,
+                _ => break,
+            }
+        }
+    };
+    // A client that does not take a reply of a few hundred bytes is gone or hostile.
+    let _ = tokio::time::timeout(REPLY_LIMIT, sending).await;
+    sent as u64
+}
+
+/// Sends our end and waits, within limits, for the client's: closing with unread bytes would reset the
+/// connection and could destroy the reply on its way (RFC 9112 §9.6).
+async fn linger(session: &mut Session) {
+    if session.frontend.cfg.options.nolinger || session.client.shutdown_write().is_err() {
+        return;
+    }
+    let draining = async {
+        let mut buffer = Buffer::take();
+        let mut drained = 0;
+        while drained < LINGER_BYTES_MAX {
+            buffer.clear();
+            match std::future::poll_fn(|cx| session.client.poll_read(cx, buffer.space())).await {
+                Ok(n) if n > 0 => drained += n,
+                _ => break,
+            }
+        }
+    };
+    // Past the limit the connection is closed as it is.
+    let _ = tokio::time::timeout(LINGER_LIMIT, draining).await;
+}

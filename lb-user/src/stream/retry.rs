@@ -1,0 +1,266 @@
+//! Getting a connection to a server: placement, waiting, connecting, and what a failure means.
+//!
+//! The rules are HAProxy's (manual 4.2 `retries`, `option redispatch`, `retry-on`): a failed attempt is repeated
+//! on the same server after a pause, or on another one when redispatching is allowed and its turn has come.
+
+use std::time::Duration;
+
+use sockeye_balance::Algorithm;
+use sockeye_conn::{Peer, Socket};
+use tokio::time::{Instant, timeout_at};
+
+use super::abort::{Cause, Ending, Stage};
+use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
+use crate::backend::connect::{self, ConnectError, Purpose};
+use crate::backend::queue::Grant;
+use crate::backend::{Backend, pool};
+use crate::frontend::session::Session;
+
+/// The pause before the same server is tried again; `timeout connect` when that is shorter.
+const TURN_AROUND: Duration = Duration::from_secs(1);
+
+/// What a stream has used up of its chances, and when.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// Failed attempts so far (`%rc`).
+    pub retries: u32,
+    /// Whether a retry went to another server (the `+` before `%rc`).
+    pub redispatched: bool,
+    /// Requests ahead in the server's line (`%sq`) and in the backend's (`%bq`) when it joined.
+    pub server_queue: u32,
+    pub backend_queue: u32,
+    /// When it had a place, and when it had a connection.
+    pub placed_at: Option<Instant>,
+    pub connected_at: Option<Instant>,
+    /// The server that failed last and is better avoided.
+    avoid: Option<usize>,
+}
+
+/// A place on a server and the connection to use it.
+#[derive(Debug)]
+pub struct Reached {
+    pub slot: Slot,
+    pub socket: Socket,
+    /// Requests the connection has carried before: more than 0 when it came from a pool.
+    pub uses: u32,
+}
+
+/// Why no server could be reached, and the last one that was tried.
+#[derive(Debug)]
+pub struct Unreached {
+    pub ending: Ending,
+    pub server: Option<usize>,
+    /// The status that an HTTP client is answered.
+    pub status: u16,
+}
+
+/// What a stream wants of its backend.
+#[derive(Debug, Clone, Copy)]
+pub struct Want<'a> {
+    pub wish: Wish<'a>,
+    /// Whether an idle connection may be used, and then whether the session has used none before.
+    pub reuse: Option<bool>,
+}
+
+impl Attempts {
+    /// Whether another attempt may be made.
+    pub fn left(&self, backend: &Backend) -> bool {
+        self.retries < backend.cfg.retries
+    }
+
+    /// Notes that an attempt on `server` failed and says whether the next must look for another server.
+    pub fn failed(&mut self, backend: &Backend, server: usize) -> bool {
+        self.retries += 1;
+        let elsewhere = self.redispatches(backend);
+        self.avoid = elsewhere.then_some(server);
+        elsewhere
+    }
+
+    /// `option redispatch N` (manual 4.2): at every N-th retry, counted from the end when N is negative; or at
+    /// once when the algorithm is indifferent to which server it is.
+    fn redispatches(&self, backend: &Backend) -> bool {
+        let every = backend.cfg.redispatch;
+        if every == 0 {
+            return false;
+        }
+        if is_indifferent(&backend.cfg.balance) && backend.usable_servers().0 > 1 {
+            return true;
+        }
+        let retries = backend.cfg.retries;
+        let at =
+            if every > 0 { every.unsigned_abs() } else { (retries + 1).saturating_sub(every.unsigned_abs()) };
+        at > 0 && self.retries.is_multiple_of(at)
+    }
+}
+
+/// Finds a server, waits for a place on it and connects, as often as the rules allow.
+pub async fn reach(
+    session: &mut Session,
+    backend: &'static Backend,
+    want: Want<'_>,
+    attempts: &mut Attempts,
+) -> Result<Reached, Unreached> {
+    let mut slot: Option<Slot> = None;
+    loop {
+        let place = match slot.take() {
+            Some(slot) => slot,
+            None => {
+                let wish = Wish { avoid: attempts.avoid, ..want.wish };
+                let before = attempts.avoid;
+                let slot = place(session, backend, wish, attempts).await?;
+                if before.is_some_and(|before| before != slot.index()) {
+                    attempts.redispatched = true;
+                }
+                slot
+            }
+        };
+        attempts.placed_at.get_or_insert_with(Instant::now);
+        let server = place.server();
+        if let Some(first) = want.reuse
+            && let Some(idle) = lend(session, backend, &place, first)
+        {
+            attempts.connected_at = attempts.placed_at;
+            return Ok(Reached { slot: place, socket: idle.socket, uses: idle.uses });
+        }
+        let purpose = Purpose { client: session.peer, wanted: wanted(session, &place) };
+        let begun = Instant::now();
+        let deadline = backend.cfg.timeout_connect.and_then(|limit| begun.checked_add(limit));
+        let connected =
+            unless_client_leaves(session, backend, connect::connect(backend, server, purpose, deadline))
+                .await;
+        let Some(connected) = connected else {
+            return Err(unreached(Cause::Client, Stage::Connect, 400, Some(place.index())));
+        };
+        let error = match connected {
+            Ok(socket) => {
+                attempts.connected_at = Some(Instant::now());
+                server.observe_connection(backend);
+                return Ok(Reached { slot: place, socket, uses: 0 });
+            }
+            Err(error) => error,
+        };
+        server.observe_connection_failure();
+        if !backend.cfg.retry_on.conn_failure || !attempts.left(backend) {
+            return Err(gave_up(&error, place.index()));
+        }
+        if attempts.failed(backend, place.index()) || !server.usable() {
+            drop(place);
+            continue;
+        }
+        if !matches!(error, ConnectError::TimedOut) {
+            let pause = backend.cfg.timeout_connect.map_or(TURN_AROUND, |limit| limit.min(TURN_AROUND));
+            let resume = begun + pause;
+            if unless_client_leaves(session, backend, tokio::time::sleep_until(resume)).await.is_none() {
+                return Err(unreached(Cause::Client, Stage::Connect, 400, Some(place.index())));
+            }
+        }
+        if server.usable() {
+            slot = Some(place);
+        }
+    }
+}
+
+/// Waits for a place on a server.
+async fn place(
+    session: &mut Session,
+    backend: &'static Backend,
+    mut wish: Wish<'_>,
+    attempts: &mut Attempts,
+) -> Result<Slot, Unreached> {
+    let limit = backend.cfg.timeout_queue.or(backend.cfg.timeout_connect);
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    loop {
+        let mut ticket = match assign::place(backend, wish) {
+            Ok(Placement::Now(slot)) => return Ok(slot),
+            Ok(Placement::Wait(ticket)) => ticket,
+            Err(Unplaced::NoServer) => return Err(unreached(Cause::Server, Stage::Connect, 503, None)),
+            Err(Unplaced::QueueFull) => return Err(unreached(Cause::Server, Stage::Queue, 503, None)),
+        };
+        if ticket.for_server() {
+            attempts.server_queue = ticket.ahead;
+        } else {
+            attempts.backend_queue = ticket.ahead;
+        }
+        let granted = async {
+            match deadline {
+                Some(deadline) => timeout_at(deadline, &mut ticket.grant).await.ok(),
+                None => Some((&mut ticket.grant).await),
+            }
+        };
+        match unless_client_leaves(session, backend, granted).await {
+            None => return Err(unreached(Cause::Client, Stage::Queue, 400, None)),
+            Some(None) => return Err(unreached(Cause::ServerTimeout, Stage::Queue, 503, None)),
+            Some(Some(Ok(Grant::Slot(slot)))) => return Ok(slot),
+            // The line was dissolved: ask again.
+            Some(Some(Ok(Grant::Redistribute) | Err(_))) => wish.last = None,
+        }
+    }
+}
+
+fn lend(session: &mut Session, backend: &Backend, slot: &Slot, first: bool) -> Option<pool::Idle> {
+    let server = slot.server();
+    if let Some((id, mut idle)) = session.private.take()
+        && id == server.id
+        && pool::is_quiet(&mut idle.socket)
+    {
+        return Some(idle);
+    }
+    pool::lend(server, backend.cfg.http_reuse, first)
+}
+
+/// Only servers that are wherever the client wanted to go need to know where that was.
+fn wanted(session: &Session, slot: &Slot) -> Option<std::net::SocketAddr> {
+    match session.peer {
+        Peer::Inet(_) if slot.server().follows_client() => session.destination(),
+        _ => None,
+    }
+}
+
+/// Runs `work`; with `option abortonclose`, `None` as soon as the client has closed its connection.
+async fn unless_client_leaves<T>(
+    session: &Session,
+    backend: &Backend,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    if !(backend.cfg.options.abortonclose || session.frontend.cfg.options.abortonclose) {
+        return Some(work.await);
+    }
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = client_left(&session.client) => None,
+    }
+}
+
+/// Ready once the client has sent its end or a reset, with nothing unread before it.
+async fn client_left(client: &Socket) {
+    let peeked = std::future::poll_fn(|cx| {
+        client.poll_io_read(cx, |fd| {
+            let mut byte = [0; 1];
+            Ok(rustix::net::recv(fd, &mut byte, rustix::net::RecvFlags::PEEK)?.1)
+        })
+    })
+    .await;
+    if matches!(peeked, Ok(n) if n > 0) {
+        // A pipelined request hides the end behind it.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Whether the algorithm gives turns, so that any other server is as good.
+fn is_indifferent(algorithm: &Algorithm) -> bool {
+    matches!(algorithm, Algorithm::RoundRobin | Algorithm::StaticRoundRobin | Algorithm::Random(_))
+}
+
+fn gave_up(error: &ConnectError, server: usize) -> Unreached {
+    let cause = match error {
+        ConnectError::Resource(_) => Cause::Resource,
+        ConnectError::Failed(_) | ConnectError::NoAddress => Cause::Server,
+        ConnectError::TimedOut => Cause::ServerTimeout,
+    };
+    unreached(cause, Stage::Connect, 503, Some(server))
+}
+
+fn unreached(cause: Cause, stage: Stage, status: u16, server: Option<usize>) -> Unreached {
+    Unreached { ending: Ending::new(cause, stage), server, status }
+}

@@ -1,0 +1,91 @@
+//! The stages of `mode tcp`: a backend, a server, bytes both ways, a log line.
+
+use sockeye_conn::Buffer;
+use tokio::time::Instant;
+
+use super::abort::{Cause, Ending, Stage};
+use super::balance_key;
+use super::duplex::{self, DuplexOutcome, DuplexTimeouts};
+use super::log::{self, Facts};
+use super::retry::{self, Attempts, Want};
+use crate::backend::Backend;
+use crate::backend::assign::Wish;
+use crate::frontend::session::Session;
+use crate::frontend::worker::Control;
+use crate::stats::PROCESS;
+
+/// Carries one client connection to a server and back.
+pub async fn serve(mut session: Session, control: &Control) {
+    PROCESS.streams.count();
+    let mut facts = Facts::new(&session);
+    log::connect(&session);
+    let mut attempts = Attempts::default();
+    let Some(backend) = session.frontend.backend else {
+        facts.ending = Ending::new(Cause::Server, Stage::Connect);
+        log::stream(&session, &facts, &attempts, None);
+        return;
+    };
+    facts.enter_backend(backend);
+    let key = balance_key::tcp(&backend.cfg.balance, &session.peer);
+    let wish = Wish { key: key.as_deref(), ..Wish::default() };
+    let reached = retry::reach(&mut session, backend, Want { wish, reuse: None }, &mut attempts).await;
+    let mut reached = match reached {
+        Ok(reached) => reached,
+        Err(unreached) => {
+            facts.leave_backend();
+            facts.ending = unreached.ending;
+            facts.server = unreached.server;
+            log::stream(&session, &facts, &attempts, None);
+            return;
+        }
+    };
+    let server = reached.slot.server();
+    control.server.set(Some(server.id));
+    facts.use_server(server);
+    if session.frontend.cfg.options.logasap {
+        log::stream(&session, &facts, &attempts, None);
+    }
+    let limits = timeouts(&session, backend);
+    let outcome = duplex::run(
+        &mut session.client,
+        &mut reached.socket,
+        (Buffer::none(), Buffer::none()),
+        &session.frontend.relay,
+        limits,
+        control,
+    )
+    .await;
+    control.server.set(None);
+    close(&mut session, &facts, outcome.ending);
+    drop(reached);
+    finish(&session, facts, &attempts, outcome);
+}
+
+fn finish(session: &Session, mut facts: Facts, attempts: &Attempts, outcome: DuplexOutcome) {
+    facts.ending = outcome.ending;
+    facts.uploaded = outcome.uploaded;
+    facts.downloaded = outcome.downloaded;
+    facts.ended_at = Some(Instant::now());
+    facts.leave_backend();
+    if !session.frontend.cfg.options.logasap {
+        log::stream(session, &facts, attempts, None);
+    }
+}
+
+fn close(session: &mut Session, facts: &Facts, ending: Ending) {
+    let nolinger = facts.backend.is_some_and(|backend| backend.cfg.options.nolinger);
+    if nolinger || ending.cause == Cause::Killed {
+        session.client.reset_on_close();
+    }
+}
+
+fn timeouts(session: &Session, backend: &Backend) -> DuplexTimeouts {
+    let fe = session.frontend.cfg;
+    let be = backend.cfg;
+    DuplexTimeouts {
+        client: be.timeout_tunnel.or(fe.timeout_client),
+        server: be.timeout_tunnel.or(be.timeout_server),
+        client_fin: fe.timeout_client_fin,
+        server_fin: be.timeout_server_fin,
+    }
+}
