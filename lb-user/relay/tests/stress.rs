@@ -42,6 +42,7 @@ fn worker(policy: &Policy, next: &Arc<AtomicU64>, end: u64) {
                         order: Order::ALL[random.usize(..Order::ALL.len())],
                         from_client: rig::size(&mut random, BYTES_MAX),
                         from_server: rig::size(&mut random, BYTES_MAX),
+                        slow: random.u8(..8) == 0,
                         seed,
                     };
                     let done = tokio::time::timeout(HANG, rig::check(&listener, &policy, transfer)).await;

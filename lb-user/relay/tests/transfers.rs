@@ -16,6 +16,7 @@ fn check_all(policy: &Policy, transfers: u64, bytes_max: usize) {
                 order: Order::ALL[random.usize(..Order::ALL.len())],
                 from_client: rig::size(&mut random, bytes_max),
                 from_server: rig::size(&mut random, bytes_max),
+                slow: false,
                 seed,
             };
             let done = rig::check(&listener, policy, transfer);

@@ -52,9 +52,14 @@ pub(crate) struct Transfer {
     pub(crate) order: Order,
     pub(crate) from_client: usize,
     pub(crate) from_server: usize,
+    /// Peers with small receive buffers that now and then stop reading for a while.
+    pub(crate) slow: bool,
     /// Seed of contents and of the sizes of reads and writes.
     pub(crate) seed: u64,
 }
+
+/// A receive buffer that a few packets fill.
+const NARROW_BYTES: usize = 16 * 1024;
 
 /// The four sockets: client peer, relay's client side, relay's server side, server peer.
 pub(crate) struct Rig {
@@ -69,6 +74,13 @@ impl Rig {
         let (client, inner_client) = pair(listener).await?;
         let (server, inner_server) = pair(listener).await?;
         Ok(Self { client, inner_client, inner_server, server })
+    }
+
+    /// Small receive buffers at the peers, so that whoever reads slowly is felt at once.
+    pub(crate) fn narrow(&self) {
+        for peer in [&self.client, &self.server] {
+            socket2::SockRef::from(peer).set_recv_buffer_size(NARROW_BYTES).expect("an open socket");
+        }
     }
 }
 
@@ -188,6 +200,9 @@ pub(crate) struct Seen {
 /// When anything was lost, reordered, invented or ended wrongly.
 pub(crate) async fn check(listener: &TcpListener, policy: &Policy, transfer: Transfer) -> Outcome {
     let rig = Rig::new(listener).await.expect("loopback sockets");
+    if transfer.slow {
+        rig.narrow();
+    }
     let Rig { client, inner_client, inner_server, server } = rig;
     let client = peer(client, transfer, true);
     let server = peer(server, transfer, false);
@@ -243,7 +258,7 @@ async fn peer(mut stream: TcpStream, transfer: Transfer, is_client: bool) -> (Se
         _ => false,
     };
     if waits {
-        let seen = read_all(&mut reader, usize::MAX, seed).await;
+        let seen = read_all(&mut reader, usize::MAX, transfer).await;
         let sent = write_all(&mut writer, content).await;
         let _ = writer.shutdown().await;
         (sent, seen)
@@ -264,12 +279,12 @@ async fn peer(mut stream: TcpStream, transfer: Transfer, is_client: bool) -> (Se
                 }
                 sent
             },
-            read_all(&mut reader, if knowing && !is_client { theirs } else { usize::MAX }, seed)
+            read_all(&mut reader, if knowing && !is_client { theirs } else { usize::MAX }, transfer)
         );
         if knowing {
             let _ = writer.shutdown().await;
             if !is_client {
-                let rest = read_all(&mut reader, usize::MAX, seed).await;
+                let rest = read_all(&mut reader, usize::MAX, transfer).await;
                 assert_eq!(rest.bytes, 0, "{transfer:?}: more than the client sent");
             }
         }
@@ -298,8 +313,8 @@ async fn write_all(writer: &mut (impl AsyncWriteExt + Unpin), mut content: Conte
     Sent { bytes: bytes_sent, crc: content.crc.finalize(), failed }
 }
 
-async fn read_all(reader: &mut (impl AsyncReadExt + Unpin), until: usize, seed: u64) -> Seen {
-    let mut random = fastrand::Rng::with_seed(!seed);
+async fn read_all(reader: &mut (impl AsyncReadExt + Unpin), until: usize, transfer: Transfer) -> Seen {
+    let mut random = fastrand::Rng::with_seed(!transfer.seed);
     let mut seen = Seen { bytes: 0, crc: 0, end: Ok(()) };
     let mut crc = crc32fast::Hasher::new();
     let mut space = vec![0; 1 << 18];
@@ -310,6 +325,10 @@ async fn read_all(reader: &mut (impl AsyncReadExt + Unpin), until: usize, seed: 
             Ok(n) => {
                 crc.update(&space[..n]);
                 seen.bytes += n;
+                // Now and then the reader is slow, which everybody before it must bear.
+                if transfer.slow && random.u8(..64) == 0 {
+                    tokio::time::sleep(std::time::Duration::from_millis(random.u64(1..20))).await;
+                }
             }
             Err(error) => {
                 seen.end = Err(error.kind());
