@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sockeye_syntax::smoke::read_anything;
+use sockeye_syntax::fuzz::read_anything;
 
 fuzz_target!(|text: &[u8]| {
     read_anything(text);

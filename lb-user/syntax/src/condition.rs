@@ -388,7 +388,7 @@ impl Version {
     fn parse(text: &str) -> Self {
         let mut rest = text;
         let mut number = |prefix: &str| {
-            let Some(tail) = rest.strip_prefix(prefix) else { return None };
+            let tail = rest.strip_prefix(prefix)?;
             let digits = tail.bytes().take_while(u8::is_ascii_digit).count();
             rest = &tail[digits..];
             tail[..digits].parse::<u32>().ok()

@@ -291,15 +291,16 @@ impl Banner<'_> {
 
 /// The candidate nearest to a misspelt word, if one is near enough to be worth saying.
 ///
-/// At most about a third of the word may differ; a swap of neighbours counts as one difference.
+/// At most about a third of the word may differ; a swap of neighbours counts as one difference. Words of one or two
+/// letters are near to everything and get no advice.
 pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
-    let allowed = (length / 3).max(1);
+    let allowed = length / 3;
     candidates
         .into_iter()
         .filter(|candidate| *candidate != word)
         .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
+        .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -20,3 +20,6 @@ pub mod diag;
 pub mod units;
 
 pub mod address;
+
+#[doc(hidden)]
+pub mod fuzz;
