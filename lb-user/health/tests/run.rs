@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::linux::net::SocketAddrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,6 +224,22 @@ async fn connections() {
         against(tcp(vec![connect(None)])).await,
         "L4CON Connection refused at step 1 of tcp-check (connect)"
     );
+}
+
+/// A check that only connects resets the connection before the handshake's last packet: the application of the server
+/// sees nothing of it.
+#[tokio::test]
+async fn servers_do_not_notice_a_connection_check() {
+    let mut origin = Origin::start(vec![Act::Read, send("x"), Act::Hold]).await;
+    for _ in 0..20 {
+        let outcome = run(&prepared(&Check::Connect), &origin.target(), &within(PATIENT)).await;
+        assert_eq!(render(&outcome), "L4OK");
+    }
+    let outcome =
+        run(&prepared(&tcp(vec![tcp_send("y"), string("x")])), &origin.target(), &within(PATIENT)).await;
+    assert_eq!(render(&outcome), "L7OK (tcp-check)");
+    // The listener's queue is in order: what it accepted first is the first that it could see.
+    assert_eq!(origin.requests.recv().await.as_deref(), Some(&b"y"[..]));
 }
 
 #[tokio::test]
@@ -495,6 +512,22 @@ async fn unix_sockets() {
         }
     });
     assert_eq!(against(TargetAddress::Unix(path)).await, "L7OK (tcp-check)");
+
+    let name = format!("sockeye-health-test-{}", std::process::id()).into_bytes();
+    assert_eq!(
+        against(TargetAddress::Abstract(name.clone())).await,
+        "L4CON Connection refused at initial connection step of tcp-check"
+    );
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = UnixListener::from_std(listener).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(b"hi").await.unwrap();
+        }
+    });
+    assert_eq!(against(TargetAddress::Abstract(name)).await, "L7OK (tcp-check)");
 }
 
 #[tokio::test]
