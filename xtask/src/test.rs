@@ -1,0 +1,28 @@
+//! `cargo xtask test`: every test of the workspace, and the examples in the documentation.
+
+use anyhow::Result;
+
+use crate::workspace::{cargo, checked, find_program, say};
+use crate::{build_ebpf, setup};
+
+/// Options of `test`.
+#[derive(Default, clap::Args)]
+pub(crate) struct Args {
+    /// Given to nextest, such as a filter
+    #[arg(last = true)]
+    nextest: Vec<String>,
+}
+
+/// Builds what the tests start, then runs them.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::ensure()?;
+    build_ebpf::ensure()?;
+    // The end-to-end tests start the daemon's binary; a test build alone would not refresh it.
+    checked(cargo().args(["build", "--package", "sockeye"]))?;
+    checked(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
+    if find_program("cargo-nextest").is_some() {
+        return checked(cargo().args(["nextest", "run", "--workspace"]).args(&args.nextest));
+    }
+    say("cargo-nextest is not installed: tests run with cargo test");
+    checked(cargo().args(["test", "--workspace", "--lib", "--bins", "--tests"]).args(&args.nextest))
+}
