@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::SockRef;
-use sockeye_config::model::{Server, ServerAddress, Source, UseSource};
+use sockeye_config::model::{Source, UseSource};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
@@ -32,39 +32,7 @@ impl Target {
     pub fn new(address: TargetAddress) -> Self {
         Self { address, source: Source::default() }
     }
-
-    /// The target of the checks of `server`, whose backend has `source`. `resolved` is the address that the server has now;
-    /// `None` when it is a name without an address, or for a server that goes where the client wanted to go: without
-    /// an `addr` of its own there is nothing to check then.
-    pub fn of_server(server: &Server, source: &Source, resolved: Option<SocketAddr>) -> Option<Self> {
-        let source = server.source.as_ref().unwrap_or(source).clone();
-        let address = match &server.address {
-            _ if server.check.addr.is_some() => TargetAddress::Inet(SocketAddr::new(
-                server.check.addr?,
-                server.check.port.unwrap_or_else(|| resolved.map_or(0, |addr| addr.port())),
-            )),
-            ServerAddress::Inet { .. } => {
-                let resolved = resolved?;
-                TargetAddress::Inet(SocketAddr::new(
-                    resolved.ip(),
-                    server.check.port.unwrap_or_else(|| resolved.port()),
-                ))
-            }
-            ServerAddress::Unix(path) => TargetAddress::Unix(path.clone()),
-            ServerAddress::Abstract { name, padded } => {
-                let mut name = name.clone().into_bytes();
-                if *padded {
-                    name.resize(name.len().max(ABSTRACT_NAME_BYTES), 0);
-                }
-                TargetAddress::Abstract(name)
-            }
-        };
-        Some(Self { address, source })
-    }
 }
-
-/// What `sockaddr_un` holds after the NUL that makes a name abstract; `abns@` names are padded to it.
-const ABSTRACT_NAME_BYTES: usize = 107;
 
 /// What went wrong before there was a connection.
 #[derive(Debug, thiserror::Error)]
@@ -203,86 +171,7 @@ pub(crate) fn error_text(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use sockeye_config::model::{Host, InitState, OnError, Place, ServerCheck, ServerPort};
-
     use super::*;
-
-    fn server(address: ServerAddress, check_addr: Option<&str>, check_port: Option<u16>) -> Server {
-        let check = ServerCheck {
-            enabled: true,
-            inter: Duration::from_secs(2),
-            fastinter: None,
-            downinter: None,
-            rise: 2,
-            fall: 3,
-            port: check_port,
-            addr: check_addr.map(|addr| addr.parse().unwrap()),
-            observe: None,
-            error_limit: 10,
-            on_error: OnError::FailCheck,
-            on_marked_down: false,
-            on_marked_up: false,
-            track: None,
-            init_state: InitState::Up,
-        };
-        Server {
-            place: Place::default(),
-            name: Arc::from("s1"),
-            numeric_id: 1,
-            address,
-            init_addr: Vec::new(),
-            weight: 1,
-            backup: false,
-            disabled: false,
-            maxconn: None,
-            minconn: None,
-            maxqueue: None,
-            slowstart: None,
-            pool_max_conn: None,
-            pool_low_conn: None,
-            pool_purge_delay: Duration::from_secs(5),
-            max_reuse: None,
-            source: None,
-            tfo: false,
-            tcp_user_timeout: None,
-            congestion: None,
-            namespace: None,
-            check,
-        }
-    }
-
-    #[test]
-    fn targets() {
-        let check = |server: Server, resolved: Option<&str>, expected: &str| {
-            let resolved = resolved.map(|addr| addr.parse().unwrap());
-            let shown =
-                match Target::of_server(&server, &Source::default(), resolved).map(|target| target.address) {
-                    None => "none".to_owned(),
-                    Some(TargetAddress::Inet(addr)) => addr.to_string(),
-                    Some(TargetAddress::Unix(path)) => path.display().to_string(),
-                    Some(TargetAddress::Abstract(name)) => {
-                        format!("@{} {}", String::from_utf8_lossy(&name[..1]), name.len())
-                    }
-                };
-            assert_eq!(shown, expected);
-        };
-        let inet = || ServerAddress::Inet {
-            host: Host::Name("srv.example".to_owned()),
-            port: ServerPort::Fixed(80),
-        };
-        check(server(inet(), None, None), Some("10.0.0.1:80"), "10.0.0.1:80");
-        check(server(inet(), None, Some(81)), Some("10.0.0.1:80"), "10.0.0.1:81");
-        check(server(inet(), Some("::1"), None), Some("10.0.0.1:80"), "[::1]:80");
-        check(server(inet(), Some("10.0.0.9"), Some(81)), None, "10.0.0.9:81");
-        check(server(inet(), None, Some(81)), None, "none");
-        check(server(ServerAddress::Unix("/run/a".into()), None, None), None, "/run/a");
-        check(server(ServerAddress::Unix("/run/a".into()), Some("10.0.0.9"), Some(81)), None, "10.0.0.9:81");
-        let name = || "a".to_owned();
-        check(server(ServerAddress::Abstract { name: name(), padded: true }, None, None), None, "@a 107");
-        check(server(ServerAddress::Abstract { name: name(), padded: false }, None, None), None, "@a 1");
-    }
 
     #[test]
     fn errors_in_the_words_of_the_system() {
