@@ -47,6 +47,7 @@ pub struct Setup {
     args: Vec<String>,
     env: Vec<(String, String)>,
     program: Option<PathBuf>,
+    wrapper: Vec<String>,
     names: BTreeMap<String, String>,
     reserved: Vec<Reserved>,
     dir: TempDir,
@@ -61,6 +62,7 @@ impl Setup {
             args: Vec::new(),
             env: Vec::new(),
             program: None,
+            wrapper: Vec::new(),
             names,
             reserved: Vec::new(),
             dir,
@@ -94,6 +96,12 @@ impl Setup {
     /// Runs this program instead of the usual one.
     pub fn program(mut self, program: PathBuf) -> Self {
         self.program = Some(program);
+        self
+    }
+
+    /// Runs the daemon through this program, which ends by executing its arguments.
+    pub fn wrap(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -187,10 +195,11 @@ impl Setup {
     }
 
     fn spawn(self, args: Vec<String>) -> Daemon {
-        let program: Vec<String> = match &self.program {
-            Some(path) => vec![path.to_string_lossy().into_owned()],
-            None => command_line().to_vec(),
-        };
+        let mut program = self.wrapper;
+        match &self.program {
+            Some(path) => program.push(path.to_string_lossy().into_owned()),
+            None => program.extend_from_slice(command_line()),
+        }
         let mut child = Command::new(&program[0])
             .args(&program[1..])
             .args(&args)
@@ -223,8 +232,9 @@ impl Setup {
 fn placeholder(text: &str) -> Option<(&str, &str, usize)> {
     let end = text.find('>')?;
     let inner = &text[1..end];
-    let plain =
-        |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let plain = |word: &str| {
+        word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
     let (name, part) = inner.split_once('.').unwrap_or((inner, ""));
     (!name.is_empty() && plain(name) && plain(part)).then_some((name, part, end + 1))
 }
@@ -366,7 +376,11 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- configuration\n{}", self.cfg);
-            eprintln!("--- standard output\n{}\n--- standard error\n{}", self.stdout.text(), self.stderr.text());
+            eprintln!(
+                "--- standard output\n{}\n--- standard error\n{}",
+                self.stdout.text(),
+                self.stderr.text()
+            );
         }
     }
 }

@@ -114,10 +114,8 @@ impl Lines {
         let at = Location::caller();
         let lines = self.clone();
         async move {
-            if let Ok(line) = tokio::time::timeout(time, lines.advance(&|_: &str| true)).await.map(|l| l.ok()) {
-                if let Some(line) = line {
-                    panic!("{at}: expected no further line, got\n  {line}");
-                }
+            if let Ok(Ok(line)) = tokio::time::timeout(time, lines.advance(&|_: &str| true)).await {
+                panic!("{at}: expected no further line, got\n  {line}");
             }
         }
     }

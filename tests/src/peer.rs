@@ -241,7 +241,8 @@ impl Peer {
     pub fn rest(&mut self) -> impl Future<Output = Vec<u8>> {
         let at = Location::caller();
         async move {
-            let outcome = tokio::time::timeout(PATIENCE, async { while matches!(self.fill().await, Ok(1..)) {} });
+            let outcome =
+                tokio::time::timeout(PATIENCE, async { while matches!(self.fill().await, Ok(1..)) {} });
             if outcome.await.is_err() {
                 panic!("{at}: {} waited for the end after {}", self.name, show(&self.pending));
             }

@@ -184,7 +184,7 @@ async fn source_keeps_a_client_on_its_server() {
         for _ in 0..2 {
             let mut client = farm.daemon.connect_from(from, "fe").await;
             let name = answer(&mut client, get("/")).await;
-            assert_eq!(servers.entry(host).or_insert(name.clone()), &name);
+            assert_eq!(servers.entry(host).or_insert_with(|| name.clone()), &name);
         }
     }
     let names: Vec<String> = servers.into_values().collect();
@@ -209,11 +209,20 @@ async fn hashes_agree_with_haproxy() {
         ("balance uri whole\n    hash-type map-based djb2", "2322442322144222144323211423212144222144"),
         ("balance uri whole\n    hash-type map-based wt6", "2432334243231122122342142241244244122241"),
         ("balance uri whole\n    hash-type map-based crc32", "2442222121224344323242222314222234431141"),
-        ("balance uri whole\n    hash-type map-based sdbm avalanche", "2224242422424314222344244232432211242444"),
-        ("balance uri whole\n    hash-type map-based djb2 avalanche", "3213212413341232244431213224221222244134"),
+        (
+            "balance uri whole\n    hash-type map-based sdbm avalanche",
+            "2224242422424314222344244232432211242444",
+        ),
+        (
+            "balance uri whole\n    hash-type map-based djb2 avalanche",
+            "3213212413341232244431213224221222244134",
+        ),
         ("balance uri whole\n    hash-type consistent", "2332424222424112434412232242243322212124"),
         ("balance uri whole\n    hash-type consistent sdbm", "2412412431412423223243143143244124122242"),
-        ("balance uri whole\n    hash-type consistent crc32 avalanche", "3213233223114243232442443412242444322214"),
+        (
+            "balance uri whole\n    hash-type consistent crc32 avalanche",
+            "3213233223114243232442443412242444322214",
+        ),
         ("balance url_param q", "4124124124124124124124124124124124124124"),
         ("balance url_param q\n    hash-type consistent", "2322322322322322322322322322322322322322"),
     ] {
@@ -241,7 +250,8 @@ async fn source_hash_agrees_with_haproxy() {
 #[tokio::test]
 async fn header_hash_agrees_with_haproxy() {
     let mut problems = Vec::new();
-    let with_header = |index: u32| format!("GET / HTTP/1.1\r\nhost: h{index}.test\r\nx-user: user{index}\r\n\r\n");
+    let with_header =
+        |index: u32| format!("GET / HTTP/1.1\r\nhost: h{index}.test\r\nx-user: user{index}\r\n\r\n");
     for (lines, recorded) in [
         ("balance hdr(x-user)", "4122423412224234122442341224233412242341"),
         ("balance hdr(host)", "2242324234224122423423412341221224232423"),
@@ -272,7 +282,7 @@ async fn url_param_in_the_query() {
     for round in 0..3 {
         for user in 0..20 {
             let digit = farm.digits([format!("/{round}?a=b&user=u{user}&c={round}")]).await;
-            assert_eq!(seen.entry(user).or_insert(digit.clone()), &digit);
+            assert_eq!(seen.entry(user).or_insert_with(|| digit.clone()), &digit);
         }
     }
 }
@@ -283,7 +293,8 @@ async fn backup_waits_for_the_others_to_fail() {
     assert_eq!(farm.digits(targets().take(4)).await, "1111");
     let mut farm = Farm::start("balance roundrobin", &["disabled", "backup", "backup"]);
     assert_eq!(farm.digits(targets().take(4)).await, "2222");
-    let mut farm = Farm::start("balance roundrobin\n    option allbackups", &["disabled", "backup", "backup"]);
+    let mut farm =
+        Farm::start("balance roundrobin\n    option allbackups", &["disabled", "backup", "backup"]);
     assert_eq!(farm.digits(targets().take(4)).await, "2323");
 }
 

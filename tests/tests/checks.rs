@@ -76,8 +76,7 @@ async fn rise_and_fall_are_counted() {
     // Every check is a connection: count them between the transitions.
     let origin = Origin::bind();
     let addr = origin.addr();
-    let daemon =
-        checked("http", "option httpchk", "check inter 30ms fall 3 rise 4").at("s1", addr).start();
+    let daemon = checked("http", "option httpchk", "check inter 30ms fall 3 rise 4").at("s1", addr).start();
     let answer_next = async |status: &str| {
         let mut peer = origin.accept().await;
         peer.head().await;
@@ -127,7 +126,10 @@ async fn httpchk_forms() {
         ("option httpchk /health", "OPTIONS /health HTTP/1.0\r\n\r\n"),
         ("option httpchk GET /health", "GET /health HTTP/1.0\r\n\r\n"),
         ("option httpchk HEAD /h HTTP/1.1", "HEAD /h HTTP/1.1\r\nconnection: close\r\n\r\n"),
-        ("option httpchk GET /h HTTP/1.1 a.test", "GET /h HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n"),
+        (
+            "option httpchk GET /h HTTP/1.1 a.test",
+            "GET /h HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n",
+        ),
         (
             "option httpchk\n    http-check send meth GET uri /x ver HTTP/1.1 hdr host b.test hdr x-y z",
             "GET /x HTTP/1.1\r\nhost: b.test\r\nx-y: z\r\nconnection: close\r\n\r\n",
@@ -212,7 +214,10 @@ async fn http_check_of_two_steps() {
     assert!(second.head().await.starts_with("GET /two HTTP/1.0\r\n"));
     second.send(ok("no")).await;
     let line = daemon.stdout.wait("Health check for server be/s1 <*>").await;
-    assert!(line.contains("failed, reason: Layer7 invalid response, info: \"HTTP content check did not match\""), "{line}");
+    assert!(
+        line.contains("failed, reason: Layer7 invalid response, info: \"HTTP content check did not match\""),
+        "{line}"
+    );
     drop(origin);
 }
 
@@ -302,7 +307,10 @@ async fn observe_layer4_marks_down() {
     let mut daemon = checked(
         "http",
         "no option redispatch\n    retries 0",
-        &format!("check inter 1h port {} observe layer4 error-limit 3 on-error mark-down", checks.addr().port()),
+        &format!(
+            "check inter 1h port {} observe layer4 error-limit 3 on-error mark-down",
+            checks.addr().port()
+        ),
     )
     .start();
     for _ in 0..3 {
@@ -360,9 +368,8 @@ async fn on_marked_down_shuts_sessions() {
 async fn sessions_outlive_a_failed_check_otherwise() {
     let origin = Origin::bind();
     let checks = Origin::bind();
-    let mut daemon = checked("tcp", "", &format!("{FAST} port {}", checks.addr().port()))
-        .at("s1", origin.addr())
-        .start();
+    let mut daemon =
+        checked("tcp", "", &format!("{FAST} port {}", checks.addr().port())).at("s1", origin.addr()).start();
     let mut client = daemon.connect("fe").await;
     let mut server = origin.accept().await;
     drop(checks.stop());
@@ -383,7 +390,10 @@ async fn on_marked_up_shuts_backup_sessions() {
     .at("main", main.addr())
     .at("spare", backup.addr())
     .start();
-    daemon.stdout.wait("Server fe/main is DOWN<*> 0 active and 1 backup servers left. Running on backup. <*>").await;
+    daemon
+        .stdout
+        .wait("Server fe/main is DOWN<*> 0 active and 1 backup servers left. Running on backup. <*>")
+        .await;
     let mut client = daemon.connect("fe").await;
     let mut server = backup.accept().await;
     client.send("x").await;
@@ -437,15 +447,20 @@ async fn slowstart_gives_a_new_server_little_at_first() {
 async fn backup_takes_over_while_the_other_is_down() {
     let mut main = Served::new("main");
     let spare = Served::new("spare");
-    let mut daemon =
-        Setup::new(format!("{}    server s2 <s2> backup\n", Rig::http().defaults("option redispatch 1\nretries 2").server(FAST).cfg()))
-            .at("s1", main.addr())
-            .at("s2", spare.addr())
-            .start();
+    let mut daemon = Setup::new(format!(
+        "{}    server s2 <s2> backup\n",
+        Rig::http().defaults("option redispatch 1\nretries 2").server(FAST).cfg()
+    ))
+    .at("s1", main.addr())
+    .at("s2", spare.addr())
+    .start();
     let mut client = daemon.connect("fe").await;
     assert_eq!(client.ask(get("/")).await.text(), "main");
     main.stop();
-    daemon.stdout.wait("Server be/s1 is DOWN<*> 0 active and 1 backup servers left. Running on backup. <*>").await;
+    daemon
+        .stdout
+        .wait("Server be/s1 is DOWN<*> 0 active and 1 backup servers left. Running on backup. <*>")
+        .await;
     assert_eq!(client.ask(get("/")).await.text(), "spare");
     main.start();
     daemon.stdout.wait("Server be/s1 is UP<*> 1 active and 1 backup servers online. <*>").await;

@@ -107,16 +107,17 @@ async fn unknown_option_shows_the_usage() {
 
 #[tokio::test]
 async fn several_files_are_one_configuration() {
-    let exit = Setup::new("defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n")
-        .file("b.cfg", "frontend fe\n bind 127.0.0.1:1\n default_backend be\n")
-        .file("c.cfg", "backend be\n server s1 127.0.0.1:2\n")
-        .arg("-f")
-        .arg("<dir>/b.cfg")
-        .arg("-f")
-        .arg("<dir>/c.cfg")
-        .arg("-c")
-        .run()
-        .await;
+    let exit =
+        Setup::new("defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n")
+            .file("b.cfg", "frontend fe\n bind 127.0.0.1:1\n default_backend be\n")
+            .file("c.cfg", "backend be\n server s1 127.0.0.1:2\n")
+            .arg("-f")
+            .arg("<dir>/b.cfg")
+            .arg("-f")
+            .arg("<dir>/c.cfg")
+            .arg("-c")
+            .run()
+            .await;
     assert_eq!(exit.code, Some(0), "{}", exit.stderr);
 }
 
@@ -125,8 +126,13 @@ async fn a_folder_is_read_in_order() {
     let setup = Setup::new("");
     let folder = setup.dir().join("conf.d");
     std::fs::create_dir(&folder).expect("a folder");
-    std::fs::write(folder.join("10-defaults.cfg"), "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n").expect("a file");
-    std::fs::write(folder.join("20-fe.cfg"), "frontend fe\n bind 127.0.0.1:1\n default_backend be\n").expect("a file");
+    std::fs::write(
+        folder.join("10-defaults.cfg"),
+        "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n",
+    )
+    .expect("a file");
+    std::fs::write(folder.join("20-fe.cfg"), "frontend fe\n bind 127.0.0.1:1\n default_backend be\n")
+        .expect("a file");
     std::fs::write(folder.join("30-be.cfg"), "backend be\n server s1 127.0.0.1:2\n").expect("a file");
     std::fs::write(folder.join("README"), "not a configuration").expect("a file");
     let exit = setup.arg("-c").arg("-f").arg("<dir>/conf.d").run_bare().await;
@@ -149,7 +155,14 @@ async fn environment_in_the_file() {
 
 #[tokio::test]
 async fn condition_on_the_command_line() {
-    for (condition, code) in [("1", 0), ("0", 1), ("streq(a,a)", 0), ("!streq(a,a)", 1), ("defined(PATH)", 0), ("version_atleast(2.0)", 0)] {
+    for (condition, code) in [
+        ("1", 0),
+        ("0", 1),
+        ("streq(a,a)", 0),
+        ("!streq(a,a)", 1),
+        ("defined(PATH)", 0),
+        ("version_atleast(2.0)", 0),
+    ] {
         let exit = Setup::new("").arg("-cc").arg(condition).run_bare().await;
         assert_eq!(exit.code, Some(code), "{condition}: {}", exit.stderr);
     }
@@ -175,7 +188,12 @@ async fn version_lines() {
     let exit = Setup::new("").arg("-vv").run_bare().await;
     assert_eq!(exit.code, Some(0));
     assert_eq!(exit.stdout.lines().next(), Some(first.as_str()));
-    for part in ["Build options :", "Feature list : ", "Available polling systems :", "Available multiplexer protocols :"] {
+    for part in [
+        "Build options :",
+        "Feature list : ",
+        "Available polling systems :",
+        "Available multiplexer protocols :",
+    ] {
         assert!(exit.stdout.contains(part), "{part} is missing in\n{}", exit.stdout);
     }
 }
@@ -200,7 +218,10 @@ async fn called_as_haproxy_it_answers_to_the_name() {
 
 #[tokio::test]
 async fn one_taken_port_stops_everything_and_all_are_listed() {
-    let taken = [std::net::TcpListener::bind("127.0.0.1:0").expect("a port"), std::net::TcpListener::bind("127.0.0.1:0").expect("a port")];
+    let taken = [
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port"),
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port"),
+    ];
     let [first, second] = taken.each_ref().map(|listener| listener.local_addr().expect("bound"));
     let free = Reserved::v4();
     let exit = Setup::new(GOOD.replace("bind <fe>", "bind <free>\n bind <first>\n bind <second>"))
@@ -368,7 +389,8 @@ async fn pidfile_word_of_the_file() {
 #[tokio::test]
 async fn failed_start_leaves_no_daemon() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let setup = Setup::new(GOOD).at("fe", taken.local_addr().expect("bound")).arg("-D").arg("-p").arg("<dir>/pid");
+    let setup =
+        Setup::new(GOOD).at("fe", taken.local_addr().expect("bound")).arg("-D").arg("-p").arg("<dir>/pid");
     let pid_file = setup.dir().join("pid");
     let (_daemon, exit) = setup.run_and_keep().await;
     assert_eq!(exit.code, Some(1), "{exit:?}");
@@ -386,6 +408,73 @@ async fn connections_survive_a_burst_of_signals() {
     client.send("x").await;
     origin.expect("x").await;
     client.expect_quiet_for(Duration::from_millis(20)).await;
+}
+
+#[tokio::test]
+async fn privileges_are_dropped_after_binding() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    let mut rig = Rig::tcp().global("user nobody\ngroup nogroup\nchroot <dir>").start();
+    let (mut client, mut origin) = rig.pair().await;
+    client.send("x").await;
+    origin.expect("x").await;
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", rig.daemon.pid())).expect("the daemon runs");
+    assert!(status.contains("\nUid:\t65534\t65534\t65534\t65534\n"), "{status}");
+    assert!(status.contains("\nGid:\t65534\t65534\t65534\t65534\n"), "{status}");
+    let root = std::fs::read_link(format!("/proc/{}/root", rig.daemon.pid())).expect("the daemon runs");
+    assert!(root.ends_with(rig.daemon.dir().file_name().expect("a name")), "{}", root.display());
+}
+
+#[tokio::test]
+async fn works_without_any_capability() {
+    if is_haproxy() {
+        return;
+    }
+    let origin = Origin::bind().serve(|_| ok("unprivileged"));
+    let mut daemon = Rig::http()
+        .setup()
+        .at("s1", origin.addr())
+        .wrap(&["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"])
+        .start();
+    let mut client = daemon.connect("fe").await;
+    assert_eq!(client.ask(get("/")).await.text(), "unprivileged");
+}
+
+#[tokio::test]
+async fn names_of_servers_are_resolved_at_the_start() {
+    let origin = Origin::bind().serve(|_| ok("found"));
+    let mut daemon = Rig::http().setup().at("s1", format!("ipv4@localhost:{}", origin.addr().port())).start();
+    let mut client = daemon.connect("fe").await;
+    assert_eq!(client.ask(get("/")).await.text(), "found");
+}
+
+#[tokio::test]
+async fn unknown_names_stop_the_start_unless_told_otherwise() {
+    let exit = Rig::http().setup().at("s1", "no-such-host.invalid:80").arg("-c").run().await;
+    assert_eq!(exit.code, Some(1));
+    assert!(exit.stderr.contains("could not resolve address 'no-such-host.invalid'"), "{}", exit.stderr);
+    let mut daemon =
+        Rig::http().server("init-addr last,libc,none").setup().at("s1", "no-such-host.invalid:80").start();
+    let mut client = daemon.connect("fe").await;
+    assert_eq!(client.ask(get("/")).await.status(), 503);
+}
+
+#[tokio::test]
+async fn conditional_blocks_choose() {
+    let origin = Origin::bind();
+    let mut daemon = Setup::new(
+        "defaults\n mode tcp\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+         .if defined(NOT_HERE)\n garbage\n.elif streq(\"$WHERE\",there) && version_atleast(2.4)\nfrontend fe\n bind <fe>\n default_backend be\n\
+         .else\n more garbage\n.endif\nbackend be\n server s1 <s1>\n",
+    )
+    .env("WHERE", "there")
+    .at("s1", origin.addr())
+    .start();
+    let _client = daemon.connect("fe").await;
+    origin.accept().await;
 }
 
 #[tokio::test]

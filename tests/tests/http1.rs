@@ -13,8 +13,12 @@ async fn head_is_normalized_and_nothing_else() {
     origin
         .expect("GET /Path?Query=1 HTTP/1.1\r\nhost: Test\r\nx-two: b\r\nx-one: a\r\nx-two: c\r\nx-empty: \r\n\r\n")
         .await;
-    origin.send("HTTP/1.1 200 All Good\r\nServer: X\r\nContent-Length: 2\r\nX-B: \t1 \r\nX-A: 2\r\n\r\nhi").await;
-    client.expect("HTTP/1.1 200 All Good\r\nserver: X\r\ncontent-length: 2\r\nx-b: 1\r\nx-a: 2\r\n\r\nhi").await;
+    origin
+        .send("HTTP/1.1 200 All Good\r\nServer: X\r\nContent-Length: 2\r\nX-B: \t1 \r\nX-A: 2\r\n\r\nhi")
+        .await;
+    client
+        .expect("HTTP/1.1 200 All Good\r\nserver: X\r\ncontent-length: 2\r\nx-b: 1\r\nx-a: 2\r\n\r\nhi")
+        .await;
     rig.log()
         .expect("127.0.0.1:<n> [<date>] fe be/s1 <n>/<n>/<n>/<n>/<n> 200 <n> - - ---- 1/1/0/0/0 0/0 \"GET /Path?Query=1 HTTP/1.1\"")
         .await;
@@ -56,8 +60,7 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test]
 async fn any_split_of_the_bytes_is_the_same_message() {
     let mut rig = Rig::http().start();
-    let request =
-        "POST /slow HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n4\r\nWiki\r\n5\r\npedia\r\n0\r\n\r\n";
+    let request = "POST /slow HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n4\r\nWiki\r\n5\r\npedia\r\n0\r\n\r\n";
     let response = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\nHello, World";
     let mut client = rig.client().await;
     let mut origin = None;
@@ -189,7 +192,8 @@ async fn http_1_0_closes_unless_it_asks_to_stay() {
 #[tokio::test]
 async fn connection_close_of_the_client() {
     let mut rig = Rig::http().start();
-    let (mut client, mut origin) = rig.asked("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await;
+    let (mut client, mut origin) =
+        rig.asked("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await;
     // Each hop has its own connection: the server's may stay.
     origin.expect(get("/")).await;
     origin.send(ok("last")).await;
@@ -212,7 +216,9 @@ async fn connection_close_of_the_server() {
 async fn hop_by_hop_headers_stay_on_their_hop() {
     let mut rig = Rig::http().start();
     let (mut client, mut origin) = rig
-        .asked("GET / HTTP/1.1\r\nhost: test\r\nkeep-alive: timeout=5\r\nconnection: keep-alive\r\nx: y\r\n\r\n")
+        .asked(
+            "GET / HTTP/1.1\r\nhost: test\r\nkeep-alive: timeout=5\r\nconnection: keep-alive\r\nx: y\r\n\r\n",
+        )
         .await;
     let seen = origin.head().await;
     assert!(!seen.contains("connection:"), "{seen}");
@@ -308,7 +314,10 @@ async fn websocket_becomes_a_tunnel() {
         "connection: upgrade\r\n",
         "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
     ] {
-        assert!(seen.to_ascii_lowercase().contains(&line.to_ascii_lowercase()), "{line} is missing in {seen}");
+        assert!(
+            seen.to_ascii_lowercase().contains(&line.to_ascii_lowercase()),
+            "{line} is missing in {seen}"
+        );
     }
     origin
         .send(
@@ -392,7 +401,10 @@ async fn forms_of_the_target() {
             "GET http://test:8080/abs HTTP/1.1\r\nhost: test:8080\r\n\r\n",
             "GET http://test:8080/abs HTTP/1.1\r\nhost: test:8080\r\n\r\n",
         ),
-        ("GET /a%20b/../c//d;p?q HTTP/1.1\r\nhost: test\r\n\r\n", "GET /a%20b/../c//d;p?q HTTP/1.1\r\nhost: test\r\n\r\n"),
+        (
+            "GET /a%20b/../c//d;p?q HTTP/1.1\r\nhost: test\r\n\r\n",
+            "GET /a%20b/../c//d;p?q HTTP/1.1\r\nhost: test\r\n\r\n",
+        ),
         ("DELETE /%ff HTTP/1.1\r\nhost: test\r\n\r\n", "DELETE /%ff HTTP/1.1\r\nhost: test\r\n\r\n"),
         ("BREW /pot HTTP/1.1\r\nhost: test\r\n\r\n", "BREW /pot HTTP/1.1\r\nhost: test\r\n\r\n"),
     ] {

@@ -79,19 +79,14 @@ async fn connect_timeout_is_503() {
     let reserved = lb_tests::Reserved::v4();
     let _listener = reserved.listen_with_backlog(0);
     let mut fillers = Vec::new();
-    while let Ok(Ok(filler)) = tokio::time::timeout(
-        std::time::Duration::from_millis(100),
-        lb_tests::Peer::connect(reserved.addr()),
-    )
-    .await
+    while let Ok(Ok(filler)) =
+        tokio::time::timeout(std::time::Duration::from_millis(100), lb_tests::Peer::connect(reserved.addr()))
+            .await
     {
         fillers.push(filler);
     }
-    let mut daemon = Rig::http()
-        .defaults("timeout connect 200ms\nretries 0")
-        .setup()
-        .at("s1", reserved.addr())
-        .start();
+    let mut daemon =
+        Rig::http().defaults("timeout connect 200ms\nretries 0").setup().at("s1", reserved.addr()).start();
     let mut client = daemon.connect("fe").await;
     client.send(get("/")).await;
     client.expect(UNAVAILABLE).await;
@@ -198,7 +193,8 @@ async fn client_goes_away_in_the_request_head() {
 #[tokio::test]
 async fn client_stalls_in_the_request_body() {
     let mut rig = Rig::http().defaults("timeout client 150ms").start();
-    let (mut client, mut origin) = rig.asked("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf").await;
+    let (mut client, mut origin) =
+        rig.asked("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf").await;
     origin.expect("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf").await;
     let status = client.reply().await.status();
     // HAProxy says 400, although the client was merely late.
@@ -210,7 +206,8 @@ async fn client_stalls_in_the_request_body() {
 #[tokio::test]
 async fn client_goes_away_in_the_request_body() {
     let mut rig = Rig::http().start();
-    let (client, mut origin) = rig.asked("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf").await;
+    let (client, mut origin) =
+        rig.asked("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf").await;
     origin.expect("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf").await;
     client.close();
     origin.expect_closed().await;
@@ -252,10 +249,8 @@ async fn errorfile_replaces_the_page() {
 
 #[tokio::test]
 async fn empty_errorfile_closes_in_silence() {
-    let mut daemon = Rig::http()
-        .defaults("timeout http-request 100ms\nerrorfile 408 /dev/null")
-        .setup()
-        .start();
+    let mut daemon =
+        Rig::http().defaults("timeout http-request 100ms\nerrorfile 408 /dev/null").setup().start();
     let mut client = daemon.connect("fe").await;
     client.send("GET /").await;
     client.expect_end().await;
@@ -270,7 +265,10 @@ async fn no_server_at_all_is_503() {
     let mut client = daemon.connect("fe").await;
     client.send(get("/")).await;
     client.expect(UNAVAILABLE).await;
-    daemon.stdout.expect("<*> fe be/<NOSRV> <n>/-1/-1/-1/<n> 503 <n> - - SC-- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"").await;
+    daemon
+        .stdout
+        .expect("<*> fe be/<NOSRV> <n>/-1/-1/-1/<n> 503 <n> - - SC-- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"")
+        .await;
 }
 
 #[tokio::test]
@@ -354,7 +352,8 @@ async fn retry_on_response_timeout() {
 
 #[tokio::test]
 async fn retry_on_status_codes() {
-    for (code, reason) in [(404, "Not Found"), (429, "Too Many"), (500, "Oops"), (503, "Busy"), (504, "Late")] {
+    for (code, reason) in [(404, "Not Found"), (429, "Too Many"), (500, "Oops"), (503, "Busy"), (504, "Late")]
+    {
         let first = Origin::bind().serve(move |_| lb_tests::http::status(code, reason, "no"));
         let (_daemon, first, second, status) =
             two_servers(&format!("option redispatch 1\nretry-on {code}"), first).await;
@@ -371,7 +370,9 @@ async fn other_status_codes_are_not_retried() {
 
 #[tokio::test]
 async fn retry_on_all_retryable_errors() {
-    for answer in [(|| Answer::Reset) as fn() -> Answer, || "junk\r\n\r\n".into(), || Answer::Close(Vec::new())] {
+    for answer in
+        [(|| Answer::Reset) as fn() -> Answer, || "junk\r\n\r\n".into(), || Answer::Close(Vec::new())]
+    {
         let (_daemon, _, second, status) =
             two_servers("option redispatch 1\nretry-on all-retryable-errors", misbehaving(answer)).await;
         assert_eq!((status, second.hits()), (200, 1));
@@ -402,7 +403,8 @@ async fn retries_are_counted_and_bounded() {
 async fn a_post_is_retried_with_its_body() {
     let first = misbehaving(|| Answer::Close(Vec::new()));
     let second = Served::new("second");
-    let plan = Rig::http().defaults("option redispatch 1\nretry-on empty-response").backend("balance roundrobin");
+    let plan =
+        Rig::http().defaults("option redispatch 1\nretry-on empty-response").backend("balance roundrobin");
     let mut daemon = Setup::new(format!("{}    server s2 <s2>\n", plan.cfg()))
         .at("s1", first.addr())
         .at("s2", second.addr())
@@ -420,7 +422,9 @@ async fn queue_timeout_is_503() {
     let mut queued = rig.client().await;
     queued.send(get("/queued")).await;
     queued.expect(UNAVAILABLE).await;
-    rig.log().expect("<*> fe be/<NOSRV> <n>/<n>/-1/-1/<n> 503 <n> - - sQ-- 2/2/1/0/0 0/1 \"GET /queued HTTP/1.1\"").await;
+    rig.log()
+        .expect("<*> fe be/<NOSRV> <n>/<n>/-1/-1/<n> 503 <n> - - sQ-- 2/2/1/0/0 0/1 \"GET /queued HTTP/1.1\"")
+        .await;
     origin.expect_quiet().await;
 }
 
@@ -431,7 +435,9 @@ async fn killed_origin_under_load_costs_no_request() {
     let plan = Rig::http().defaults("no log\nretries 3\noption redispatch 1\nretry-on all-retryable-errors");
     let mut daemon = Setup::new(format!(
         "{}    server s2 <s2> check inter 50ms fall 2 rise 2\n",
-        plan.backend("balance roundrobin\nlog stdout format raw local0").server("check inter 50ms fall 2 rise 2").cfg()
+        plan.backend("balance roundrobin\nlog stdout format raw local0")
+            .server("check inter 50ms fall 2 rise 2")
+            .cfg()
     ))
     .at("s1", first.addr())
     .at("s2", second.addr())

@@ -8,8 +8,7 @@ use lb_tests::{Origin, Rig, Served, Setup, get, is_haproxy, ok};
 /// A rig whose origin answers by itself and counts connections.
 fn served(defaults: &str, server: &str) -> (lb_tests::Daemon, Served) {
     let origin = Served::new("x");
-    let daemon =
-        Rig::http().defaults(defaults).server(server).setup().at("s1", origin.addr()).start();
+    let daemon = Rig::http().defaults(defaults).server(server).setup().at("s1", origin.addr()).start();
     (daemon, origin)
 }
 
@@ -52,9 +51,12 @@ async fn pretend_keepalive_does_not_announce_the_close() {
 #[tokio::test]
 async fn forwardfor_adds_the_client() {
     let mut rig = Rig::http().defaults("option forwardfor").start();
-    let (_client, mut origin) = rig.asked("GET / HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 10.1.1.1\r\n\r\n").await;
+    let (_client, mut origin) =
+        rig.asked("GET / HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 10.1.1.1\r\n\r\n").await;
     origin
-        .expect("GET / HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 10.1.1.1\r\nx-forwarded-for: 127.0.0.1\r\n\r\n")
+        .expect(
+            "GET / HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 10.1.1.1\r\nx-forwarded-for: 127.0.0.1\r\n\r\n",
+        )
         .await;
 }
 
@@ -140,7 +142,8 @@ async fn buffer_request_waits_for_the_body() {
 #[tokio::test]
 async fn without_buffer_request_the_head_goes_ahead() {
     let mut rig = Rig::http().start();
-    let (_client, mut origin) = rig.asked("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nabc").await;
+    let (_client, mut origin) =
+        rig.asked("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nabc").await;
     origin.expect("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nabc").await;
 }
 
@@ -150,7 +153,9 @@ async fn buffer_request_times_out_with_408() {
     let mut client = rig.client().await;
     client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nabc").await;
     assert_eq!(client.reply().await.status(), 408);
-    rig.log().expect("<*> fe fe/<NOSRV> -1/-1/-1/-1/<n> 408 <n> - - cR-- 1/1/0/0/0 0/0 \"POST / HTTP/1.1\"").await;
+    rig.log()
+        .expect("<*> fe fe/<NOSRV> -1/-1/-1/-1/<n> 408 <n> - - cR-- 1/1/0/0/0 0/0 \"POST / HTTP/1.1\"")
+        .await;
     rig.origin.expect_quiet().await;
 }
 
@@ -189,7 +194,11 @@ async fn dontlognull_hides_silent_connections() {
 async fn silent_connections_are_logged_otherwise() {
     let mut rig = Rig::http().start();
     rig.client().await.close();
-    rig.log().expect("127.0.0.1:<n> [<date>] fe fe/<NOSRV> -1/-1/-1/-1/<n> 400 0 - - CR-- 1/1/0/0/0 0/0 \"<BADREQ>\"").await;
+    rig.log()
+        .expect(
+            "127.0.0.1:<n> [<date>] fe fe/<NOSRV> -1/-1/-1/-1/<n> 400 0 - - CR-- 1/1/0/0/0 0/0 \"<BADREQ>\"",
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -351,7 +360,9 @@ async fn abortonclose_drops_a_queued_request() {
     let mut queued = rig.client().await;
     queued.send(get("/queued")).await;
     queued.finish();
-    rig.log().expect("<*> fe be/<NOSRV> <n>/<n>/-1/-1/<n> -1 0 - - CQ-- 2/2/1/0/0 0/1 \"GET /queued HTTP/1.1\"").await;
+    rig.log()
+        .expect("<*> fe be/<NOSRV> <n>/<n>/-1/-1/<n> -1 0 - - CQ-- 2/2/1/0/0 0/1 \"GET /queued HTTP/1.1\"")
+        .await;
     origin.send(ok("")).await;
     busy.expect(ok("")).await;
     origin.expect_quiet().await;
@@ -359,7 +370,8 @@ async fn abortonclose_drops_a_queued_request() {
 
 #[tokio::test]
 async fn without_abortonclose_a_queued_request_goes_on() {
-    let mut rig = Rig::http().defaults("no option abortonclose\ntimeout queue 20s").server("maxconn 1").start();
+    let mut rig =
+        Rig::http().defaults("no option abortonclose\ntimeout queue 20s").server("maxconn 1").start();
     let (mut busy, mut origin) = rig.asked(get("/busy")).await;
     origin.head().await;
     let mut queued = rig.client().await;
@@ -398,11 +410,10 @@ async fn bodies_stay_on_keep_alive_server_connections() {
 #[tokio::test]
 async fn options_of_two_sections_combine_to_the_stricter() {
     let origin = Served::new("x");
-    let mut daemon = Setup::new(
-        Rig::http().frontend("option httpclose").backend("option http-server-close").cfg(),
-    )
-    .at("s1", origin.addr())
-    .start();
+    let mut daemon =
+        Setup::new(Rig::http().frontend("option httpclose").backend("option http-server-close").cfg())
+            .at("s1", origin.addr())
+            .start();
     let mut client = daemon.connect("fe").await;
     let answer = client.ask(get("/")).await;
     assert_eq!(answer.header("connection"), Some("close"));

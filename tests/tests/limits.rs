@@ -130,7 +130,8 @@ async fn global_maxconn_pauses_every_listener() {
 async fn bind_maxconn_pauses_that_listener_alone() {
     let origin = Origin::bind();
     let plan = Rig::tcp().frontend("bind <other>");
-    let mut daemon = Setup::new(plan.cfg().replace("bind <fe>", "bind <fe> maxconn 1")).at("s1", origin.addr()).start();
+    let mut daemon =
+        Setup::new(plan.cfg().replace("bind <fe>", "bind <fe> maxconn 1")).at("s1", origin.addr()).start();
     let mut first = daemon.connect("fe").await;
     let mut server = origin.accept().await;
     let mut second = daemon.connect("fe").await;

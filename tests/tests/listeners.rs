@@ -55,8 +55,7 @@ async fn any_address() {
         let reserved = Reserved::of("0.0.0.0".parse().expect("an address"));
         let (setup, _origin) = listening(&format!("bind {form}"));
         let mut daemon = setup.at("port", reserved.port()).start();
-        let mut client =
-            daemon.connect_to(([127, 0, 0, 3], reserved.port()).into()).await;
+        let mut client = daemon.connect_to(([127, 0, 0, 3], reserved.port()).into()).await;
         assert_eq!(client.ask(get("/")).await.text(), "hello", "{form}");
     }
 }
@@ -180,7 +179,8 @@ async fn inherited_socket_named_by_the_environment() {
 
 #[tokio::test]
 async fn bind_words_are_accepted_together() {
-    let (setup, _origin) = listening("bind <fe> name web backlog 100 maxconn 50 defer-accept tfo nice 10 thread 1 shards 1");
+    let (setup, _origin) =
+        listening("bind <fe> name web backlog 100 maxconn 50 defer-accept tfo nice 10 thread 1 shards 1");
     let mut daemon = setup.start();
     greeted(&mut daemon, "fe").await;
 }

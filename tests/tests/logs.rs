@@ -13,8 +13,7 @@ fn logging(global: &str, log: &str) -> Setup {
     ))
 }
 
-const LINE: &str =
-    "127.0.0.1:<n> [<date>] fe be/s1 <n>/<n>/-1/-1/<n> 503 <n> - - SC-- 1/1/0/0/0 0/0 \"GET /logged HTTP/1.1\"";
+const LINE: &str = "127.0.0.1:<n> [<date>] fe be/s1 <n>/<n>/-1/-1/<n> 503 <n> - - SC-- 1/1/0/0/0 0/0 \"GET /logged HTTP/1.1\"";
 
 async fn refused(setup: Setup) -> lb_tests::Daemon {
     let mut daemon = setup.start();
@@ -64,7 +63,11 @@ async fn facilities_and_levels() {
         daemon.stdout.expect(&format!("<{priority}>{LINE}")).await;
     }
     // Only what is at least as important as the first level goes out; what is more important than the second is lowered.
-    let daemon = refused(logging("", "log stdout format priority local0 debug notice\n    option log-separate-errors")).await;
+    let daemon = refused(logging(
+        "",
+        "log stdout format priority local0 debug notice\n    option log-separate-errors",
+    ))
+    .await;
     daemon.stdout.expect(&format!("<133>{LINE}")).await;
     let daemon = refused(logging("", "log stdout format priority local0 notice")).await;
     daemon.stdout.expect_quiet().await;
@@ -195,7 +198,8 @@ async fn httplog_timers() {
     origin.send("b").await;
     client.expect("b").await;
     let line = rig.log().next().await;
-    let timers: Vec<i64> = line.split(' ').nth(4).expect("timers").split('/').map(|n| n.parse().expect("a number")).collect();
+    let timers: Vec<i64> =
+        line.split(' ').nth(4).expect("timers").split('/').map(|n| n.parse().expect("a number")).collect();
     let [request, queue, connect, response, total] = timers[..] else { panic!("{line}") };
     assert!((0..50).contains(&request) && (0..50).contains(&queue) && (0..50).contains(&connect), "{line}");
     assert!((110..400).contains(&response), "{line}");
@@ -222,7 +226,9 @@ async fn logasap_speaks_before_the_end() {
     origin.head().await;
     origin.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await;
     client.head().await;
-    rig.log().expect("<*> fe be/s1 <n>/<n>/<n>/<n>/+<n> 200 +<n> - - ---- 1/1/1/1/0 0/0 \"GET / HTTP/1.1\"").await;
+    rig.log()
+        .expect("<*> fe be/s1 <n>/<n>/<n>/<n>/+<n> 200 +<n> - - ---- 1/1/1/1/0 0/0 \"GET / HTTP/1.1\"")
+        .await;
     origin.send("ab").await;
     client.expect("ab").await;
     rig.log().expect_quiet().await;
@@ -301,7 +307,11 @@ async fn default_backend_of_another_name() {
     origin.send("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await;
     client.head().await;
     // The server's own 503 is a normal end.
-    rig.log().expect("<*> fe be/s1 <n>/<n>/<n>/<n>/<n> 503 <n> - - ---- 1/1/0/0/0 0/0 \"POST /no-answer HTTP/1.1\"").await;
+    rig.log()
+        .expect(
+            "<*> fe be/s1 <n>/<n>/<n>/<n>/<n> 503 <n> - - ---- 1/1/0/0/0 0/0 \"POST /no-answer HTTP/1.1\"",
+        )
+        .await;
 }
 
 // --- termination states that other files do not meet ---
@@ -334,7 +344,10 @@ async fn d_when_the_server_is_marked_down() {
     let origin = Origin::bind();
     let checks = Origin::bind();
     let mut daemon = Rig::tcp()
-        .server(&format!("check inter 50ms fall 2 port {} on-marked-down shutdown-sessions", checks.addr().port()))
+        .server(&format!(
+            "check inter 50ms fall 2 port {} on-marked-down shutdown-sessions",
+            checks.addr().port()
+        ))
         .setup()
         .at("s1", origin.addr())
         .start();
@@ -355,11 +368,9 @@ async fn cc_when_the_client_leaves_during_the_connection() {
     let reserved = lb_tests::Reserved::v4();
     let _listener = reserved.listen_with_backlog(0);
     let mut fillers = Vec::new();
-    while let Ok(Ok(filler)) = tokio::time::timeout(
-        std::time::Duration::from_millis(100),
-        lb_tests::Peer::connect(reserved.addr()),
-    )
-    .await
+    while let Ok(Ok(filler)) =
+        tokio::time::timeout(std::time::Duration::from_millis(100), lb_tests::Peer::connect(reserved.addr()))
+            .await
     {
         fillers.push(filler);
     }
@@ -368,7 +379,10 @@ async fn cc_when_the_client_leaves_during_the_connection() {
     client.send(get("/")).await;
     client.expect_quiet().await;
     client.close();
-    daemon.stdout.expect("<*> fe be/s1 <n>/<n>/-1/-1/<n> <*> - - CC-- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"").await;
+    daemon
+        .stdout
+        .expect("<*> fe be/s1 <n>/<n>/-1/-1/<n> <*> - - CC-- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"")
+        .await;
 }
 
 #[tokio::test]

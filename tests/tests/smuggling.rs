@@ -35,7 +35,8 @@ impl Recorder {
         tokio::spawn(async move {
             loop {
                 // One connection after the other would block on a first one that stays open.
-                let accepted = tokio::time::timeout(std::time::Duration::from_secs(60), origin.accept_any()).await;
+                let accepted =
+                    tokio::time::timeout(std::time::Duration::from_secs(60), origin.accept_any()).await;
                 let Ok(peer) = accepted else { return };
                 let sink = sink.clone();
                 tokio::spawn(async move {
@@ -106,10 +107,18 @@ const BAD_REQUESTS: &[(&str, &str, Verdict)] = &[
     // --- field lines ---
     ("space before the colon", "GET / HTTP/1.1\r\nhost: test\r\nx : y\r\n\r\n", Refuse),
     ("tab before the colon", "GET / HTTP/1.1\r\nhost: test\r\nx\t: y\r\n\r\n", Refuse),
-    ("space before the colon of content-length", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length : 3\r\n\r\nabc", Refuse),
+    (
+        "space before the colon of content-length",
+        "POST / HTTP/1.1\r\nhost: test\r\ncontent-length : 3\r\n\r\nabc",
+        Refuse,
+    ),
     ("folded value", "GET / HTTP/1.1\r\nhost: test\r\nx: y\r\n z\r\n\r\n", RefuseStricter),
     ("folded with a tab", "GET / HTTP/1.1\r\nhost: test\r\nx: y\r\n\tz\r\n\r\n", RefuseStricter),
-    ("folded content-length", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length:\r\n 3\r\n\r\nabc", RefuseStricter),
+    (
+        "folded content-length",
+        "POST / HTTP/1.1\r\nhost: test\r\ncontent-length:\r\n 3\r\n\r\nabc",
+        RefuseStricter,
+    ),
     ("space before the first field", "GET / HTTP/1.1\r\n host: test\r\n\r\n", Refuse),
     ("no colon", "GET / HTTP/1.1\r\nhost: test\r\nnonsense\r\n\r\n", Refuse),
     ("empty name", "GET / HTTP/1.1\r\nhost: test\r\n: x\r\n\r\n", Refuse),
@@ -128,28 +137,76 @@ const BAD_REQUESTS: &[(&str, &str, Verdict)] = &[
     ("host with a path", "GET / HTTP/1.1\r\nhost: test/x\r\n\r\n", Refuse),
     ("no host in HTTP/1.1", "GET / HTTP/1.1\r\nx: y\r\n\r\n", RefuseStricter),
     // --- content-length ---
-    ("two different lengths", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd", Refuse),
-    ("list of different lengths", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3, 4\r\n\r\nabcd", Refuse),
+    (
+        "two different lengths",
+        "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
+        Refuse,
+    ),
+    (
+        "list of different lengths",
+        "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3, 4\r\n\r\nabcd",
+        Refuse,
+    ),
     ("signed length", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: +3\r\n\r\nabc", Refuse),
     ("negative length", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: -3\r\n\r\nabc", Refuse),
     ("hexadecimal length", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 0x3\r\n\r\nabc", Refuse),
     ("length with a fraction", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3.0\r\n\r\nabc", Refuse),
     ("length of two words", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3 3\r\n\r\nabc", Refuse),
     ("empty length", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length:\r\n\r\nabc", Refuse),
-    ("length that overflows 64 bits", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 18446744073709551619\r\n\r\nabc", Refuse),
+    (
+        "length that overflows 64 bits",
+        "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 18446744073709551619\r\n\r\nabc",
+        Refuse,
+    ),
     ("list with an empty element", "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3,\r\n\r\nabc", Refuse),
     // --- transfer-encoding ---
     ("unknown coding", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: gzip\r\n\r\n", Refuse),
-    ("coding after chunked", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n", Refuse),
-    ("chunked twice", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n", Refuse),
-    ("chunked in two fields", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", Refuse),
-    ("nearly chunked", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n", Refuse),
-    ("chunked with a parameter", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked;x\r\n\r\n0\r\n\r\n", Refuse),
-    ("quoted chunked", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: \"chunked\"\r\n\r\n0\r\n\r\n", Refuse),
-    ("identity", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: identity\r\ncontent-length: 3\r\n\r\nabc", Refuse),
+    (
+        "coding after chunked",
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        Refuse,
+    ),
+    (
+        "chunked twice",
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        Refuse,
+    ),
+    (
+        "chunked in two fields",
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        Refuse,
+    ),
+    (
+        "nearly chunked",
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+        Refuse,
+    ),
+    (
+        "chunked with a parameter",
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked;x\r\n\r\n0\r\n\r\n",
+        Refuse,
+    ),
+    (
+        "quoted chunked",
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+        Refuse,
+    ),
+    (
+        "identity",
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: identity\r\ncontent-length: 3\r\n\r\nabc",
+        Refuse,
+    ),
     ("empty coding", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding:\r\n\r\n", Refuse),
-    ("vertical tab before chunked", "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n", Refuse),
-    ("chunked in HTTP/1.0", "POST / HTTP/1.0\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", RefuseStricter),
+    (
+        "vertical tab before chunked",
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        Refuse,
+    ),
+    (
+        "chunked in HTTP/1.0",
+        "POST / HTTP/1.0\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        RefuseStricter,
+    ),
 ];
 
 #[tokio::test]
@@ -175,7 +232,8 @@ async fn bad_request_heads() {
             && answer.matches("HTTP/1.1").count() == 1
             && answer.to_ascii_lowercase().contains("connection: close\r\n");
         // To two lengths HAProxy answers with silence.
-        if !refused && !(is_haproxy() && answer.is_empty() && seen.is_empty()) {
+        let silent = is_haproxy() && answer.is_empty() && seen.is_empty();
+        if !refused && !silent {
             problems.push(format!("{name}: the client got {:?}, the origin {seen:?}", answer.lines().next()));
         }
     }
@@ -310,10 +368,16 @@ async fn length_beside_chunked_closes_the_connection() {
     // RFC 9112 section 6.1: chunked wins, the length goes, and the connection with it.
     let recorder = Recorder::start();
     let mut daemon = daemon(recorder.addr);
-    for fields in ["content-length: 3\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 44"] {
+    for fields in [
+        "content-length: 3\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 44",
+    ] {
         let mut client = daemon.connect("fe").await;
         client
-            .send(format!("POST / HTTP/1.1\r\nhost: test\r\n{fields}\r\n\r\n3\r\nabc\r\n0\r\n\r\n{}", get("/smuggled")))
+            .send(format!(
+                "POST / HTTP/1.1\r\nhost: test\r\n{fields}\r\n\r\n3\r\nabc\r\n0\r\n\r\n{}",
+                get("/smuggled")
+            ))
             .await;
         let answer = client.rest_text().await;
         let seen = String::from_utf8_lossy(&recorder.seen()).into_owned();
@@ -382,7 +446,8 @@ const BAD_RESPONSES: &[(&str, &str, Verdict)] = &[
 async fn bad_response_heads() {
     let which = Arc::new(Mutex::new(String::new()));
     let response = which.clone();
-    let origin = Origin::bind().serve(move |_| Answer::Close(response.lock().expect("response").clone().into_bytes()));
+    let origin =
+        Origin::bind().serve(move |_| Answer::Close(response.lock().expect("response").clone().into_bytes()));
     let mut daemon = daemon(origin.addr());
     let mut problems = Vec::new();
     for (name, bytes, _) in BAD_RESPONSES.iter().filter(|(_, _, verdict)| verdict.applies()) {
@@ -400,12 +465,14 @@ async fn bad_response_heads() {
 async fn bad_chunks_in_responses() {
     let which = Arc::new(Mutex::new(String::new()));
     let response = which.clone();
-    let origin = Origin::bind().serve(move |_| Answer::Close(response.lock().expect("response").clone().into_bytes()));
+    let origin =
+        Origin::bind().serve(move |_| Answer::Close(response.lock().expect("response").clone().into_bytes()));
     let mut daemon = daemon(origin.addr());
     let mut problems = Vec::new();
     for (name, body) in BAD_CHUNKS {
-        *which.lock().expect("response") =
-            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}HTTP/1.1 200 Smuggled\r\n\r\n");
+        *which.lock().expect("response") = format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}HTTP/1.1 200 Smuggled\r\n\r\n"
+        );
         let mut client = daemon.connect("fe").await;
         client.send("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await;
         let answer = client.rest_text().await;

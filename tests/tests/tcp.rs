@@ -130,7 +130,9 @@ async fn sizes_around_every_buffer_arrive_whole() {
     let mut rig = Rig::tcp().start();
     let (mut client, mut origin) = rig.pair().await;
     let mut random = fastrand::Rng::with_seed(7);
-    for size in [1, 2, 1023, 1024, 16_383, 16_384, 16_385, 32_768, 65_535, 65_537, 262_144, 262_145, 1_000_003] {
+    for size in
+        [1, 2, 1023, 1024, 16_383, 16_384, 16_385, 32_768, 65_535, 65_537, 262_144, 262_145, 1_000_003]
+    {
         let data: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(size).collect();
         pass(&mut client, &mut origin, &data).await;
         pass(&mut origin, &mut client, &data).await;
@@ -255,8 +257,7 @@ async fn refused_server_closes_the_client() {
 #[tokio::test]
 async fn retries_wait_for_a_server_that_comes() {
     let reserved = lb_tests::Reserved::v4();
-    let mut daemon =
-        Rig::tcp().defaults("retries 10").setup().at("s1", reserved.addr()).start();
+    let mut daemon = Rig::tcp().defaults("retries 10").setup().at("s1", reserved.addr()).start();
     let mut client = daemon.connect("fe").await;
     client.send("patience").await;
     // Retries on the same server are a second apart: two refusals pass before it listens.
@@ -294,7 +295,8 @@ async fn stopped_reader_is_bounded(global: &str, defaults: &str) {
     let piece = vec![2; 1 << 16];
     let mut sent = 0;
     // The writer is stuck when a piece is not taken for a while; until then it pushes.
-    while tokio::time::timeout(std::time::Duration::from_millis(300), client.write_all(&piece)).await.is_ok() {
+    while tokio::time::timeout(std::time::Duration::from_millis(300), client.write_all(&piece)).await.is_ok()
+    {
         sent += piece.len();
         assert!(sent < SENT_BYTES_MAX, "the proxy took {sent} bytes that nobody reads");
     }
@@ -338,7 +340,8 @@ async fn stopped_client_bounds_the_server_too() {
     let (mut client, mut origin) = rig.pair().await;
     let piece = vec![3; 1 << 16];
     let mut sent = 0;
-    while tokio::time::timeout(std::time::Duration::from_millis(300), origin.write_all(&piece)).await.is_ok() {
+    while tokio::time::timeout(std::time::Duration::from_millis(300), origin.write_all(&piece)).await.is_ok()
+    {
         sent += piece.len();
         assert!(sent < 64 << 20, "the proxy took {sent} bytes that nobody reads");
     }

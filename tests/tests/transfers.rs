@@ -109,8 +109,9 @@ async fn run(global: &str, defaults: &str) {
     let material = material();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let plan = Rig::tcp().global(global).defaults(defaults).defaults("no log");
-    let mut daemon =
-        Setup::new(plan.cfg().replace("nbthread 1", "")).at("s1", listener.local_addr().expect("bound")).start();
+    let mut daemon = Setup::new(plan.cfg().replace("nbthread 1", ""))
+        .at("s1", listener.local_addr().expect("bound"))
+        .start();
     let fe = daemon.addr("fe");
     daemon.connect("fe").await.close();
 
@@ -248,7 +249,9 @@ async fn answer(mut stream: TcpStream, material: &[u8]) -> Result<(), String> {
             SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map_err(|err| err.to_string())
         }
     };
-    outcome.map_err(|problem| format!("origin's side of transfer {} {:?}: {problem}", transfer.number, transfer.order))
+    outcome.map_err(|problem| {
+        format!("origin's side of transfer {} {:?}: {problem}", transfer.number, transfer.order)
+    })
 }
 
 fn cut(material: &[u8], (offset, length): (usize, usize)) -> &[u8] {
