@@ -179,3 +179,37 @@ async fn slow_reader_of_a_large_response() {
         origin.expect(lb_tests::get("/next")).await;
     }
 }
+
+/// After an upgrade both directions are bytes, whatever moves them, and each ends when its sender says so.
+#[tokio::test]
+async fn tunnels_on_every_path() {
+    let sockmap = if is_haproxy() { "" } else { "ebpf.splice sockmap" };
+    let off = if is_haproxy() { "nosplice" } else { "ebpf.accel off" };
+    let mut random = fastrand::Rng::with_seed(11);
+    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(3 << 20).collect();
+    for (global, defaults) in
+        [("", ""), ("", "option splice-auto"), (sockmap, "option splice-auto"), (off, "")]
+    {
+        let mut rig = Rig::http().global(global).defaults(defaults).start();
+        for client_ends_first in [true, false] {
+            let (mut client, mut origin) = rig
+                .asked("GET / HTTP/1.1\r\nhost: test\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+                .await;
+            origin.head().await;
+            origin
+                .send("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+                .await;
+            client.head().await;
+            tokio::join!(client.send(&bytes), origin.expect(&bytes));
+            tokio::join!(origin.send(&bytes), client.expect(&bytes));
+            let (first, second) =
+                if client_ends_first { (&mut client, &mut origin) } else { (&mut origin, &mut client) };
+            first.send("end").await;
+            first.finish();
+            second.expect_last("end").await;
+            second.send(&bytes[..100_000]).await;
+            second.finish();
+            first.expect_last(&bytes[..100_000]).await;
+        }
+    }
+}

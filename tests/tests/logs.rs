@@ -136,6 +136,25 @@ async fn missing_receiver_hurts_nobody() {
     }
 }
 
+#[tokio::test]
+async fn stuck_receivers_hurt_nobody() {
+    // A pipe that nobody empties, and a datagram socket that nobody reads: far more lines than either holds.
+    let (_read, write) = rustix::pipe::pipe().expect("a pipe");
+    let setup = Rig::http().frontend(&format!(
+        "log fd@{} format rfc5424 local0\nlog <dir>/stuck.sock format rfc5424 local0",
+        std::os::fd::AsRawFd::as_raw_fd(&write)
+    ));
+    let origin = Origin::bind().serve(|_| ok("fine"));
+    let setup = setup.setup().at("s1", origin.addr());
+    let _socket = std::os::unix::net::UnixDatagram::bind(setup.dir().join("stuck.sock")).expect("a socket");
+    let mut daemon = setup.start();
+    let mut client = daemon.connect("fe").await;
+    let target = format!("/{}", "x".repeat(400));
+    for _ in 0..300 {
+        assert_eq!(client.ask(get(&target)).await.status(), 200);
+    }
+}
+
 // --- default formats ---
 
 #[tokio::test]
