@@ -31,7 +31,7 @@ pub(crate) struct Framing {
     pub(crate) content_length: Option<u64>,
     /// `Transfer-Encoding` was there and ends in `chunked`.
     pub(crate) chunked: bool,
-    /// `Transfer-Encoding` was there but does not end in `chunked` (responses only; refused in requests).
+    /// `Transfer-Encoding` was there but does not end in `chunked`: an empty one, in responses, in relaxed mode.
     pub(crate) coded_until_close: bool,
 }
 

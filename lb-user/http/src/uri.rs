@@ -130,27 +130,24 @@ fn parse_port(digits: &[u8]) -> Option<u16> {
 
 /// `reg-name` without the comma: a list is what two Host fields become when somebody joins them.
 fn is_reg_name(host: &[u8]) -> bool {
-    host.iter().all(|&byte| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b';'
-                    | b'='
-            )
-    })
+    host.iter().fold(true, |valid, &byte| valid & REG_NAME_BYTES[byte as usize])
 }
+
+static REG_NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"-._~%!$&'()*+;=";
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] |= byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    table
+};
 
 /// What may stand between brackets: an IPv6 address (with a zone) or a future literal.
 fn is_ip_literal(text: &[u8]) -> bool {

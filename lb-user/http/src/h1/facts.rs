@@ -76,7 +76,8 @@ pub(super) fn of_response(
 ) -> Result<(), ParseError> {
     let fields = Fields::collect(&head.headers, strictness)?;
     let http11 = head.version >= Version::Http11;
-    let framing = fields.framing;
+    let coded_until_close = fields.transfer_encoding_at.is_some() && !fields.framing.chunked;
+    let framing = Framing { coded_until_close, ..fields.framing };
     if let Some(position) = fields.transfer_encoding_at {
         let empty_is_accepted = strictness == Strictness::Relaxed && !fields.coded_before_chunked;
         if fields.coded_before_chunked || (!framing.chunked && !empty_is_accepted) {
@@ -106,8 +107,8 @@ pub(super) fn of_response(
         && !announces_impossible_body
         // RFC 9112 §6.1: Transfer-Encoding in HTTP/1.0, or beside Content-Length, is faulty framing.
         && !(framing.chunked && (framing.content_length.is_some() || !http11));
-    let drop_encoding = bodyless || (fields.transfer_encoding_at.is_some() && !framing.chunked);
-    drop_fields(&mut head.headers, &fields, switch, framing.chunked || bodyless, drop_encoding);
+    let drop_length = bodyless || framing.chunked || coded_until_close;
+    drop_fields(&mut head.headers, &fields, switch, drop_length, bodyless || coded_until_close);
     Ok(())
 }
 

@@ -110,9 +110,11 @@ impl Lines<'_> {
     }
 
     fn check_value(&self, position: usize, value: &[u8]) -> Result<(), ParseError> {
-        if is_valid_value(value) {
-            return Ok(());
-        }
+        if is_valid_value(value) { Ok(()) } else { self.bad_value(position, value) }
+    }
+
+    #[cold]
+    fn bad_value(&self, position: usize, value: &[u8]) -> Result<(), ParseError> {
         let is_bad = |byte: u8| match self.strictness {
             Strictness::Strict => (byte < 0x20 && byte != b'\t') || byte == 0x7f,
             // HAProxy refuses only CR and LF here, and NUL unless relaxed.
@@ -164,8 +166,14 @@ impl Folded {
         let Headers { text, fields } = headers;
         for field in fields {
             let name = &mut text[field.name.range()];
-            if field.capitals != 0 || name.len() > 64 {
+            if name.len() > 64 {
                 name.make_ascii_lowercase();
+            }
+            // A name has two or three capitals: cheaper one by one than a loop over all letters.
+            let mut capitals = field.capitals;
+            while capitals != 0 {
+                name[capitals.trailing_zeros() as usize] |= 0x20;
+                capitals &= capitals - 1;
             }
             field.known = Known::of(name);
             if self.0 {
