@@ -3,6 +3,7 @@
 //! [`run`] reads the arguments and the configuration, [`boot`] makes running objects of it and binds, [`control`]
 //! is the main thread's loop once the workers serve.
 
+pub mod args;
 pub mod boot;
 pub mod control;
 pub mod limits;
@@ -11,5 +12,6 @@ pub mod objects;
 pub mod resolve;
 pub mod run;
 pub mod threads;
+pub mod version;
 
 pub use run::run;
