@@ -22,6 +22,8 @@ use sockeye_sys::sockopt;
 
 use crate::loader::{self, LoadError};
 
+/// No flow has this index.
+const NO_LEADER: u32 = u32::MAX;
 /// Name of the program in its object.
 const PROGRAM: &str = "sockmap";
 
@@ -33,6 +35,8 @@ pub struct Sockmap {
     events: Mutex<RingBuf<MapData>>,
     /// A second descriptor of the ring buffer, so that waiting needs no lock.
     events_fd: OwnedFd,
+    /// The flow whose task waits for the ring buffer, for all of them; [`NO_LEADER`] while there is none.
+    leader: AtomicU32,
     counters: PerCpuArray<MapData, u64>,
     /// The program stays loaded and attached as long as this lives.
     _program: aya::Ebpf,
@@ -90,6 +94,7 @@ impl Sockmap {
             wakers: Mutex::default(),
             events: Mutex::new(events),
             events_fd,
+            leader: AtomicU32::new(NO_LEADER),
             counters,
             _program: object,
         })
@@ -227,7 +232,7 @@ impl Link {
         self.flow().resume.store(1, Ordering::Release);
     }
 
-    /// The task to wake when the flow is gated.
+    /// The task to wake when the flow is gated, from now on until [`clear_waker`](Self::clear_waker).
     pub fn set_waker(&self, waker: &Waker) {
         let mut wakers = lock(&self.sockmap.wakers);
         match wakers.get_mut(&self.slot) {
@@ -236,6 +241,29 @@ impl Link {
                 wakers.insert(self.slot, waker.clone());
             }
         }
+    }
+
+    /// The flow looks after itself from now on. If its task was the one that waits for the ring buffer, or
+    /// nobody does, another task is woken to do it.
+    pub fn clear_waker(&self) {
+        let mut wakers = lock(&self.sockmap.wakers);
+        wakers.remove(&self.slot);
+        let leader = &self.sockmap.leader;
+        // Fails when another flow leads, or none.
+        let _ = leader.compare_exchange(self.slot, NO_LEADER, Ordering::AcqRel, Ordering::Relaxed);
+        if leader.load(Ordering::Acquire) == NO_LEADER
+            && let Some(next) = wakers.values().next()
+        {
+            next.wake_by_ref();
+        }
+    }
+
+    /// Whether this flow's task has just become the one that waits for [`Sockmap::events_fd`], for all flows.
+    /// Asked at every poll, after [`set_waker`](Self::set_waker).
+    pub fn takes_lead(&self) -> bool {
+        let leader = &self.sockmap.leader;
+        leader.load(Ordering::Relaxed) == NO_LEADER
+            && leader.compare_exchange(NO_LEADER, self.slot, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// The program that forwards this flow.
@@ -250,7 +278,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        lock(&self.sockmap.wakers).remove(&self.slot);
+        self.clear_waker();
         let mut state = lock(&self.sockmap.state);
         state.remove(self.slot, self.cookies[0]);
         for cookie in &self.cookies {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -17,6 +18,9 @@ use tokio::net::{TcpStream, UnixStream};
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// A TCP socket whose arriving bytes the kernel takes care of: they wake nobody, see
+    /// [`set_quiet`](Self::set_quiet).
+    Quiet(AsyncFd<OwnedFd>),
 }
 
 impl Socket {
@@ -31,7 +35,7 @@ impl Socket {
     }
 
     pub fn is_tcp(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self, Self::Tcp(_) | Self::Quiet(_))
     }
 
     /// Ready when a read would not block: data, end of stream or an error.
@@ -39,6 +43,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Quiet(_) => Poll::Pending,
         }
     }
 
@@ -47,6 +52,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
             Self::Unix(stream) => stream.poll_write_ready(cx),
+            Self::Quiet(fd) => fd.poll_write_ready(cx).map_ok(|_| ()),
         }
     }
 
@@ -56,6 +62,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buf))?,
             Self::Unix(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buf))?,
+            Self::Quiet(_) => return Poll::Pending,
         }
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -65,6 +72,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Quiet(_) => self.poll_io_write(cx, |fd| SockRef::from(&fd).send(bytes)),
         }
     }
 
@@ -77,6 +85,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Quiet(_) => self.poll_io_write(cx, |fd| SockRef::from(&fd).send_vectored(slices)),
         }
     }
 
@@ -115,6 +124,7 @@ impl Socket {
             let result = match self {
                 Self::Tcp(stream) => stream.try_io(interest, || call(stream.as_fd())),
                 Self::Unix(stream) => stream.try_io(interest, || call(stream.as_fd())),
+                Self::Quiet(fd) => fd.try_io(interest, |fd| call(fd.as_fd())),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -136,18 +146,42 @@ impl Socket {
 
     /// `TCP_NODELAY`; nothing on a unix socket.
     pub fn set_nodelay(&self, on: bool) {
-        if let Self::Tcp(stream) = self {
+        if self.is_tcp() {
             // Fails only on a socket that is gone already, which the next read reports.
-            let _ = stream.set_nodelay(on);
+            let _ = SockRef::from(self).set_tcp_nodelay(on);
         }
     }
 
     /// The error that made the socket fail, if any (`SO_ERROR`), which reading it clears.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match self {
-            Self::Tcp(stream) => stream.take_error(),
-            Self::Unix(stream) => stream.take_error(),
+        SockRef::from(self).take_error()
+    }
+
+    /// Stops arriving bytes from waking the task, for a socket that a kernel program reads. Reads then wait for
+    /// ever, the end of the stream and errors included, until [`set_loud`](Self::set_loud). Writes go on.
+    ///
+    /// The registration is a new one: whoever waits for this socket must poll it again.
+    ///
+    /// # Errors
+    /// When no descriptor is left; the socket is then as it was.
+    #[expect(deprecated, reason = "an OwnedFd keeps the promise for which the new constructor is unsafe")]
+    pub fn set_quiet(&mut self) -> io::Result<()> {
+        if let Self::Tcp(stream) = self {
+            let fd = stream.as_fd().try_clone_to_owned()?;
+            *self = Self::Quiet(AsyncFd::with_interest(fd, Interest::WRITABLE)?);
         }
+        Ok(())
+    }
+
+    /// Undoes [`set_quiet`](Self::set_quiet). What arrived meanwhile is seen by the next poll.
+    ///
+    /// # Errors
+    /// When no descriptor is left; the socket is then as it was.
+    pub fn set_loud(&mut self) -> io::Result<()> {
+        if let Self::Quiet(fd) = self {
+            *self = Self::from_tcp(fd.as_fd().try_clone_to_owned()?)?;
+        }
+        Ok(())
     }
 }
 
@@ -156,6 +190,36 @@ impl AsFd for Socket {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Quiet(fd) => fd.as_fd(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_quiet_socket_writes_but_does_not_wake_its_reader() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        let mut socket = Socket::from_tcp(stream.into()).unwrap();
+        socket.set_quiet().unwrap();
+        assert!(socket.is_tcp());
+        peer.write_all(b"hello").unwrap();
+        std::future::poll_fn(|cx| socket.poll_write(cx, b"answer")).await.unwrap();
+        let mut answer = [0; 6];
+        peer.read_exact(&mut answer).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(socket.poll_read(&mut cx, &mut [0; 10]).is_pending());
+        socket.set_loud().unwrap();
+        let mut space = [0; 10];
+        assert_eq!(std::future::poll_fn(|cx| socket.poll_read(cx, &mut space)).await.unwrap(), 5);
     }
 }

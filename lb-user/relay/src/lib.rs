@@ -12,6 +12,7 @@ mod pump;
 mod copy;
 mod sockmap;
 mod splice;
+mod watch;
 
 mod buffers;
 mod counters;

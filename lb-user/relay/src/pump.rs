@@ -224,7 +224,6 @@ impl Pump {
         src: &mut Socket,
         dst: &mut Socket,
     ) -> Poll<Result<End, RelayError>> {
-        forwarding.register(cx);
         for _ in 0..POLL_READS_MAX {
             while !self.copy.is_empty() {
                 ready!(forwarding.poll_drained(cx, dst))?;
@@ -238,7 +237,13 @@ impl Pump {
                 }
                 self.eof = false;
             }
-            ready!(self.poll_read(cx, src))?;
+            ready!(forwarding.poll_attention(cx, src))?;
+            let read = self.poll_read(cx, src);
+            if read.is_pending() && forwarding.settle(cx, src)? {
+                continue;
+            }
+            ready!(read)?;
+            forwarding.has_read();
         }
         cx.waker().wake_by_ref();
         Poll::Pending

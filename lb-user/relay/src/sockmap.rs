@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use sockeye_accel::{InsertError, Link, Sockmap};
@@ -16,6 +16,7 @@ use sockeye_sys::tcp_info::{tcp_info, unacknowledged, unread};
 use tokio::time::Instant;
 
 use crate::counters;
+use crate::watch::Watch;
 use crate::{Path, RelayError};
 
 /// Bytes redirected and not yet taken by the destination at which the gate closes. The destination's own send
@@ -46,6 +47,13 @@ pub(crate) struct Forwarding {
     drained: u64,
     timer: Timer,
     wait: Duration,
+    /// Present while the source is quiet: packets that are redirected do not wake us.
+    watch: Option<Watch>,
+    /// The source could not be made quiet.
+    stays_loud: bool,
+    /// The source was made loud and nothing was read since. The runtime learns only in its next turn that a new
+    /// registration is readable, so until then "nothing to read" means nothing.
+    awaits_read: bool,
     /// The task that is woken when the gate closes.
     waker: Option<Waker>,
 }
@@ -80,6 +88,9 @@ impl Forwarding {
                 drained: 0,
                 timer: Timer::new(),
                 wait: DRAIN_POLL_MIN,
+                watch: None,
+                stays_loud: false,
+                awaits_read: false,
                 waker: None,
             })),
             Err(InsertError::Busy) => HandOver::Busy,
@@ -97,12 +108,54 @@ impl Forwarding {
         self.link.passed() > self.copied
     }
 
-    /// Makes a closing gate wake the task of `cx`.
-    pub(crate) fn register(&mut self, cx: &Context<'_>) {
+    /// Ready when the source needs a reader: it has ended or failed, or the gate has closed. Always so when the
+    /// source could not be made quiet.
+    pub(crate) fn poll_attention(
+        &mut self,
+        cx: &mut Context<'_>,
+        src: &mut Socket,
+    ) -> Poll<Result<(), RelayError>> {
+        let Some(watch) = &self.watch else { return Poll::Ready(Ok(())) };
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.link.set_waker(cx.waker());
             self.waker = Some(cx.waker().clone());
         }
+        if self.link.takes_lead() {
+            watch.add_gates(self.link.sockmap().events_fd()).map_err(RelayError::Read)?;
+        }
+        while !self.link.is_gated() && !self.has_passed() {
+            let seen = ready!(watch.poll(cx)).map_err(RelayError::Read)?;
+            if seen.gates {
+                self.link.sockmap().dispatch();
+            }
+            if seen.end {
+                break;
+            }
+        }
+        src.set_loud().map_err(RelayError::Read)?;
+        self.watch = None;
+        self.waker = None;
+        self.awaits_read = true;
+        self.link.clear_waker();
+        // The other direction writes to this socket, whose registration is a new one.
+        cx.waker().wake_by_ref();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes the source quiet, now that there is nothing to read. Whether it was made so.
+    pub(crate) fn settle(&mut self, cx: &Context<'_>, src: &mut Socket) -> Result<bool, RelayError> {
+        if self.stays_loud || self.awaits_read || self.link.is_gated() || self.has_passed() {
+            return Ok(false);
+        }
+        self.watch = src.set_quiet().and_then(|()| Watch::new(&*src)).ok();
+        if self.watch.is_none() {
+            // No descriptors left: it goes on at the price of a wake-up per packet.
+            self.stays_loud = true;
+            src.set_loud().map_err(RelayError::Read)?;
+        }
+        // The other direction writes to this socket, whose registration is a new one.
+        cx.waker().wake_by_ref();
+        Ok(!self.stays_loud)
     }
 
     /// Ready when everything redirected was taken by the destination, so that a copy does not overtake it.
@@ -151,6 +204,11 @@ impl Forwarding {
         }
     }
 
+    /// Takes note that a read of the source came back.
+    pub(crate) fn has_read(&mut self) {
+        self.awaits_read = false;
+    }
+
     /// Takes note of bytes that we wrote to the destination; `all` when nothing is left to write.
     pub(crate) fn copied(&mut self, n: u64, all: bool) {
         self.copied += n;
@@ -185,7 +243,7 @@ impl Forwarding {
             self.timer.set(Some(Instant::now() + self.wait));
             self.wait = (self.wait * 2).min(DRAIN_POLL_MAX);
         }
-        std::task::ready!(self.timer.poll_expired(cx));
+        ready!(self.timer.poll_expired(cx));
         self.timer.set(None);
         Poll::Ready(())
     }
