@@ -5,6 +5,7 @@
 
 mod addr;
 mod buffer;
+pub mod clock;
 mod socket;
 mod timer;
 

@@ -95,7 +95,7 @@ fn adopt(
     listener: &'static Listener,
     fd: OwnedFd,
     peer: Option<SocketAddrAny>,
-) -> io::Result<Session> {
+) -> io::Result<Box<Session>> {
     let inet = peer.and_then(|addr| std::net::SocketAddr::try_from(addr).ok());
     let (socket, peer) = match inet {
         Some(addr) => (Socket::from_tcp(fd)?, Peer::from(addr)),
@@ -109,7 +109,7 @@ fn adopt(
         socket.set_nodelay(true);
     }
     let now = Instant::now();
-    Ok(Session {
+    Ok(Box::new(Session {
         frontend,
         listener,
         client: socket,
@@ -120,5 +120,5 @@ fn adopt(
         requests: 0,
         private: None,
         last_server: None,
-    })
+    }))
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::SystemTime;
 
 use sockeye_config::model::{Mode, ServerId};
-use sockeye_conn::{Peer, Socket};
+use sockeye_conn::{Peer, Socket, clock};
 use tokio::time::Instant;
 
 use super::Frontend;
@@ -37,11 +37,17 @@ pub struct Session {
 
 impl Session {
     /// Runs the session to its end. `admission` counts it among the connections for as long.
-    pub async fn run(mut self, admission: Admission) {
+    pub async fn run(mut self: Box<Self>, admission: Admission) {
         let registration = Registration::new().await;
         match self.frontend.cfg.mode {
-            Mode::Tcp => Box::pin(stream::tcp::serve(self, &registration.control)).await,
-            Mode::Http => stream::http::serve(&mut self, &registration.control).await,
+            Mode::Tcp => {
+                let mut streaming = Box::pin(stream::tcp::serve(self, &registration.control));
+                std::future::poll_fn(|cx| clock::hold(|| streaming.as_mut().poll(cx))).await;
+            }
+            Mode::Http => {
+                let mut streaming = std::pin::pin!(stream::http::serve(&mut self, &registration.control));
+                std::future::poll_fn(|cx| clock::hold(|| streaming.as_mut().poll(cx))).await;
+            }
         }
         drop(registration);
         drop(admission);

@@ -6,10 +6,9 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use sockeye_conn::{Buffer, Socket, Timer};
+use sockeye_conn::{Buffer, Socket, Timer, clock};
 use sockeye_http::h1::{self, ParseError};
 use sockeye_http::{RequestFacts, ResponseHead};
-use tokio::time::Instant;
 
 use super::Rules;
 use super::outgoing::{MoveError, Outgoing};
@@ -52,6 +51,8 @@ pub enum Failure {
     InvalidResponse(ParseError),
     #[error("the response head does not fit the buffer")]
     ResponseTooLarge,
+    #[error("more interim responses than are plausible")]
+    TooManyInterim,
     #[error("ended from outside")]
     Killed,
 }
@@ -213,7 +214,7 @@ impl<'a> Exchange<'a> {
     fn restart_timer(&mut self) {
         self.mark = self.progress();
         let limit = self.limit().map(|(limit, _)| limit);
-        self.timer.set(limit.and_then(|limit| Instant::now().checked_add(limit)));
+        self.timer.set(limit.and_then(|limit| clock::now().checked_add(limit)));
     }
 
     /// The shorter of the limits on what the two directions wait for, and whose it is.

@@ -17,6 +17,9 @@ use super::Rules;
 /// framing can make the output longer than the input.
 const CHUNK_OUT_BYTES: usize = 64 * 1024;
 
+/// A body up to this size is copied behind its head, because one plain write costs less than a vectored one.
+const COPIED_BYTES_MAX: usize = 2 * 1024;
+
 /// A message being sent.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -62,7 +65,7 @@ impl Outgoing {
     /// A message whose head is encoded in `out` and whose body starts in `input`. With `framed` a chunked body
     /// is sent in chunks, otherwise only its content.
     pub fn new(
-        out: Vec<u8>,
+        mut out: Vec<u8>,
         body: BodyLength,
         framed: bool,
         input: &mut Buffer,
@@ -70,6 +73,7 @@ impl Outgoing {
         rules: Rules,
     ) -> Result<Self, MoveError> {
         let mut direct = 0;
+        let mut copied = 0;
         let rest = match body {
             BodyLength::None | BodyLength::Tunnel => Rest::Done,
             BodyLength::Length(length) => {
@@ -89,13 +93,19 @@ impl Outgoing {
             }
             BodyLength::Chunked => Rest::Chunked { decoder: Box::default(), framed, done: false, rules },
         };
+        if direct > 0 && direct <= COPIED_BYTES_MAX {
+            out.extend_from_slice(&input.filled()[..direct]);
+            input.consume(direct);
+            copied = direct as u64;
+            direct = 0;
+        }
         let mut message = Self {
             out,
             out_at: 0,
             direct,
             direct_at: 0,
             rest,
-            body_bytes: 0,
+            body_bytes: copied,
             blocked: false,
             retained: false,
             moved: 0,
@@ -166,7 +176,7 @@ impl Outgoing {
             match &mut self.rest {
                 Rest::Done | Rest::Chunked { done: true, .. } => return Poll::Ready(Ok(())),
                 Rest::Raw { pump, limited } => {
-                    if input.capacity() > 0 && input.is_empty() {
+                    if input.is_empty() {
                         // The pump reads into buffers of its own size from here on.
                         *input = Buffer::none();
                     }

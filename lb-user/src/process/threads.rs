@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
 use sockeye_conn::BufferLimits;
-use tokio::io::unix::AsyncFd;
+use sockeye_sys::readiness;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
@@ -73,7 +73,7 @@ async fn work(shares: Vec<Share>, mut inbox: mpsc::Receiver<Order>) {
     let accepting: Vec<AbortHandle> = shares
         .into_iter()
         .filter_map(|share| {
-            let socket = AsyncFd::register(share.socket).ok()?;
+            let socket = readiness::watch(share.socket).ok()?;
             let task = accept::serve(share.frontend, share.listener, socket);
             Some(spawn_local(task).abort_handle())
         })

@@ -6,7 +6,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use sockeye_conn::{Buffer, Socket, Timer};
+use sockeye_conn::{Buffer, Socket, Timer, clock};
 use sockeye_relay::{Pump, RelayError};
 use tokio::time::Instant;
 
@@ -56,7 +56,7 @@ pub async fn run(
         timeouts,
         timer: Timer::new(),
     };
-    duplex.restart_timer(Instant::now());
+    duplex.restart_timer(clock::now());
     let ending = std::future::poll_fn(|cx| {
         if control.is_killed() {
             return Poll::Ready(Ending::new(Cause::Killed, Stage::Data));
@@ -114,7 +114,7 @@ impl Duplex<'_> {
         let progressed = self.up.moved() + self.down.moved() != moved
             || u8::from(self.up_done) + u8::from(self.down_done) != ends;
         if progressed {
-            self.restart_timer(Instant::now());
+            self.restart_timer(clock::now());
         }
         if self.timer.poll_expired(cx).is_ready() {
             return Poll::Ready(Ending::new(self.late(), Stage::Data));

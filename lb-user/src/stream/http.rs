@@ -4,7 +4,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use sockeye_config::model::{ConnectionMode, HttpReuse, Tune};
-use sockeye_conn::{Buffer, Timer};
+use sockeye_conn::{Buffer, Timer, clock};
 use sockeye_health::Observed;
 use sockeye_http::h1::{self, ConnectionHeader, EncodeOptions, Limits, Strictness};
 use sockeye_http::{BodyLength, Method, Version};
@@ -46,7 +46,7 @@ pub async fn serve(session: &mut Session, control: &Control) {
             Waited::Bytes => {}
             Waited::Over => return,
             Waited::Late if session.requests == 0 => {
-                silent_timeout(session).await;
+                Box::pin(silent_timeout(session)).await;
                 return;
             }
             Waited::Late => return,
@@ -56,10 +56,12 @@ pub async fn serve(session: &mut Session, control: &Control) {
         // does not own it.
         let next = Box::pin(Transaction::run(session, control, &mut timer, &mut input)).await;
         match next {
+            // An idle connection owns no buffer.
+            Next::KeepAlive if input.is_empty() => input = Buffer::none(),
             Next::KeepAlive => {}
             Next::Close => return,
             Next::Linger => {
-                linger(session).await;
+                Box::pin(linger(session)).await;
                 return;
             }
         }
@@ -86,7 +88,7 @@ async fn wait(session: &mut Session, control: &Control, timer: &mut Timer, input
     } else {
         cfg.timeout_http_keep_alive.or(cfg.timeout_http_request).or(cfg.timeout_client)
     };
-    timer.set(limit.and_then(|limit| Instant::now().checked_add(limit)));
+    timer.set(limit.and_then(|limit| clock::now().checked_add(limit)));
     std::future::poll_fn(|cx| {
         if control.is_killed() {
             return Poll::Ready(Waited::Over);
@@ -161,7 +163,7 @@ impl<'a> Transaction<'a> {
         input: &'a mut Buffer,
     ) -> Next {
         let mut facts = Facts::new(session);
-        facts.started_at = Instant::now();
+        facts.started_at = clock::now();
         let heads = Heads::take();
         let mut transaction =
             Self { session, control, timer, input, heads, facts, attempts: Attempts::default() };
@@ -171,7 +173,8 @@ impl<'a> Transaction<'a> {
             Err(refusal) => return transaction.refuse(refusal).await,
         }
         PROCESS.streams.count();
-        transaction.facts.received_at = Some(Instant::now());
+        log::connect(transaction.session);
+        transaction.facts.received_at = Some(clock::now());
         if let Some(reply) = transaction.monitor() {
             transaction.facts.ending = Ending::new(Cause::Local, Stage::Request);
             return transaction.answer(reply, true).await;
@@ -288,10 +291,15 @@ impl<'a> Transaction<'a> {
             );
             let rules = response_rules(backend);
             let facts = self.heads.request.facts();
+            let mut interim = 0;
             let head = loop {
                 let head = exchange.response_head(&mut self.heads.response, facts, rules).await;
                 if head.is_err() || !self.heads.response.interim {
                     break head;
+                }
+                interim += 1;
+                if interim > INTERIM_MAX {
+                    break Err(Failure::TooManyInterim);
                 }
                 if facts.version < Version::Http11 {
                     continue;
@@ -321,7 +329,7 @@ impl<'a> Transaction<'a> {
             if let Err(failure) = head {
                 return self.no_response(failure, &reached);
             }
-            self.facts.response_at = Some(Instant::now());
+            self.facts.response_at = Some(clock::now());
             let request = Sent { request, done: request_done };
             return Ok(self.respond(backend, reached, server_input, request, mode).await);
         }
@@ -336,7 +344,10 @@ impl<'a> Transaction<'a> {
                 let raced = reached.uses > 1 && self.heads.request.method().is_idempotent();
                 raced || on.empty_response
             }
-            Failure::Server(_) | Failure::InvalidResponse(_) | Failure::ResponseTooLarge => on.junk_response,
+            Failure::Server(_)
+            | Failure::InvalidResponse(_)
+            | Failure::ResponseTooLarge
+            | Failure::TooManyInterim => on.junk_response,
             Failure::ServerTimeout => on.response_timeout,
             Failure::Client(_) | Failure::ClientTimeout | Failure::Killed => false,
         }
@@ -431,7 +442,9 @@ impl<'a> Transaction<'a> {
             Failure::ClientTimeout => (Cause::ClientTimeout, Stage::Data, 408),
             Failure::ServerTimeout => (Cause::ServerTimeout, Stage::Headers, 504),
             Failure::Server(_) => (Cause::Server, Stage::Headers, 502),
-            Failure::InvalidResponse(_) | Failure::ResponseTooLarge => (Cause::Proxy, Stage::Headers, 502),
+            Failure::InvalidResponse(_) | Failure::ResponseTooLarge | Failure::TooManyInterim => {
+                (Cause::Proxy, Stage::Headers, 502)
+            }
             Failure::Killed => (Cause::Killed, Stage::Headers, 503),
         };
         if matches!(cause, Cause::Server | Cause::ServerTimeout) || status == 502 {
@@ -510,7 +523,7 @@ impl<'a> Transaction<'a> {
         if body == BodyLength::Tunnel {
             return self.tunnel(backend, reached, server_input).await;
         }
-        let now = Instant::now();
+        let now = clock::now();
         self.facts.ended_at = Some(now);
         self.session.idle_since = now;
         self.session.last_server = Some(server.id);
@@ -548,7 +561,7 @@ impl<'a> Transaction<'a> {
             Failure::Server(MoveError::Invalid(_)) => Cause::Proxy,
             Failure::Server(_) => Cause::Server,
             Failure::ServerTimeout => Cause::ServerTimeout,
-            Failure::InvalidResponse(_) | Failure::ResponseTooLarge => Cause::Proxy,
+            Failure::InvalidResponse(_) | Failure::ResponseTooLarge | Failure::TooManyInterim => Cause::Proxy,
             Failure::Killed => Cause::Killed,
         };
         if matches!(cause, Cause::Server | Cause::ServerTimeout | Cause::Proxy) {
@@ -559,7 +572,7 @@ impl<'a> Transaction<'a> {
 
     async fn broke(&mut self, ending: Ending) -> Next {
         self.facts.ending = ending;
-        self.facts.ended_at = Some(Instant::now());
+        self.facts.ended_at = Some(clock::now());
         self.control.server.set(None);
         self.log_unless_logged();
         Next::Close
@@ -593,7 +606,7 @@ impl<'a> Transaction<'a> {
         self.facts.ending = outcome.ending;
         self.facts.uploaded += outcome.uploaded;
         self.facts.downloaded += outcome.downloaded;
-        self.facts.ended_at = Some(Instant::now());
+        self.facts.ended_at = Some(clock::now());
         self.control.server.set(None);
         self.log_unless_logged();
         Next::Close
@@ -602,7 +615,7 @@ impl<'a> Transaction<'a> {
     /// Answers with an error and decides about the connection.
     async fn refuse(&mut self, refusal: Refusal) -> Next {
         self.facts.ending = refusal.ending;
-        self.facts.ended_at = Some(Instant::now());
+        self.facts.ended_at = Some(clock::now());
         self.control.server.set(None);
         if matches!(refusal.ending.cause, Cause::Killed) {
             self.log_unless_logged();
@@ -641,7 +654,7 @@ impl<'a> Transaction<'a> {
         self.facts.status = Some(reply.status);
         self.facts.downloaded = send_raw(self.session, &out).await;
         self.heads.give_response_bytes(out);
-        let now = Instant::now();
+        let now = clock::now();
         self.facts.ended_at = Some(now);
         self.session.idle_since = now;
         self.log_unless_logged();
@@ -649,9 +662,6 @@ impl<'a> Transaction<'a> {
     }
 
     fn log(&mut self) {
-        if !self.facts.logged {
-            log::connect(self.session);
-        }
         let request = self.facts.received_at.is_some().then_some(&self.heads.request);
         log::stream(self.session, &self.facts, &self.attempts, request);
         self.facts.logged = true;
@@ -671,7 +681,9 @@ fn observed(failure: &Failure) -> Observed {
         Failure::ServerTimeout => Observed::HttpReadTimeout,
         Failure::Server(MoveError::Truncated) => Observed::HttpClosed,
         Failure::Server(MoveError::Invalid(_)) => Observed::HttpResponse,
-        Failure::InvalidResponse(_) | Failure::ResponseTooLarge => Observed::HttpHeaders,
+        Failure::InvalidResponse(_) | Failure::ResponseTooLarge | Failure::TooManyInterim => {
+            Observed::HttpHeaders
+        }
         _ => Observed::HttpReadError,
     }
 }
@@ -710,6 +722,8 @@ fn rules(tune: &Tune, relaxed: bool) -> Rules {
     Rules { limits, strictness: if relaxed { Strictness::Relaxed } else { Strictness::Strict } }
 }
 
+/// Interim (1xx) responses that may precede a response; more are an attack or a fault.
+const INTERIM_MAX: u32 = 64;
 /// How long a reply of ours may take to be accepted by the client's socket.
 const REPLY_LIMIT: Duration = Duration::from_secs(10);
 /// How long, and for how many bytes, a closing connection is read so that its reply is not lost to a reset.

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use sockeye_config::model::{Level, LogFormat, Mode};
+use sockeye_conn::clock;
 use sockeye_http::RequestHead;
 use sockeye_log::{Connections, Peer, Queues, Record, Request, Retries, Timers};
 use tokio::time::Instant;
@@ -112,11 +113,8 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
         return;
     }
     let record = record(session, facts, attempts, request);
-    let is_error = record.is_error();
-    if options.dontlog_normal && !is_error {
-        return;
-    }
-    let level = if options.log_separate_errors && is_error { Level::Err } else { Level::Info };
+    let received = request.is_some() || facts.uploaded > 0 || facts.downloaded > 0;
+    let Some(level) = record.level(options, received) else { return };
     frontend.logger.stream(level, format, &record);
 }
 
@@ -167,7 +165,7 @@ fn log_request(head: &RequestHead, limit: usize) -> Request<'_> {
 }
 
 fn timers(session: &Session, facts: &Facts, attempts: &Attempts, mode: Mode) -> Timers {
-    let end = facts.ended_at.unwrap_or_else(Instant::now);
+    let end = facts.ended_at.unwrap_or_else(clock::now);
     let from = |start: Option<Instant>, end: Option<Instant>| Some(milliseconds(end?.duration_since(start?)));
     let begun = match mode {
         Mode::Tcp => Some(session.accepted_at),

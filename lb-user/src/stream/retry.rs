@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use sockeye_balance::Algorithm;
-use sockeye_conn::{Peer, Socket};
+use sockeye_conn::{Peer, Socket, clock};
 use tokio::time::{Instant, timeout_at};
 
 use super::abort::{Cause, Ending, Stage};
@@ -114,7 +114,7 @@ pub async fn reach(
                 slot
             }
         };
-        attempts.placed_at.get_or_insert_with(Instant::now);
+        attempts.placed_at.get_or_insert_with(clock::now);
         let server = place.server();
         if let Some(first) = want.reuse
             && let Some(idle) = lend(session, backend, &place, first)
@@ -123,7 +123,7 @@ pub async fn reach(
             return Ok(Reached { slot: place, socket: idle.socket, uses: idle.uses });
         }
         let purpose = Purpose { client: session.peer, wanted: wanted(session, &place) };
-        let begun = Instant::now();
+        let begun = clock::now();
         let deadline = backend.cfg.timeout_connect.and_then(|limit| begun.checked_add(limit));
         let connected =
             unless_client_leaves(session, backend, connect::connect(backend, server, purpose, deadline))
@@ -133,7 +133,7 @@ pub async fn reach(
         };
         let error = match connected {
             Ok(socket) => {
-                attempts.connected_at = Some(Instant::now());
+                attempts.connected_at = Some(clock::now());
                 server.observe_connection(backend);
                 return Ok(Reached { slot: place, socket, uses: 0 });
             }
@@ -168,7 +168,7 @@ async fn place(
     attempts: &mut Attempts,
 ) -> Result<Slot, Unreached> {
     let limit = backend.cfg.timeout_queue.or(backend.cfg.timeout_connect);
-    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let deadline = limit.and_then(|limit| clock::now().checked_add(limit));
     loop {
         let mut ticket = match assign::place(backend, wish) {
             Ok(Placement::Now(slot)) => return Ok(slot),

@@ -1,7 +1,6 @@
 //! The stages of `mode tcp`: a backend, a server, bytes both ways, a log line.
 
-use sockeye_conn::Buffer;
-use tokio::time::Instant;
+use sockeye_conn::{Buffer, clock};
 
 use super::abort::{Cause, Ending, Stage};
 use super::balance_key;
@@ -15,7 +14,7 @@ use crate::frontend::worker::Control;
 use crate::stats::PROCESS;
 
 /// Carries one client connection to a server and back.
-pub async fn serve(mut session: Session, control: &Control) {
+pub async fn serve(mut session: Box<Session>, control: &Control) {
     PROCESS.streams.count();
     let mut facts = Facts::new(&session);
     log::connect(&session);
@@ -65,7 +64,7 @@ fn finish(session: &Session, mut facts: Facts, attempts: &Attempts, outcome: Dup
     facts.ending = outcome.ending;
     facts.uploaded = outcome.uploaded;
     facts.downloaded = outcome.downloaded;
-    facts.ended_at = Some(Instant::now());
+    facts.ended_at = Some(clock::now());
     facts.leave_backend();
     if !session.frontend.cfg.options.logasap {
         log::stream(session, &facts, attempts, None);

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod process;
+pub mod readiness;
 pub mod sockopt;
 pub mod splice;
 pub mod tcp_info;

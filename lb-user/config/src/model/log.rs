@@ -34,9 +34,10 @@ pub enum LogAddress {
 /// `format`: how a line is framed on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogWire {
-    /// rfc3164 without the host name: what a local syslog socket expects.
-    Local,
+    /// rfc3164 without the host name: what a local syslog socket expects, and what HAProxy sends without `format`
+    /// unless `log-send-hostname` asks for the name.
     #[default]
+    Local,
     Rfc3164,
     Rfc5424,
     /// Only level, between angle brackets, then the text.
