@@ -1,6 +1,124 @@
-//! x
+//! `cargo xtask bench`: Sockeye beside HAProxy and nginx, on the same machine in the same minutes.
+//!
+//! One core is the proxy's, the others are the client's and the origin's, both of which live in this program. Rounds
+//! are interleaved, every proxy starts afresh for every measurement, and medians are compared. The three get equal
+//! configurations: one worker, no log, idle server connections shared.
+
+mod affinity;
+mod load;
+mod origin;
+mod proxy;
+mod report;
+mod scenario;
+mod usage;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{Profile, daemon};
+use crate::build_ebpf;
+use crate::workspace::{say, target};
+use affinity::Cpus;
+use origin::Origins;
+use proxy::{Contender, Proxy};
+use report::{Report, Sample};
+use scenario::{Measured, SCENARIOS, Scenario};
+
+/// Options of `bench`.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
-pub(crate) fn run(_: &Args) -> anyhow::Result<()> {
-    Ok(())
+pub(crate) struct Args {
+    /// HAProxy: a path, or a command with arguments
+    #[arg(long, value_name = "COMMAND")]
+    haproxy: Option<String>,
+    /// nginx: a path, or a command with arguments
+    #[arg(long, value_name = "COMMAND")]
+    nginx: Option<String>,
+    /// Sockeye; without it the release profile is built and measured
+    #[arg(long, value_name = "COMMAND")]
+    sockeye: Option<String>,
+    /// Leave Sockeye out
+    #[arg(long)]
+    no_sockeye: bool,
+    /// Rounds, of which the median counts
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds per measurement
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Only scenarios whose name contains this
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Where the figures go as JSON [default: target/bench.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Measures, prints the table and writes the JSON file.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let contenders = contenders(args)?;
+    let scenarios: Vec<&Scenario> = match &args.only {
+        Some(part) => SCENARIOS.iter().filter(|scenario| scenario.name.contains(part.as_str())).collect(),
+        None => SCENARIOS.iter().collect(),
+    };
+    if scenarios.is_empty() || contenders.is_empty() {
+        bail!("nothing to measure");
+    }
+    let cpus = Cpus::split()?;
+    affinity::raise_descriptor_limit();
+    // Threads inherit the set: the origin's own thread stays off the proxy's core too.
+    cpus.enter_load()?;
+    let origins = Origins::start()?;
+    let duration = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut report = Report::default();
+    for round in 1..=args.rounds {
+        for scenario in &scenarios {
+            for contender in contenders.iter().filter(|contender| scenario.suits(contender)) {
+                let measured = measure(&runtime, &cpus, scenario, contender, &origins, duration);
+                let measured = measured.with_context(|| format!("{}: {}", scenario.name, contender.name))?;
+                say(format_args!("round {round} {:<22} {:<18} {measured}", scenario.name, contender.name));
+                report.add(Sample { scenario: scenario.name, contender: contender.name, measured });
+            }
+        }
+    }
+    report.print(&scenarios)?;
+    let file = args.json.clone().unwrap_or_else(|| target().join("bench.json"));
+    report.write_json(&scenarios, &file)
+}
+
+fn contenders(args: &Args) -> Result<Vec<Contender>> {
+    let mut contenders = Vec::new();
+    contenders.extend(args.haproxy.as_deref().map(Contender::haproxy));
+    contenders.extend(args.nginx.as_deref().map(Contender::nginx));
+    if !args.no_sockeye {
+        let command = match &args.sockeye {
+            Some(command) => command.clone(),
+            None => {
+                build_ebpf::ensure()?;
+                daemon(Profile::Release)?.to_string_lossy().into_owned()
+            }
+        };
+        contenders.extend([Contender::sockeye(&command), Contender::sockeye_sockmap(&command)]);
+    }
+    Ok(contenders)
+}
+
+fn measure(
+    runtime: &tokio::runtime::Runtime,
+    cpus: &Cpus,
+    scenario: &Scenario,
+    contender: &Contender,
+    origins: &Origins,
+    duration: Duration,
+) -> Result<Measured> {
+    let mut proxy = Proxy::start(contender, scenario.setup, origins, cpus)?;
+    let local = tokio::task::LocalSet::new();
+    let result = local.block_on(runtime, async {
+        proxy.wait_ready().await?;
+        load::run(scenario.load, &proxy, duration).await
+    });
+    // What the proxy said last explains a failure better than our own error.
+    result.map_err(|error| error.context(proxy.last_words()))
 }

@@ -7,8 +7,9 @@ use super::source::Source;
 /// The modules of `lb-user/src`, highest first; those on one line may use each other.
 const ORDER: &[&[&str]] = &[
     &["main"],
-    &["process"],
-    &["runtime_api", "stats", "health"],
+    // The checks' results go to every worker thread, through the orders that `process` delivers.
+    &["process", "health"],
+    &["runtime_api"],
     &["frontend"],
     &["stream"],
     &["rules", "backend", "relay", "services", "log"],
@@ -16,19 +17,18 @@ const ORDER: &[&[&str]] = &[
     &["sample"],
     &["http", "conn"],
     &["sys"],
+    // Counters: everybody counts.
+    &["stats"],
 ];
 
-/// Parts that everybody may use although their folder stands high: they use nothing of it themselves.
+/// Parts that everybody may use although their folder stands high: they decide nothing.
 const LEAVES: &[&str] = &[
-    // Everybody counts.
-    "stats::counters",
-    "stats::Gauge",
-    "stats::PROCESS",
-    "stats::Process",
     // The client connection's facts, which every stream on it reads.
     "frontend::session",
-    // What a worker thread owns: its stop signal and the relay policies of its frontends.
+    // What a worker thread owns: its stop signal and its orders.
     "frontend::worker",
+    // The section's values and counters.
+    "frontend::Frontend",
     "frontend::RelayPolicies",
 ];
 
@@ -147,7 +147,7 @@ mod tests {
         );
         check("lb-user/src/backend/queue.rs", "use super::Server;\nuse crate::backend::x;\n", &[]);
         check("lb-user/src/lib.rs", "pub use crate::process::run;\n", &[]);
-        check("lb-user/src/relay/mod.rs", "use crate::stats::counters::Counters;\n", &[]);
+        check("lb-user/src/stream/tcp.rs", "use crate::frontend::session::Session;\n", &[]);
         check("lb-user/src/http/mod.rs", "//! see crate::process\n", &[]);
     }
 

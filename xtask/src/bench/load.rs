@@ -1,0 +1,260 @@
+//! The client: it keeps the proxy busy, and reads off what that cost.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::timeout;
+
+use super::origin::BODY_BYTES;
+use super::proxy::Proxy;
+use super::scenario::{Load, Measured};
+use super::usage;
+
+/// Time for connections, pools and the relay's choice of path to settle before anything counts.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// A load that moves nothing for so long has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of one ping.
+const PING_BYTES: usize = 64;
+/// How much the bulk reader takes at a time. The kernel discards it; the memory is never touched.
+const BULK_READ_BYTES: usize = 1 << 20;
+/// Idle connections that are opened before the first look at the memory: what a first connection allocates is not
+/// the price of each.
+const IDLE_FIRST: usize = 256;
+/// Idle connections opened at a time.
+const IDLE_BATCH: usize = 64;
+
+/// What one worker of the load counts: requests, exchanges or bytes.
+type Count = Rc<Cell<u64>>;
+/// The first failure of any worker; one is enough to distrust the figures.
+type Failure = Rc<RefCell<Option<anyhow::Error>>>;
+
+/// Puts the load on the proxy for the given time.
+pub(super) async fn run(load: Load, proxy: &Proxy, duration: Duration) -> Result<Measured> {
+    let addr = proxy.addr();
+    match load {
+        Load::KeepAlive { connections } => {
+            let busy = busy(proxy, connections, duration, |count| keep_alive(addr, count)).await?;
+            Ok(busy.per_piece())
+        }
+        Load::ConnectionPerRequest { connections } => {
+            let busy =
+                busy(proxy, connections, duration, |count| connection_per_request(addr, count)).await?;
+            Ok(busy.per_piece())
+        }
+        Load::PingPong { connections } => {
+            let busy = busy(proxy, connections, duration, |count| ping_pong(addr, count)).await?;
+            Ok(busy.per_piece())
+        }
+        Load::Bulk { connections } => {
+            let busy = busy(proxy, connections, duration, |count| bulk(addr, count)).await?;
+            Ok(busy.per_gigabyte())
+        }
+        Load::Idle { connections } => idle(proxy, connections).await,
+    }
+}
+
+/// A stretch of load that was measured.
+struct Busy {
+    count: u64,
+    elapsed: Duration,
+    cpu: Duration,
+}
+
+impl Busy {
+    #[allow(clippy::cast_precision_loss)] // a count of some seconds is far below 2^53
+    fn count(&self) -> f64 {
+        self.count as f64
+    }
+
+    fn per_piece(&self) -> Measured {
+        let rate = self.count() / self.elapsed.as_secs_f64();
+        Measured { rate: Some(rate), cpu: Some(self.cpu.as_secs_f64() * 1e6 / self.count()), memory: None }
+    }
+
+    fn per_gigabyte(&self) -> Measured {
+        let gigabits = self.count() * 8.0 / 1e9;
+        let rate = gigabits / self.elapsed.as_secs_f64();
+        Measured { rate: Some(rate), cpu: Some(self.cpu.as_secs_f64() * 1e3 * 8.0 / gigabits), memory: None }
+    }
+}
+
+/// Runs so many workers, lets them warm up, and measures for `duration`.
+async fn busy<F: Future<Output = Result<()>> + 'static>(
+    proxy: &Proxy,
+    workers: usize,
+    duration: Duration,
+    work: impl Fn(Count) -> F,
+) -> Result<Busy> {
+    let count = Count::default();
+    let failure = Failure::default();
+    // Dropping the set at the end stops the workers.
+    let mut tasks = JoinSet::new();
+    for _ in 0..workers {
+        let (work, failure) = (work(Rc::clone(&count)), Rc::clone(&failure));
+        tasks.spawn_local(async move {
+            if let Err(error) = work.await {
+                failure.borrow_mut().get_or_insert(error);
+            }
+        });
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let (before, cpu, start) = (count.get(), usage::cpu(proxy.pid())?, Instant::now());
+    tokio::time::sleep(duration).await;
+    let (after, elapsed, cpu) = (count.get(), start.elapsed(), usage::cpu(proxy.pid())? - cpu);
+    if let Some(error) = failure.take() {
+        return Err(error.context("the load failed"));
+    }
+    if after == before {
+        bail!("nothing moved");
+    }
+    Ok(Busy { count: after - before, elapsed, cpu })
+}
+
+async fn connect(addr: SocketAddr) -> Result<TcpStream> {
+    let stream = timeout(PATIENCE, TcpStream::connect(addr)).await.context("connect timed out")??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn request(addr: SocketAddr, connection: &str) -> Vec<u8> {
+    format!(
+        "GET /index.html HTTP/1.1\r\nHost: {addr}\r\nUser-Agent: bench\r\nAccept: */*\r\n{connection}\r\n"
+    )
+    .into_bytes()
+}
+
+async fn keep_alive(addr: SocketAddr, count: Count) -> Result<()> {
+    let request = request(addr, "");
+    let mut stream = connect(addr).await?;
+    loop {
+        exchange(&mut stream, &request).await?;
+        count.set(count.get() + 1);
+    }
+}
+
+async fn connection_per_request(addr: SocketAddr, count: Count) -> Result<()> {
+    let request = request(addr, "Connection: close\r\n");
+    loop {
+        let mut stream = connect(addr).await?;
+        exchange(&mut stream, &request).await?;
+        if stream.read(&mut [0; 16]).await? != 0 {
+            bail!("bytes after the response");
+        }
+        count.set(count.get() + 1);
+    }
+}
+
+/// Sends a request and reads its whole response, which must be the origin's.
+pub(super) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
+    stream.write_all(request).await?;
+    let mut buffer = [0; 2048];
+    let mut filled = 0;
+    loop {
+        match stream.read(&mut buffer[filled..]).await? {
+            0 => bail!("closed after {:?}", String::from_utf8_lossy(&buffer[..filled])),
+            count => filled += count,
+        }
+        if let Some(head) = head_bytes(&buffer[..filled])
+            && filled >= head + BODY_BYTES
+        {
+            if !buffer.starts_with(b"HTTP/1.1 200 ") || filled > head + BODY_BYTES {
+                bail!("unexpected response {:?}", String::from_utf8_lossy(&buffer[..filled]));
+            }
+            return Ok(());
+        }
+    }
+}
+
+fn head_bytes(response: &[u8]) -> Option<usize> {
+    response.windows(4).position(|window| window == b"\r\n\r\n").map(|start| start + 4)
+}
+
+async fn ping_pong(addr: SocketAddr, count: Count) -> Result<()> {
+    let mut stream = connect(addr).await?;
+    let (ping, mut pong) = ([b'p'; PING_BYTES], [0; PING_BYTES]);
+    loop {
+        stream.write_all(&ping).await?;
+        stream.read_exact(&mut pong).await?;
+        count.set(count.get() + 1);
+    }
+}
+
+async fn bulk(addr: SocketAddr, count: Count) -> Result<()> {
+    let stream = connect(addr).await?;
+    let mut buffer = vec![0; BULK_READ_BYTES];
+    loop {
+        timeout(PATIENCE, stream.readable()).await.context("the flow stands still")??;
+        // With TRUNC the kernel throws the bytes away instead of copying them.
+        let read = stream.try_io(Interest::READABLE, || {
+            Ok(recv(&stream, &mut buffer[..], RecvFlags::TRUNC | RecvFlags::DONTWAIT)?.1)
+        });
+        match read {
+            Ok(0) => bail!("the flow ended"),
+            Ok(bytes) => count.set(count.get() + bytes as u64),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Memory per connection that has had one request and stays.
+async fn idle(proxy: &Proxy, connections: usize) -> Result<Measured> {
+    let mut open = Vec::with_capacity(IDLE_FIRST + connections);
+    open_idle(proxy.addr(), IDLE_FIRST, &mut open).await?;
+    let before = usage::memory(proxy.pid())?;
+    open_idle(proxy.addr(), connections, &mut open).await?;
+    let after = usage::memory(proxy.pid())?;
+    #[allow(clippy::cast_precision_loss)] // memory of one process is far below 2^53 bytes
+    let per_connection = (after.saturating_sub(before)) as f64 / connections as f64;
+    Ok(Measured { rate: None, cpu: None, memory: Some(per_connection) })
+}
+
+async fn open_idle(addr: SocketAddr, wanted: usize, open: &mut Vec<TcpStream>) -> Result<()> {
+    let mut left = wanted;
+    while left > 0 {
+        let batch = left.min(IDLE_BATCH);
+        let open_one = |_| {
+            spawn_local(async move {
+                let mut stream = connect(addr).await?;
+                exchange(&mut stream, &request(addr, "")).await?;
+                anyhow::Ok(stream)
+            })
+        };
+        let tasks: Vec<_> = (0..batch).map(open_one).collect();
+        for task in tasks {
+            open.push(task.await??);
+        }
+        left -= batch;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_per_piece_and_per_gigabyte() {
+        let busy = Busy { count: 1000, elapsed: Duration::from_secs(2), cpu: Duration::from_millis(20) };
+        assert_eq!(busy.per_piece(), Measured { rate: Some(500.0), cpu: Some(20.0), memory: None });
+        let busy =
+            Busy { count: 1_000_000_000, elapsed: Duration::from_secs(2), cpu: Duration::from_secs(1) };
+        assert_eq!(busy.per_gigabyte(), Measured { rate: Some(4.0), cpu: Some(1000.0), memory: None });
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found() {
+        assert_eq!(head_bytes(b"HTTP/1.1 200 OK\r\n\r\nx"), Some(19));
+        assert_eq!(head_bytes(b"HTTP/1.1 200 OK\r\n"), None);
+    }
+}

@@ -1,0 +1,189 @@
+//! What is measured: the list of scenarios, their load, their figures and their targets.
+
+use std::fmt;
+
+use super::proxy::{Contender, Kind};
+
+/// How the proxy is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setup {
+    Http,
+    /// HTTP with a log line per request, sent by UDP.
+    HttpLogged,
+    /// `mode tcp` to the endless sender.
+    Bulk,
+    /// `mode tcp` to the echo.
+    Echo,
+}
+
+/// What the client does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Load {
+    /// Requests one after the other on each of so many connections.
+    KeepAlive { connections: usize },
+    /// A connection for each request, so many at a time.
+    ConnectionPerRequest { connections: usize },
+    /// Reads as fast as it can.
+    Bulk { connections: usize },
+    /// Sends 64 bytes and waits for them.
+    PingPong { connections: usize },
+    /// So many connections that have had one request each and stay.
+    Idle { connections: usize },
+}
+
+/// One measurement's figures; a scenario has those that mean something for its load.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Measured {
+    /// Requests, exchanges or gigabits per second.
+    pub(super) rate: Option<f64>,
+    /// Microseconds of the proxy's CPU per request or exchange, milliseconds per gigabyte.
+    pub(super) cpu: Option<f64>,
+    /// Bytes of memory per connection.
+    pub(super) memory: Option<f64>,
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = [("rate", self.rate), ("cpu", self.cpu), ("memory", self.memory)];
+        for (name, value) in values.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            write!(f, "{name} {value:<12.2} ")?;
+        }
+        Ok(())
+    }
+}
+
+/// One of the figures, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Figure {
+    Rate,
+    Cpu,
+    Memory,
+}
+
+impl Figure {
+    pub(super) fn of(self, measured: &Measured) -> Option<f64> {
+        match self {
+            Self::Rate => measured.rate,
+            Self::Cpu => measured.cpu,
+            Self::Memory => measured.memory,
+        }
+    }
+}
+
+/// What the ratio of Sockeye's figure to HAProxy's shall be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Target {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Target {
+    pub(super) fn is_met(self, ratio: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => ratio <= limit,
+            Self::AtLeast(limit) => ratio >= limit,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(f, "<= {limit:.2}"),
+            Self::AtLeast(limit) => write!(f, ">= {limit:.2}"),
+        }
+    }
+}
+
+/// A column of the table.
+pub(super) struct Row {
+    pub(super) figure: Figure,
+    pub(super) unit: &'static str,
+    pub(super) target: Option<Target>,
+}
+
+/// One scenario.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) setup: Setup,
+    pub(super) load: Load,
+    pub(super) rows: &'static [Row],
+}
+
+impl Scenario {
+    /// Whether this scenario tells something about this contender: sockmap is for bytes only.
+    pub(super) fn suits(&self, contender: &Contender) -> bool {
+        contender.kind != Kind::SockeyeSockmap || matches!(self.setup, Setup::Bulk | Setup::Echo)
+    }
+}
+
+const fn row(figure: Figure, unit: &'static str, target: Option<Target>) -> Row {
+    Row { figure, unit, target }
+}
+
+/// All of them, in the order of the table.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "http keep-alive",
+        setup: Setup::Http,
+        load: Load::KeepAlive { connections: 64 },
+        rows: &[
+            row(Figure::Cpu, "CPU us/request", Some(Target::AtMost(0.80))),
+            row(Figure::Rate, "requests/s", None),
+        ],
+    },
+    Scenario {
+        name: "http keep-alive, log",
+        setup: Setup::HttpLogged,
+        load: Load::KeepAlive { connections: 64 },
+        rows: &[row(Figure::Cpu, "CPU us/request", None)],
+    },
+    Scenario {
+        name: "http new connection",
+        setup: Setup::Http,
+        load: Load::ConnectionPerRequest { connections: 32 },
+        rows: &[
+            row(Figure::Cpu, "CPU us/request", Some(Target::AtMost(1.00))),
+            row(Figure::Rate, "requests/s", None),
+        ],
+    },
+    Scenario {
+        name: "http idle",
+        setup: Setup::Http,
+        load: Load::Idle { connections: 4000 },
+        rows: &[row(Figure::Memory, "bytes/connection", None)],
+    },
+    Scenario {
+        name: "tcp bulk",
+        setup: Setup::Bulk,
+        load: Load::Bulk { connections: 4 },
+        rows: &[
+            row(Figure::Rate, "Gbit/s", Some(Target::AtLeast(1.05))),
+            row(Figure::Cpu, "CPU ms/GB", None),
+        ],
+    },
+    Scenario {
+        name: "tcp bulk, 1 flow",
+        setup: Setup::Bulk,
+        load: Load::Bulk { connections: 1 },
+        rows: &[
+            row(Figure::Rate, "Gbit/s", Some(Target::AtLeast(1.05))),
+            row(Figure::Cpu, "CPU ms/GB", None),
+        ],
+    },
+    Scenario {
+        name: "tcp ping-pong",
+        setup: Setup::Echo,
+        load: Load::PingPong { connections: 64 },
+        rows: &[
+            row(Figure::Rate, "exchanges/s", Some(Target::AtLeast(1.00))),
+            row(Figure::Cpu, "CPU us/exchange", None),
+        ],
+    },
+    Scenario {
+        name: "tcp ping-pong, 1 flow",
+        setup: Setup::Echo,
+        load: Load::PingPong { connections: 1 },
+        rows: &[row(Figure::Rate, "exchanges/s", Some(Target::AtLeast(1.00)))],
+    },
+];
