@@ -16,7 +16,7 @@ use std::task::Waker;
 use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockMap};
 use aya::programs::SkSkb;
 use lb_common::counters::{SOCKMAP_NAMES, sockmap as counter};
-use lb_common::limits::SOCKMAP_FLOWS;
+use lb_common::limits::{SOCKMAP_BACKLOG_BYTES, SOCKMAP_FLOWS};
 use lb_common::sockmap::{Event, FRESH, Flow, GATED};
 use sockeye_sys::sockopt;
 
@@ -38,6 +38,7 @@ pub struct Sockmap {
     /// The flow whose task waits for the ring buffer, for all of them; [`NO_LEADER`] while there is none.
     leader: AtomicU32,
     counters: PerCpuArray<MapData, u64>,
+    backlog_bytes_max: AtomicU32,
     /// The program stays loaded and attached as long as this lives.
     _program: aya::Ebpf,
 }
@@ -96,6 +97,7 @@ impl Sockmap {
             events_fd,
             leader: AtomicU32::new(NO_LEADER),
             counters,
+            backlog_bytes_max: AtomicU32::new(SOCKMAP_BACKLOG_BYTES),
             _program: object,
         })
     }
@@ -103,17 +105,12 @@ impl Sockmap {
     /// Starts forwarding what `source` receives to `destination`.
     ///
     /// The caller promises that everything `source` received before was read and written to `destination`,
-    /// which nobody else writes to. At most `backlog_bytes_max` bytes are redirected and not yet taken by
-    /// `destination`; beyond it the flow is gated.
+    /// which nobody else writes to. Once more bytes are redirected than the limit and not yet taken by
+    /// `destination`, the flow is gated.
     ///
     /// # Errors
     /// Any error leaves the sockets as they were.
-    pub fn insert(
-        self: &Arc<Self>,
-        source: impl AsFd,
-        destination: impl AsFd,
-        backlog_bytes_max: u32,
-    ) -> Result<Link, InsertError> {
+    pub fn insert(self: &Arc<Self>, source: impl AsFd, destination: impl AsFd) -> Result<Link, InsertError> {
         let (source, destination) = (source.as_fd(), destination.as_fd());
         let cookies = [sockopt::cookie(source)?, sockopt::cookie(destination)?];
         let mut state = lock(&self.state);
@@ -121,7 +118,7 @@ impl Sockmap {
             return Err(InsertError::Busy);
         }
         let slot = state.free.pop_front().ok_or(InsertError::Full)?;
-        self.flows.reset(slot, backlog_bytes_max);
+        self.flows.reset(slot, self.backlog_bytes_max.load(Ordering::Relaxed));
         // The destination first: a redirect that finds none would lose what the source has acknowledged.
         let inserted = state
             .slots
@@ -138,6 +135,11 @@ impl Sockmap {
         // The program runs for what arrives; this makes it run for what arrived while we were busy here.
         sockopt::set_receive_low_water(source, 1)?;
         Ok(link)
+    }
+
+    /// Changes the limit of flows to come from [`SOCKMAP_BACKLOG_BYTES`].
+    pub fn limit_backlog(&self, bytes: u32) {
+        self.backlog_bytes_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Becomes readable when flows were gated; [`dispatch`](Self::dispatch) then wakes their tasks.

@@ -6,9 +6,6 @@ use std::sync::Arc;
 
 use sockeye_accel::{Accel, InsertError, Sockmap, Wanted};
 
-/// Bytes on their way that no test reaches by accident.
-const BACKLOG_BYTES_MAX: u32 = 1 << 20;
-
 fn load() -> Option<Arc<Sockmap>> {
     let accel = Accel::start(Wanted { accel: true, sockmap: true });
     if accel.sockmap().is_none() {
@@ -31,7 +28,7 @@ fn forwards_what_arrived_before_and_after_the_insertion() {
     let (mut client, source) = pair();
     let (mut server, destination) = pair();
     client.write_all(b"before ").expect("an open socket");
-    let link = sockmap.insert(&source, &destination, BACKLOG_BYTES_MAX).expect("established sockets");
+    let link = sockmap.insert(&source, &destination).expect("established sockets");
     client.write_all(b"after").expect("an open socket");
     let mut received = [0; 12];
     server.read_exact(&mut received).expect("both");
@@ -56,7 +53,8 @@ fn gate_closes_and_opens() {
     let Some(sockmap) = load() else { return };
     let (mut client, mut source) = pair();
     let (mut server, destination) = pair();
-    let link = sockmap.insert(&source, &destination, 0).expect("established sockets");
+    sockmap.limit_backlog(0);
+    let link = sockmap.insert(&source, &destination).expect("established sockets");
     source.set_nonblocking(true).expect("an open socket");
     client.set_nonblocking(true).expect("an open socket");
     let bytes = [b'x'; 65_536];
@@ -98,17 +96,17 @@ fn refuses_what_it_cannot_forward() {
     let Some(sockmap) = load() else { return };
     let (client, source) = pair();
     let (_server, destination) = pair();
-    let link = sockmap.insert(&source, &destination, BACKLOG_BYTES_MAX).expect("established sockets");
-    let again = sockmap.insert(&destination, &source, BACKLOG_BYTES_MAX);
+    let link = sockmap.insert(&source, &destination).expect("established sockets");
+    let again = sockmap.insert(&destination, &source);
     assert!(matches!(again, Err(InsertError::Busy)), "{again:?}");
     drop(link);
     client.shutdown(Shutdown::Write).expect("an open socket");
     let mut source = source;
     assert_eq!(source.read(&mut [0; 10]).expect("an open socket"), 0);
-    let ended = sockmap.insert(&source, &destination, BACKLOG_BYTES_MAX);
+    let ended = sockmap.insert(&source, &destination);
     assert!(matches!(ended, Err(InsertError::Refused(_))), "{ended:?}");
     let (unix, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
-    let unix = sockmap.insert(&source, &unix, BACKLOG_BYTES_MAX);
+    let unix = sockmap.insert(&source, &unix);
     assert!(unix.is_err(), "{unix:?}");
     assert_eq!(sockmap.active(), 0);
 }

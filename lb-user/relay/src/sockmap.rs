@@ -19,9 +19,6 @@ use crate::counters;
 use crate::watch::Watch;
 use crate::{Path, RelayError};
 
-/// Bytes redirected and not yet taken by the destination at which the gate closes. The destination's own send
-/// buffer comes on top; more than the kernel moves during one sleep of its worker buys nothing.
-const BACKLOG_BYTES_MAX: u32 = 1024 * 1024;
 /// How often to look whether the destination has taken everything: first, and at most.
 const DRAIN_POLL_MIN: Duration = Duration::from_millis(1);
 const DRAIN_POLL_MAX: Duration = Duration::from_millis(32);
@@ -78,7 +75,7 @@ impl Forwarding {
             Ok(None) => return HandOver::NotNow,
             Err(_) => return HandOver::Refused,
         };
-        match sockmap.insert(src, dst, BACKLOG_BYTES_MAX) {
+        match sockmap.insert(src, dst) {
             Ok(link) => HandOver::Done(Box::new(Self {
                 link,
                 received_base,

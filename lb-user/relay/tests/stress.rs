@@ -85,5 +85,9 @@ fn every_path() {
     stress("splice", &Policy { splice: Splice::Auto, sockmap: None });
     if let Some(policy) = rig::sockmap_policy() {
         stress("sockmap", &policy);
+        if let Some(sockmap) = &policy.sockmap {
+            sockmap.limit_backlog(1_000);
+        }
+        stress("sockmap, gated", &policy);
     }
 }

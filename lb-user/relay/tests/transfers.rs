@@ -48,3 +48,13 @@ fn forwarded_by_the_kernel() {
     let after = sockeye_relay::counters();
     assert!(after.sockmap.bytes > before.sockmap.bytes, "nothing was forwarded: {after}");
 }
+
+#[test]
+fn forwarded_by_the_kernel_with_a_gate_that_closes() {
+    let Some(policy) = rig::sockmap_policy() else { return };
+    let sockmap = policy.sockmap.as_ref().expect("loaded");
+    sockmap.limit_backlog(1_000);
+    check_all(&policy, 200, 8 << 20);
+    let gated = sockmap.counters().expect("readable").into_iter().find(|(name, _)| *name == "gated");
+    assert!(gated.is_some_and(|(_, count)| count > 0), "the gate never closed");
+}
