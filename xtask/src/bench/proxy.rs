@@ -93,8 +93,8 @@ impl Proxy {
         let mut command = contender.command()?;
         match contender.kind {
             Kind::Nginx => {
-                let dynamic = has_dynamic_stream(contender)?;
-                fs::write(&file, nginx_configuration(setup, addr, origins, folder.path(), dynamic))?;
+                let module = stream_module(contender)?;
+                fs::write(&file, nginx_configuration(setup, addr, origins, folder.path(), &module))?;
                 command.arg("-p").arg(folder.path()).arg("-e").arg("stderr").arg("-c").arg(&file);
             }
             kind => {
@@ -149,10 +149,15 @@ impl Drop for Proxy {
     }
 }
 
-/// Whether nginx must be told to load its `stream` module.
-fn has_dynamic_stream(contender: &Contender) -> Result<bool> {
+/// The line that loads nginx's `stream` module, empty when it is built in.
+fn stream_module(contender: &Contender) -> Result<String> {
     let output = contender.command()?.arg("-V").output().context("cannot start nginx")?;
-    Ok(String::from_utf8_lossy(&output.stderr).contains("--with-stream=dynamic"))
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !text.contains("--with-stream=dynamic") {
+        return Ok(String::new());
+    }
+    let modules = text.split_whitespace().find_map(|word| word.strip_prefix("--modules-path="));
+    Ok(format!("load_module {}/ngx_stream_module.so;\n", modules.unwrap_or("modules")))
 }
 
 /// The file that HAProxy and Sockeye both read.
@@ -181,10 +186,9 @@ fn nginx_configuration(
     addr: SocketAddr,
     origins: &Origins,
     folder: &Path,
-    dynamic_stream: bool,
+    stream_module: &str,
 ) -> String {
     let folder = folder.display();
-    let stream_module = if dynamic_stream { "load_module modules/ngx_stream_module.so;\n" } else { "" };
     let common = format!(
         "user root;\nworker_processes 1;\nworker_rlimit_nofile 19000;\ndaemon off;\n\
          pid {folder}/nginx.pid;\nerror_log stderr error;\nevents {{ worker_connections 18000; }}\n"
