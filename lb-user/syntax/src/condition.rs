@@ -3,6 +3,7 @@
 //! `!` binds tighter than `&&`, which binds tighter than `||`. The whole text is checked even where its value is
 //! already known, so that a mistake does not wait for the day it matters.
 
+use crate::lexer::{self, EXCERPT_WIDTH};
 use crate::source::Environment;
 
 /// How deep parentheses and negations may nest; nobody writes ten.
@@ -48,10 +49,11 @@ pub struct ConditionError {
 impl ConditionError {
     /// The message with the expression and a caret; `directive` is `.if`, `.elif` or `-cc`.
     pub fn render(&self, directive: &str, text: &str) -> String {
-        let before = text.get(..self.position - 1).map_or(self.position - 1, |before| before.chars().count());
-        let indent = 3 + directive.len() + before;
+        let width = EXCERPT_WIDTH - directive.len() - 1;
+        let (shown, caret) = lexer::window(text.as_bytes(), self.position - 1, width);
+        let indent = 3 + directive.len() + caret;
         format!(
-            "{} in '{directive}' at position {}:\n  {directive} {text}\n{:indent$}^",
+            "{} in '{directive}' at position {}:\n  {directive} {shown}\n{:indent$}^",
             self.kind, self.position, ""
         )
     }
@@ -132,9 +134,16 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     /// `all || all || ...`
     fn any(&mut self) -> Result<bool, ConditionError> {
+        let start = self.at;
         let mut value = self.all()?;
         while let Some(operator) = self.operator("||") {
-            value |= self.operand(operator, Self::all)?;
+            value |= self.operand(operator, Self::all).map_err(|error| match error {
+                // With nothing behind it the text is quoted from the beginning, the place is the operator's.
+                ConditionError { kind: ErrorKind::Unparsable(_), position } if position == operator + 1 => {
+                    ConditionError { kind: ErrorKind::Unparsable(self.text[start..].to_owned()), position }
+                }
+                error => error,
+            })?;
         }
         Ok(value)
     }
@@ -166,7 +175,10 @@ impl<'a> Parser<'a> {
         match first {
             Some('!') => {
                 self.at += 1;
-                self.nested(start, |parser| Ok(!parser.operand(start, Self::term)?))
+                self.peek();
+                let operand = self.at;
+                let value = self.nested(start, |parser| parser.operand(start, Self::term));
+                value.map(|value| !value).map_err(|error| self.negated(error, operand, start))
             }
             Some('(') => {
                 self.at += 1;
@@ -183,6 +195,17 @@ impl<'a> Parser<'a> {
             Some('0'..='9' | '-' | '+') => self.integer(),
             _ => self.predicate(),
         }
+    }
+
+    /// What is wrong as a whole and not somewhere inside is quoted with its negation.
+    fn negated(&self, error: ConditionError, operand: usize, start: usize) -> ConditionError {
+        let text = self.text[start..].to_owned();
+        let kind = match error.kind {
+            ErrorKind::Unparsable(_) if error.position == operand + 1 => ErrorKind::Unparsable(text),
+            ErrorKind::Unclosed(_) if error.position == operand + 1 => ErrorKind::Unclosed(text),
+            _ => return error,
+        };
+        ConditionError { kind, position: start + 1 }
     }
 
     fn nested(
@@ -527,8 +550,10 @@ mod tests {
         check_error("a", "unparsable conditional expression 'a'", 1);
         check_error("Defined(A)", "unparsable conditional expression 'Defined(A)'", 1);
         check_error("!", "unparsable conditional expression '!'", 1);
+        check_error("1 && !bogus", "unparsable conditional expression '!bogus'", 6);
         check_error("()", "unparsable conditional expression ')'", 2);
         check_error("1 &&", "unparsable conditional expression '&&'", 3);
+        check_error("1 ||", "unparsable conditional expression '1 ||'", 3);
         check_error("&& 1", "unparsable conditional expression '&& 1'", 1);
         check_error("1 || bogus", "unparsable conditional expression 'bogus'", 6);
         check_error("0 && bogus", "unparsable conditional expression 'bogus'", 6);
@@ -541,6 +566,8 @@ mod tests {
             "unexpected character '(' at the end of conditional expression 'defined (A)'",
             9,
         );
+        check_error("!(1", "expected ')' after conditional expression '!(1'", 1);
+        check_error("1&&!()", "unparsable conditional expression ')'", 6);
         check_error("(1", "expected ')' after conditional expression '(1'", 1);
         let tail = "used in conditional expression";
         check_error("defined(A", &format!("expected ')' in argument 1 of predicate 'defined' {tail}"), 10);
@@ -577,6 +604,10 @@ mod tests {
             error.render(".elif", "1 && bogus"),
             "unparsable conditional expression 'bogus' in '.elif' at position 6:\n  .elif 1 && bogus\n             ^"
         );
+        let long = format!("streq({},b) x{}", "a".repeat(100), "y".repeat(100));
+        let shown = format!("...{},b) x{}...", "a".repeat(31), "y".repeat(34));
+        let rendered = evaluate(&long).expect_err("x").render(".if", &long);
+        assert!(rendered.ends_with(&format!("\n  .if {shown}\n{}^", " ".repeat(44))), "{rendered}");
     }
 
     #[test]

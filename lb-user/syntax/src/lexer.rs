@@ -9,7 +9,7 @@ use crate::ast::Word;
 pub const WORDS_MAX: usize = 64;
 
 /// Columns of a source line shown in a diagnostic.
-const EXCERPT_WIDTH: usize = 80;
+pub(crate) const EXCERPT_WIDTH: usize = 80;
 
 /// A line's words, up to the first empty one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +60,7 @@ impl LexError {
 
 /// Cuts a line into words. `lookup` answers for variables, those that start with a dot included.
 pub fn lex(line: &[u8], lookup: &dyn Fn(&str) -> Option<String>) -> Result<Lexed, LexError> {
-    // A carriage return ends the line as a line feed does, even within quotes.
-    let end = line.iter().position(|byte| *byte == b'\r').unwrap_or(line.len());
-    let mut lexer = Lexer { line: &line[..end], at: 0, lookup, words: Vec::new(), word: None };
+    let mut lexer = Lexer { line, at: 0, lookup, words: Vec::new(), word: None };
     lexer.run()?;
     lexer.finish()
 }
@@ -100,28 +98,31 @@ pub fn quote(word: &[u8]) -> String {
 /// The line without its indent, with a caret below the column; long lines are cut around it.
 pub fn excerpt(line: &[u8], column: u32) -> String {
     let indent = line.iter().take_while(|byte| is_blank(**byte)).count();
-    let line = &line[indent..];
-    let mut position = (column as usize).saturating_sub(indent + 1).min(line.len());
-    let text: String = String::from_utf8_lossy(line)
+    let position = (column as usize).saturating_sub(indent + 1);
+    let (shown, caret) = window(&line[indent..], position, EXCERPT_WIDTH);
+    format!("  {shown}\n  {:caret$}^", "")
+}
+
+/// As much of a text as fits, with the byte at `position` in it, and where that one is shown.
+pub(crate) fn window(text: &[u8], position: usize, width: usize) -> (String, usize) {
+    // The caret counts characters, the position bytes.
+    let mut caret = String::from_utf8_lossy(&text[..position.min(text.len())]).chars().count();
+    let mut characters: Vec<char> = String::from_utf8_lossy(text.trim_ascii_end())
         .chars()
         .map(|character| match character {
-            '\t' => ' ',
+            '\t' | '\r' | '\u{b}' | '\u{c}' => ' ',
             character if character.is_control() => '?',
             character => character,
         })
         .collect();
-    // The caret counts characters, the column bytes.
-    position = String::from_utf8_lossy(&line[..position]).chars().count();
-    let characters: Vec<char> = text.trim_end_matches(['\r', '\n', '?']).chars().collect();
-    let shown: String = if position < EXCERPT_WIDTH {
-        characters.iter().take(EXCERPT_WIDTH).collect()
-    } else {
-        let start = position - EXCERPT_WIDTH / 2;
-        position = EXCERPT_WIDTH / 2;
-        let middle: String = characters.iter().skip(start + 3).take(EXCERPT_WIDTH - 6).collect();
-        format!("...{middle}...")
-    };
-    format!("  {shown}\n  {:position$}^", "")
+    if caret < width {
+        characters.truncate(width);
+        return (characters.into_iter().collect(), caret);
+    }
+    let start = caret - width / 2;
+    caret = width / 2;
+    let middle: String = characters.iter().skip(start + 3).take(width - 6).collect();
+    (format!("...{middle}..."), caret)
 }
 
 struct Lexer<'a> {
@@ -141,6 +142,8 @@ impl Lexer<'_> {
                 b'\'' => self.strong()?,
                 b'"' => self.weak()?,
                 b'\\' => self.escape(false)?,
+                // Behind a word a carriage return ends the line as a line feed does.
+                b'\r' if self.word.is_some() => break,
                 blank if is_blank(blank) => {
                     self.end_word();
                     self.at += 1;
@@ -211,8 +214,9 @@ impl Lexer<'_> {
         self.open_word();
         self.at += 1;
         let body = &self.line[self.at..];
+        let length = body.iter().position(|byte| matches!(byte, b'\'' | b'\r'));
         let length =
-            body.iter().position(|byte| *byte == b'\'').ok_or(LexError::UnmatchedQuote { column })?;
+            length.filter(|length| body[*length] == b'\'').ok_or(LexError::UnmatchedQuote { column })?;
         self.open_word().extend_from_slice(&body[..length]);
         self.at += length + 1;
         Ok(())
@@ -225,6 +229,7 @@ impl Lexer<'_> {
         self.at += 1;
         loop {
             match self.peek().ok_or(LexError::UnmatchedQuote { column })? {
+                b'\r' => return Err(LexError::UnmatchedQuote { column }),
                 b'"' => {
                     self.at += 1;
                     return Ok(());
@@ -254,7 +259,7 @@ impl Lexer<'_> {
                 (u8::try_from(high * 16 + low).unwrap_or(0), 4)
             }
             Some(b'$') if quoted => (b'$', 2),
-            Some(byte @ (b'\\' | b' ' | b'\t' | b'#' | b'\'' | b'"')) => (*byte, 2),
+            Some(byte @ (b'\\' | b' ' | b'#' | b'\'' | b'"')) => (*byte, 2),
             _ => (b'\\', 1),
         };
         self.push(byte);
@@ -269,7 +274,6 @@ impl Lexer<'_> {
         let unmatched = LexError::UnmatchedBrace { column: self.column() };
         self.at += usize::from(brace);
         let start = self.at;
-        // The dot marks what the reader itself knows: .FILE, .LINE, .SECTION.
         if !self.peek().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_' || byte == b'.') {
             return Err(LexError::VariableName { column: self.column() });
         }
@@ -278,6 +282,11 @@ impl Lexer<'_> {
             self.at += 1;
         }
         let name = String::from_utf8_lossy(&self.line[start..self.at]).into_owned();
+        let found = (self.lookup)(&name);
+        // The dot marks what the reader itself knows: .FILE, .LINE, .SECTION.
+        if name.starts_with('.') && found.is_none() {
+            return Err(LexError::VariableName { column: column_of(start) });
+        }
         let mut split = false;
         let mut default = None;
         if brace {
@@ -300,7 +309,7 @@ impl Lexer<'_> {
             }
             self.at += 1;
         }
-        let value = (self.lookup)(&name).map(String::into_bytes).or(default).unwrap_or_default();
+        let value = found.map(String::into_bytes).or(default).unwrap_or_default();
         if split {
             self.push_split(&value);
         } else {
@@ -366,6 +375,7 @@ mod tests {
         check("global#this", "global");
         check("a\u{b}b\u{c}c", "a|b|c");
         check("a b\rc", "a|b");
+        check("a \r b", "a|b");
         check("a\\", r"a\\");
         check("c \\", r"c|\\");
     }
@@ -378,7 +388,8 @@ mod tests {
         check(r#""x\ y" "a\qb" "a\'b\#c" "\$A" "\x22""#, r#"x y|a\\qb|a\'b#c|$A|\""#);
         check(r#""a'b"'c"d' "a"b"c""#, r#"a\'bc\"d|abc"#);
         check(r"\xc3\xa9 \xff", r"\xc3\xa9|\xff");
-        check("a\\\tb \"c\td\"", r"a\tb|c\td");
+        // The manual lists it, HAProxy does not do it.
+        check("a\\\tb \"c\td\"", r"a\\|b|c\td");
     }
 
     #[test]
@@ -406,6 +417,7 @@ mod tests {
         check("  node \"abc", "unmatched quote at position 8:");
         check("  node 'abc", "unmatched quote at position 8:");
         check("\"c\rd\"", "unmatched quote at position 1:");
+        check("'c\rd'", "unmatched quote at position 1:");
         check(r"  node abc\xZZ", "truncated or invalid hexadecimal sequence at position 11:");
         check(r"  node abc\x1", "truncated or invalid hexadecimal sequence at position 11:");
         check(r#".notice "\x2""#, "truncated or invalid hexadecimal sequence at position 10:");
@@ -416,6 +428,7 @@ mod tests {
         for line in [r#".notice "$""#, r#".notice "$ x""#, r#".notice "$1""#] {
             check(line, "forbidden first char in environment variable name at position 11:");
         }
+        check(r#"x "$.b_-"#, "forbidden first char in environment variable name at position 5:");
         check(r#".notice "${A[0]}""#, "truncated or invalid word expansion sequence at position 13:");
     }
 
@@ -443,6 +456,7 @@ mod tests {
         check(&quoted(100, 36), 102, &format!("...{}...", quoted(36, 36)), 40);
         check(&quoted(100, 37), 102, &format!("...{}...", quoted(36, 36)), 40);
         check("ab", 900, "ab", 2);
+        check(" 'a\rb\t \r", 2, "'a b", 0);
     }
 
     proptest! {

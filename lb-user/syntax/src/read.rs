@@ -161,6 +161,10 @@ impl OneFile<'_> {
             Ok(lexed) => lexed,
             Err(error) => {
                 self.alert(error.render(body));
+                // Its `.endif` will come all the same.
+                if body.trim_ascii_start().split(u8::is_ascii_whitespace).next() == Some(b".if") {
+                    self.conditions.push(Block { branch: Branch::Over, else_seen: false });
+                }
                 return;
             }
         };

@@ -194,6 +194,10 @@ fn conditions_that_are_wrong() {
             "6 'c'.",
         ],
     );
+    check_messages(
+        ".if \"\n.notice a\n.endif\n.notice b\n",
+        &["1 unmatched quote at position 5:\n  .if \"\n      ^", "4 'b'."],
+    );
     check_messages(".if 1\n.notice a\n", &["2 'a'.", "2 non-terminated '.if' block."]);
     check_messages(".endif\n.notice a\n", &["1 lone '.endif' with no matching '.if'.", "2 'a'."]);
     check_messages(".else\n", &["1 lone '.else' with no matching '.if'."]);
