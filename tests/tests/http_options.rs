@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use lb_tests::http::post;
-use lb_tests::{Origin, Rig, Served, Setup, get, is_haproxy, ok};
+use lb_tests::{Origin, Rig, Served, Setup, eventually, get, is_haproxy, ok};
 
 /// A rig whose origin answers by itself and counts connections.
 fn served(defaults: &str, server: &str) -> (lb_tests::Daemon, Served) {
@@ -262,10 +262,12 @@ async fn reuse_aggressive_shares_proven_connections() {
 
 #[tokio::test]
 async fn reuse_notices_a_closed_connection() {
-    let (mut daemon, mut origin) = served("http-reuse always", "");
+    // The request may also be on its way when the end of the connection is noticed: then it is sent again.
+    let (mut daemon, mut origin) = served("http-reuse always\nretry-on conn-failure empty-response", "");
     let mut client = daemon.connect("fe").await;
     client.ask(get("/1")).await;
     origin.stop();
+    eventually("the origin to be gone", || origin.open() == 0).await;
     origin.start();
     assert_eq!(client.ask(get("/2")).await.status(), 200);
     assert_eq!(origin.connections(), 2);
@@ -347,7 +349,7 @@ async fn pool_purge_delay_closes_idle_connections() {
         client.reply().await;
     }
     drop(clients);
-    lb_tests::eventually("idle connections to be purged", || origin.open() == 0).await;
+    eventually("idle connections to be purged", || origin.open() == 0).await;
 }
 
 // --- abortonclose ---
