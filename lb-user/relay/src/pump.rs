@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use sockeye_accel::Sockmap;
 use sockeye_conn::{Buffer, Socket};
+use sockeye_sys::tcp_info::tcp_info;
 
 use crate::copy::{Copy, Read};
 use crate::counters;
@@ -40,7 +42,10 @@ pub struct Pump {
     reads: u32,
     /// Bytes still to be written, if the length is known.
     left: Option<u64>,
+    /// Bytes that we moved.
     moved: u64,
+    /// Bytes that the kernel was seen to have moved.
+    redirected: u64,
     /// The sender has ended its direction.
     eof: bool,
     /// Which paths this direction has been counted in.
@@ -84,6 +89,7 @@ impl Pump {
             reads: 0,
             left: limit,
             moved: 0,
+            redirected: 0,
             eof: false,
             counted: [false; 3],
         }
@@ -130,10 +136,18 @@ impl Pump {
         Poll::Pending
     }
 
-    /// Bytes that the receiver's socket has accepted. Grows with every progress of the direction, whatever its
-    /// path, so a caller that compares it with the last value knows whether to push its idle timers back.
+    /// Bytes that the receiver's socket had accepted at the end of the last poll. Grows with every progress of
+    /// the direction, whatever its path, so a caller that compares it before and after a poll knows whether to
+    /// push its idle timers back. The kernel moves bytes without a poll: let a timer that expires poll first.
     pub fn moved(&self) -> u64 {
-        self.moved + self.forwarding.as_ref().map_or(0, |forwarding| forwarding.redirected())
+        self.moved + self.redirected
+    }
+
+    /// For how long the sender has been silent, if only the kernel knows: bytes do not wake the task while it
+    /// forwards them, so [`moved`](Self::moved) says that some came and not when.
+    pub fn idle(&self, src: &Socket) -> Option<Duration> {
+        self.forwarding.as_ref()?;
+        tcp_info(src).ok().map(|info| info.last_data_recv)
     }
 
     /// How bytes travel at this moment.
@@ -208,10 +222,8 @@ impl Pump {
     ) -> Poll<Result<End, RelayError>> {
         let Some(mut forwarding) = self.forwarding.take() else { return Poll::Ready(Ok(End::Eof)) };
         let result = self.poll_gate(&mut forwarding, cx, src, dst);
-        forwarding.count();
-        if result.is_ready() {
-            self.moved += forwarding.redirected();
-        } else {
+        self.redirected = forwarding.count();
+        if result.is_pending() {
             self.forwarding = Some(forwarding);
         }
         result

@@ -95,11 +95,6 @@ impl Forwarding {
         }
     }
 
-    /// Bytes that the kernel has moved.
-    pub(crate) fn redirected(&self) -> u64 {
-        self.link.redirected()
-    }
-
     /// Bytes that wait in the source for us to copy them.
     pub(crate) fn has_passed(&self) -> bool {
         self.link.passed() > self.copied
@@ -214,13 +209,14 @@ impl Forwarding {
         }
     }
 
-    /// Adds what the kernel has moved since the last time to the counters.
-    pub(crate) fn count(&mut self) {
+    /// Bytes that the kernel has moved; adds what is new of them to the counters.
+    pub(crate) fn count(&mut self) -> u64 {
         let redirected = self.link.redirected();
         if redirected != self.counted {
             counters::add_bytes(Path::Sockmap, redirected - self.counted);
             self.counted = redirected;
         }
+        redirected
     }
 
     /// Bytes that the destination has been given since the kernel took over. May be short, never too much.

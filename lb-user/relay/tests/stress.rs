@@ -89,5 +89,7 @@ fn every_path() {
             sockmap.limit_backlog(1_000);
         }
         stress("sockmap, gated", &policy);
+        // The direction that the kernel does not forward may be spliced meanwhile.
+        stress("sockmap and splice", &Policy { splice: Splice::Auto, ..policy });
     }
 }
