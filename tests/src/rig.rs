@@ -54,6 +54,7 @@ impl Rig {
 /// The configuration of a [`Rig`] in the making; each part takes further lines.
 pub struct Plan {
     mode: &'static str,
+    log: &'static str,
     global: String,
     defaults: String,
     frontend: String,
@@ -65,6 +66,7 @@ impl Plan {
     fn new(mode: &'static str, log: &str) -> Self {
         Self {
             mode,
+            log: "log global",
             global: String::new(),
             defaults: log.to_owned(),
             frontend: String::new(),
@@ -75,6 +77,12 @@ impl Plan {
 
     pub fn global(mut self, lines: &str) -> Self {
         add(&mut self.global, lines);
+        self
+    }
+
+    /// Logs nothing: for tests of many connections.
+    pub fn quiet(mut self) -> Self {
+        self.log = "";
         self
     }
 
@@ -102,11 +110,11 @@ impl Plan {
 
     /// The text, with `<fe>` and `<s1>` open.
     pub fn cfg(&self) -> String {
-        let Self { mode, global, defaults, frontend, backend, server } = self;
+        let Self { mode, log, global, defaults, frontend, backend, server } = self;
         // One thread: connection pools are per thread, and tests count connections.
         format!(
             "global\n    nbthread 1\n    log stdout format raw local0\n    {global}\n\
-             defaults\n    mode {mode}\n    log global\n    \
+             defaults\n    mode {mode}\n    {log}\n    \
              timeout client 30s\n    timeout server 30s\n    timeout connect 5s\n    {defaults}\n\
              frontend fe\n    bind <fe>\n    default_backend be\n    {frontend}\n\
              backend be\n    {backend}\n    server s1 <s1>{server}\n"

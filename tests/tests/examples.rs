@@ -6,7 +6,8 @@ use lb_tests::Setup;
 
 #[tokio::test]
 async fn every_example_passes_the_check() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root of the checkout").join("configs");
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root of the checkout").join("configs");
     let mut count = 0;
     for entry in std::fs::read_dir(&folder).expect("configs/") {
         let path = entry.expect("an entry").path();
@@ -15,8 +16,13 @@ async fn every_example_passes_the_check() {
         }
         // A copy: the daemon under test may not see the checkout.
         let text = std::fs::read(&path).expect("the example");
-        let exit =
-            Setup::new("").file("example.cfg", text).arg("-c").arg("-f").arg("<dir>/example.cfg").run_bare().await;
+        let exit = Setup::new("")
+            .file("example.cfg", text)
+            .arg("-c")
+            .arg("-f")
+            .arg("<dir>/example.cfg")
+            .run_bare()
+            .await;
         assert_eq!(exit.code, Some(0), "{}:\n{}", path.display(), exit.stderr);
         let complaints = exit.stderr.contains("[WARNING]") || exit.stderr.contains("[ALERT]");
         assert!(!complaints, "{}:\n{}", path.display(), exit.stderr);

@@ -432,7 +432,7 @@ async fn queue_timeout_is_503() {
 async fn killed_origin_under_load_costs_no_request() {
     let mut first = Served::new("first");
     let second = Served::new("second");
-    let plan = Rig::http().defaults("no log\nretries 3\noption redispatch 1\nretry-on all-retryable-errors");
+    let plan = Rig::http().quiet().defaults("retries 3\noption redispatch 1\nretry-on all-retryable-errors");
     let mut daemon = Setup::new(format!(
         "{}    server s2 <s2> check inter 50ms fall 2 rise 2\n",
         plan.backend("balance roundrobin\nlog stdout format raw local0")

@@ -90,7 +90,7 @@ async fn run(global: &str, defaults: &str) {
     let material: Arc<[u8]> =
         std::iter::repeat_with(|| random.u64(..).to_le_bytes()).take(2 * SIZE_MAX / 8).flatten().collect();
     let origin = Origin::bind();
-    let plan = Rig::http().global(global).defaults(defaults).defaults("no log");
+    let plan = Rig::http().global(global).defaults(defaults).quiet();
     let mut daemon =
         lb_tests::Setup::new(plan.cfg().replace("nbthread 1", "")).at("s1", origin.addr()).start();
     daemon.connect("fe").await.close();

@@ -152,7 +152,7 @@ async fn bind_maxconn_pauses_that_listener_alone() {
 async fn many_connections_through_a_narrow_frontend() {
     let origin = Origin::bind();
     let mut daemon = Rig::tcp()
-        .defaults("no log")
+        .quiet()
         // The kernel's queue is as long as maxconn unless told otherwise, and drops what does not fit.
         .frontend("maxconn 5\nbacklog 200")
         .setup()

@@ -70,7 +70,7 @@ impl Recorder {
 
 fn daemon(addr: std::net::SocketAddr) -> Daemon {
     // A short server timeout ends what HAProxy lets pass to an origin that never answers.
-    Setup::new(Rig::http().defaults("no log\ntimeout server 300ms\nretries 0").cfg()).at("s1", addr).start()
+    Setup::new(Rig::http().quiet().defaults("timeout server 300ms\nretries 0").cfg()).at("s1", addr).start()
 }
 
 /// Heads that may not travel at all: the client gets 400 (or what else is written) and the end of the connection.

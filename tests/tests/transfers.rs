@@ -108,7 +108,7 @@ fn material() -> Arc<[u8]> {
 async fn run(global: &str, defaults: &str) {
     let material = material();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let plan = Rig::tcp().global(global).defaults(defaults).defaults("no log");
+    let plan = Rig::tcp().global(global).defaults(defaults).quiet();
     let mut daemon = Setup::new(plan.cfg().replace("nbthread 1", ""))
         .at("s1", listener.local_addr().expect("bound"))
         .start();
