@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_config::model::{self, Host, ServerAddress, ServerPort};
-use sockeye_health::messages::{self, Cause, Farm, Label, Line, ServerName};
+use sockeye_health::messages::{self, Farm, Label, Line, ServerName};
 use sockeye_health::schedule::FirstChecks;
 use sockeye_health::supervise::first_interval;
 use sockeye_health::{
@@ -23,6 +23,7 @@ use crate::frontend::worker::Command;
 use crate::process::objects::Objects;
 use crate::process::run;
 use crate::process::threads::Order;
+use crate::stream::abort::Cause;
 
 /// What all supervisors share.
 struct Farmyard {
@@ -120,12 +121,12 @@ impl Observer for Watch {
             tell(backend, &line);
         }
         let Some(transition) = report.transition else { return };
-        let cause = if logs { Cause::CheckLogged } else { Cause::Check(report.outcome) };
+        let cause = if logs { messages::Cause::CheckLogged } else { messages::Cause::Check(report.outcome) };
         self.shared.change(backend, server, transition, cause);
         for follower_backend in &self.shared.objects.backends {
             for follower in &follower_backend.servers {
                 if follower.cfg.check.track == Some(server.id) {
-                    let cause = Cause::Tracked(name(backend, server));
+                    let cause = messages::Cause::Tracked(name(backend, server));
                     self.shared.change(follower_backend, follower, transition, cause);
                 }
             }
@@ -140,22 +141,24 @@ impl Farmyard {
         backend: &'static Backend,
         server: &'static Server,
         transition: Transition,
-        cause: Cause<'_>,
+        cause: messages::Cause<'_>,
     ) {
         if server.state() == State::Maintenance {
             return;
         }
         let was_available = backend.has_server();
+        let sessions = server.served.now() as usize;
         let mut requeued = 0;
+        let mut orders = Vec::new();
         match transition {
             Transition::Up => {
                 if server.cfg.check.on_marked_up {
                     for backup in backend.servers.iter().filter(|server| server.cfg.backup) {
-                        self.order(Command::KillServer(backup.id));
+                        orders.push(Command::KillServer(backup.id, Cause::Up));
                     }
                 }
                 let queued = backend.queue.len();
-                let steps = server.begin_warming(backend, Instant::now());
+                let steps = server.begin_warming(Instant::now());
                 server.set_state(backend, State::Up);
                 requeued = queued.saturating_sub(backend.queue.len()) as usize;
                 if let Some(step) = steps {
@@ -174,7 +177,7 @@ impl Farmyard {
                 requeued = backend.queue.redistribute(backend, server.id.index);
                 // Idle connections to a server that is down are of no use to anybody.
                 if server.cfg.check.on_marked_down {
-                    self.order(Command::KillServer(server.id));
+                    orders.push(Command::KillServer(server.id, Cause::Down));
                 }
             }
         }
@@ -182,13 +185,16 @@ impl Farmyard {
         let farm = Farm {
             active: active as usize,
             backup: backup as usize,
-            sessions: server.served.now() as usize,
+            sessions,
             requeued,
             queued: backend.queue.len() as usize,
         };
         tell(backend, &messages::server_changed(name(backend, server), transition.into(), cause, farm));
         if was_available && !backend.has_server() {
             tell(backend, &messages::no_server_available(backend.name(), backend.is_listen()));
+        }
+        for command in orders {
+            self.order(command);
         }
     }
 

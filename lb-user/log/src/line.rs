@@ -82,7 +82,10 @@ impl Writer<'_> {
                 number::push(self.out, record.bytes_read);
             }
             Alias::BytesUploaded => number::push(self.out, record.bytes_uploaded),
-            Alias::Status => number::push(self.out, u64::from(record.status)),
+            Alias::Status => match record.status {
+                Some(status) => number::push(self.out, u64::from(status)),
+                None => self.out.extend_from_slice(b"-1"),
+            },
             Alias::Termination => self.out.extend_from_slice(&record.termination[..2]),
             Alias::TerminationCookie => self.out.extend_from_slice(&record.termination),
 

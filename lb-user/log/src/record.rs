@@ -26,8 +26,8 @@ pub struct Record<'a> {
     /// When the request's first byte came. In `mode tcp`, the accept date.
     pub request_date: SystemTime,
     pub timers: Timers,
-    /// 0 in `mode tcp`.
-    pub status: u16,
+    /// `None`, written -1, when nothing was answered.
+    pub status: Option<u16>,
     /// Bytes from the server to the client, headers included.
     pub bytes_read: u64,
     /// Bytes from the client to the server, headers included.
@@ -66,7 +66,7 @@ impl<'a> Record<'a> {
             accept_date,
             request_date: accept_date,
             timers: Timers::default(),
-            status: 0,
+            status: None,
             bytes_read: 0,
             bytes_uploaded: 0,
             captures: Captures::default(),
@@ -88,7 +88,7 @@ impl<'a> Record<'a> {
     pub fn is_error(&self) -> bool {
         let aborted = !matches!(self.termination[0], b'-' | b'L');
         let retried = self.retries.count > 0 && self.termination[0] == b'-';
-        aborted || retried || self.retries.redispatched || self.status >= 500
+        aborted || retried || self.retries.redispatched || self.status.is_some_and(|status| status >= 500)
     }
 
     /// The level of the line; `None` if the frontend's options leave it out. `received`: the client sent something,
@@ -274,7 +274,7 @@ mod tests {
             let record = Record {
                 termination: *termination,
                 retries: Retries { count, redispatched },
-                status,
+                status: Some(status),
                 ..Record::new(Mode::Http, "fe", SystemTime::UNIX_EPOCH)
             };
             assert_eq!(record.is_error(), expected, "{termination:?} {count} {redispatched} {status}");

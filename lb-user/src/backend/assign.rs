@@ -30,7 +30,8 @@ impl Slot {
                 true
             }
         };
-        room.then_some(Self { backend, index })
+        // Not `then_some`: the slot it makes in vain would give a place back when dropped.
+        if room { Some(Self { backend, index }) } else { None }
     }
 
     pub fn server(&self) -> &'static Server {
@@ -41,6 +42,14 @@ impl Slot {
         self.index
     }
 
+    /// Leaves the server, without offering the place yet.
+    #[must_use]
+    pub fn vacate(self) -> Vacancy {
+        let (backend, index) = (self.backend, self.index);
+        self.give_back();
+        Vacancy { backend, index }
+    }
+
     /// Returns the place without looking for somebody who waits: the caller is doing that.
     pub(super) fn give_back(self) {
         self.server().served.leave();
@@ -48,12 +57,27 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+/// A place that was left and not yet offered to those who wait: dropping it does that.
+///
+/// Between the two a log line can be written that does not count the next stream.
+#[derive(Debug)]
+pub struct Vacancy {
+    backend: &'static Backend,
+    index: usize,
+}
+
+impl Drop for Vacancy {
     fn drop(&mut self) {
-        self.server().served.leave();
         if self.backend.queue.len() > 0 {
             self.backend.queue.dispatch(self.backend, self.index);
         }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.server().served.leave();
+        drop(Vacancy { backend: self.backend, index: self.index });
     }
 }
 

@@ -170,10 +170,11 @@ impl Server {
     }
 
     /// Begins slow start, if the server has one; returns how often [`warm`](Self::warm) wants to be called.
-    pub fn begin_warming(&self, backend: &'static Backend, now: Instant) -> Option<Duration> {
+    /// Called before the server is put up, so that it never has its full weight in between.
+    pub fn begin_warming(&self, now: Instant) -> Option<Duration> {
         let slowstart = self.cfg.slowstart.filter(|time| !time.is_zero())?;
         *self.warming_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-        self.warm(backend, now);
+        self.throttle.store(1, Ordering::Relaxed);
         // The manual's steps: a twentieth of the time, at least a second.
         Some((slowstart / 20).max(Duration::from_secs(1)))
     }

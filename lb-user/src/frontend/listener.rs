@@ -38,22 +38,32 @@ pub struct Bound {
 /// Why an address cannot be listened on. The text is what follows the proxy's name in the alert.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("cannot create listening socket ({0})")]
+    #[error("cannot create listening socket ({})", Words(.0))]
     Create(io::Error),
-    #[error("cannot bind socket ({0})")]
+    #[error("cannot bind socket ({})", Words(.0))]
     Bind(io::Error),
-    #[error("cannot listen to socket ({0})")]
+    #[error("cannot listen to socket ({})", Words(.0))]
     Listen(io::Error),
-    #[error("cannot set {option} on socket ({error})")]
+    #[error("cannot set {option} on socket ({})", Words(.error))]
     Option { option: &'static str, error: io::Error },
-    #[error("cannot change UNIX socket ownership or mode ({0})")]
+    #[error("cannot change UNIX socket ownership or mode ({})", Words(.0))]
     Ownership(io::Error),
     #[error("unknown user or group '{0}'")]
     Identity(String),
-    #[error("cannot use inherited descriptor ({0})")]
+    #[error("cannot use inherited descriptor ({})", Words(.0))]
     Inherited(io::Error),
-    #[error("cannot enter network namespace ({0})")]
+    #[error("cannot enter network namespace ({})", Words(.0))]
     Namespace(io::Error),
+}
+
+/// The system's words for an error, without its number.
+struct Words<'a>(&'a io::Error);
+
+impl std::fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = self.0.to_string();
+        f.write_str(text.split(" (os error").next().unwrap_or(&text))
+    }
 }
 
 /// What binding needs to know besides the bind line.

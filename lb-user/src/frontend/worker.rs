@@ -13,6 +13,7 @@ use sockeye_config::model::ServerId;
 use tokio::sync::Notify;
 
 use crate::backend::pool;
+use crate::stream::abort::Cause;
 
 thread_local! {
     static SESSIONS: RefCell<Slab<Rc<Control>>> = const { RefCell::new(Slab::new()) };
@@ -40,15 +41,15 @@ pub enum Command {
     WakeAll,
     /// End every session at once.
     KillAll,
-    /// End the sessions that use this server (`on-marked-down shutdown-sessions`).
-    KillServer(ServerId),
+    /// End the sessions that use this server, for this cause (`on-marked-down`, `on-marked-up`).
+    KillServer(ServerId, Cause),
 }
 
 /// What a session can be told from outside.
 #[derive(Debug, Default)]
 pub struct Control {
     waker: RefCell<Option<Waker>>,
-    killed: Cell<bool>,
+    killed: Cell<Option<Cause>>,
     /// The server it uses now.
     pub server: Cell<Option<ServerId>>,
 }
@@ -56,7 +57,12 @@ pub struct Control {
 impl Control {
     /// Whether the session must end now.
     pub fn is_killed(&self) -> bool {
-        self.killed.get()
+        self.killed.get().is_some()
+    }
+
+    /// Why it must.
+    pub fn cause(&self) -> Cause {
+        self.killed.get().unwrap_or(Cause::Killed)
     }
 
     fn wake(&self) {
@@ -120,15 +126,17 @@ pub fn obey(command: Command) {
         for (_, control) in sessions {
             match command {
                 Command::WakeAll => {}
-                Command::KillAll => control.killed.set(true),
-                Command::KillServer(id) if control.server.get() == Some(id) => control.killed.set(true),
-                Command::KillServer(_) => continue,
+                Command::KillAll => control.killed.set(Some(Cause::Killed)),
+                Command::KillServer(id, cause) if control.server.get() == Some(id) => {
+                    control.killed.set(Some(cause));
+                }
+                Command::KillServer(..) => continue,
             }
             control.wake();
         }
     });
     match command {
         Command::WakeAll | Command::KillAll => pool::clear(None),
-        Command::KillServer(id) => pool::clear(Some(id)),
+        Command::KillServer(id, _) => pool::clear(Some(id)),
     }
 }

@@ -3,6 +3,7 @@
 //! Both are driven from the session's task. A server may answer before it has read the whole request, a client
 //! may stop reading while it still sends: neither direction ever waits for the other.
 
+use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Exchange<'a> {
     pub response: Option<Outgoing>,
     /// Everything received from the server so far.
     pub received: u64,
+    /// Whether the client may still be found to have reset its connection; false once it has sent more, or its end.
+    watch_client: bool,
     /// Progress when the timer was last set.
     mark: u64,
 }
@@ -81,6 +84,7 @@ impl<'a> Exchange<'a> {
             request_done: false,
             response: None,
             received: 0,
+            watch_client: true,
             mark: 0,
         };
         exchange.restart_timer();
@@ -122,6 +126,9 @@ impl<'a> Exchange<'a> {
         }
         if let Poll::Ready(Err(failure)) = asked {
             return Poll::Ready(Err(failure));
+        }
+        if let Poll::Ready(error) = self.poll_client_reset(cx) {
+            return Poll::Ready(Err(Failure::Client(MoveError::Read(error))));
         }
         if self.progress() != self.mark {
             self.restart_timer();
@@ -191,6 +198,26 @@ impl<'a> Exchange<'a> {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error))),
             }
+        }
+    }
+
+    /// Ready when the client, whose request is complete, has reset its connection. Its end alone is no reason to
+    /// stop: it may wait for the response all the same.
+    fn poll_client_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.request_done || !self.watch_client {
+            return Poll::Pending;
+        }
+        let peeked = self.client.poll_io_read(cx, |fd| {
+            let mut byte = [0; 1];
+            Ok(rustix::net::recv(fd, &mut byte, rustix::net::RecvFlags::PEEK)?.1)
+        });
+        match peeked {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(_)) => {
+                self.watch_client = false;
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(error),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Options {
 
 /// Starts everything and stays until the end; the result is the exit status.
 pub fn start(config: Config, options: &Options) -> Result<u8> {
+    // From the first listening socket on, somebody may want us to stop.
+    sys::hold_signals();
     let config: &'static Config = Box::leak(Box::new(config));
     let workers = worker_count(config);
     let destinations = resolve_servers(config, options)?;

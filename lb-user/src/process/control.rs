@@ -67,6 +67,7 @@ impl Control<'_> {
 
     async fn serve(mut self) -> Result<u8> {
         let mut signals = Signals::new()?;
+        sys::release_signals();
         health::start(self.objects, self.orders());
         let mut hard_stop_at: Option<Instant> = None;
         let mut running = self.workers.len();

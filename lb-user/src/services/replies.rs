@@ -64,12 +64,14 @@ const ERRORS: &[(u16, &str, &str, &str)] = &[
     ),
 ];
 
+const CONTENT_LENGTH: &str = "content-length";
+
 /// A response of our own.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
     reason: Cow<'static, str>,
-    /// Lower-case names; neither `connection` nor `content-length`.
+    /// Lower-case names; no `connection`; the place of `content-length`, without its value.
     headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
 }
@@ -80,15 +82,13 @@ impl Reply {
     pub fn encode(&self, keeps: bool, is_11: bool, head_only: bool, out: &mut Vec<u8>) {
         use std::io::Write as _;
         // Writing to a Vec cannot fail.
-        let _ = write!(
-            out,
-            "HTTP/1.1 {} {}\r\ncontent-length: {}\r\n",
-            self.status,
-            self.reason,
-            self.body.len()
-        );
+        let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, self.reason);
         for (name, value) in &self.headers {
-            let _ = write!(out, "{name}: {value}\r\n");
+            if name == CONTENT_LENGTH {
+                let _ = write!(out, "{name}: {}\r\n", self.body.len());
+            } else {
+                let _ = write!(out, "{name}: {value}\r\n");
+            }
         }
         match (keeps, is_11) {
             (false, _) => out.extend_from_slice(b"connection: close\r\n"),
@@ -155,7 +155,11 @@ fn page(title: &str, sentence: &str) -> String {
 }
 
 fn html_headers() -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
-    vec![("cache-control".into(), "no-cache".into()), ("content-type".into(), "text/html".into())]
+    vec![
+        (CONTENT_LENGTH.into(), "".into()),
+        ("cache-control".into(), "no-cache".into()),
+        ("content-type".into(), "text/html".into()),
+    ]
 }
 
 /// An `errorfile` holds a raw response; its head becomes a proper one so that the connection may live on.
@@ -167,10 +171,10 @@ fn parse_file(status: u16, file: &[u8]) -> Option<Reply> {
         h1::parse_response(&text, &mut head, RequestFacts::default(), &Limits::default(), Strictness::Strict)
             .ok()
             .flatten()?;
-    let headers = head
+    let mut headers: Vec<(Cow<'static, str>, Cow<'static, str>)> = head
         .headers()
         .iter()
-        .filter(|(name, _)| !matches!(*name, b"connection" | b"content-length" | b"transfer-encoding"))
+        .filter(|(name, _)| !matches!(*name, b"connection" | b"transfer-encoding"))
         .map(|(name, value)| {
             (
                 String::from_utf8_lossy(name).into_owned().into(),
@@ -178,6 +182,9 @@ fn parse_file(status: u16, file: &[u8]) -> Option<Reply> {
             )
         })
         .collect();
+    if !headers.iter().any(|(name, _)| name == CONTENT_LENGTH) {
+        headers.push((CONTENT_LENGTH.into(), "".into()));
+    }
     Some(Reply {
         status,
         reason: String::from_utf8_lossy(head.reason()).into_owned().into(),
@@ -238,7 +245,7 @@ mod tests {
         error(503, &ErrorFiles(vec![(503, file)])).encode(false, true, false, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "HTTP/1.1 503 Gone Fishing\r\ncontent-length: 9\r\nx-why: summer\r\nconnection: close\r\n\r\nback\nsoon"
+            "HTTP/1.1 503 Gone Fishing\r\nx-why: summer\r\ncontent-length: 9\r\nconnection: close\r\n\r\nback\nsoon"
         );
     }
 }

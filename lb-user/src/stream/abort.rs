@@ -20,7 +20,11 @@ pub enum Cause {
     Resource,
     /// Answered here: monitor, redirect, statistics.
     Local,
-    /// The server was marked down (`on-marked-down shutdown-sessions`) or an operator ended the session.
+    /// The server was marked down (`on-marked-down shutdown-sessions`).
+    Down,
+    /// An active server came up (`on-marked-up shutdown-backup-sessions`).
+    Up,
+    /// An operator, or a hard stop, ended the session.
     Killed,
 }
 
@@ -67,6 +71,8 @@ impl Ending {
             Cause::Proxy => b'P',
             Cause::Resource => b'R',
             Cause::Local => b'L',
+            Cause::Down => b'D',
+            Cause::Up => b'U',
             Cause::Killed => b'K',
         };
         let stage = match self.stage {

@@ -59,7 +59,7 @@ pub async fn run(
     duplex.restart_timer(clock::now());
     let ending = std::future::poll_fn(|cx| {
         if control.is_killed() {
-            return Poll::Ready(Ending::new(Cause::Killed, Stage::Data));
+            return Poll::Ready(Ending::new(control.cause(), Stage::Data));
         }
         duplex.poll(cx)
     })

@@ -4,7 +4,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use sockeye_config::model::{ConnectionMode, HttpReuse, Tune};
-use sockeye_conn::{Buffer, Timer, clock};
+use sockeye_conn::{Buffer, Socket, Timer, clock};
 use sockeye_health::Observed;
 use sockeye_http::h1::{self, ConnectionHeader, EncodeOptions, Limits, Strictness};
 use sockeye_http::{BodyLength, Method, Version};
@@ -16,9 +16,9 @@ use super::heads::Heads;
 use super::log::{self, Facts};
 use super::retry::{self, Attempts, Reached, Want};
 use super::{balance_key, forwarding};
-use crate::backend::Backend;
 use crate::backend::assign::Wish;
 use crate::backend::pool::{self, Idle};
+use crate::backend::{Backend, Server};
 use crate::frontend::Frontend;
 use crate::frontend::session::Session;
 use crate::frontend::worker::{self, Control};
@@ -112,7 +112,7 @@ async fn silent_timeout(session: &mut Session) {
     if !cfg.options.http_ignore_probes {
         facts.status = Some(408);
         let reply = replies::raw(408, &cfg.errorfiles);
-        facts.downloaded = send_raw(session, &reply).await;
+        send_raw(session, &reply).await;
     }
     if !(cfg.options.dontlognull || cfg.options.http_ignore_probes) {
         log::stream(session, &facts, &Attempts::default(), None);
@@ -136,15 +136,17 @@ struct Refusal {
     status: u16,
     /// Whether the message was not understood, so that nothing after it can be.
     invalid: bool,
+    /// Close without a word: nobody is there to answer, or silence says more.
+    silent: bool,
 }
 
 impl Refusal {
     fn new(cause: Cause, stage: Stage, status: u16) -> Self {
-        Self { ending: Ending::new(cause, stage), status, invalid: false }
+        Self { ending: Ending::new(cause, stage), status, invalid: false, silent: false }
     }
 
     fn invalid(cause: Cause, status: u16) -> Self {
-        Self { ending: Ending::new(cause, Stage::Request), status, invalid: true }
+        Self { ending: Ending::new(cause, Stage::Request), status, invalid: true, silent: false }
     }
 }
 
@@ -174,9 +176,11 @@ impl<'a> Transaction<'a> {
         }
         PROCESS.streams.count();
         log::connect(transaction.session);
+        transaction.facts.understood = true;
         transaction.facts.received_at = Some(clock::now());
         if let Some(reply) = transaction.monitor() {
-            transaction.facts.ending = Ending::new(Cause::Local, Stage::Request);
+            // The monitor asks every second or so; HAProxy does not log it either.
+            transaction.facts.logged = true;
             return transaction.answer(reply, true).await;
         }
         match transaction.forward().await {
@@ -215,7 +219,7 @@ impl<'a> Transaction<'a> {
                 Read::End if self.input.is_empty() => return Ok(Head::Nothing),
                 Read::End | Read::Failed => return Err(Refusal::invalid(Cause::Client, 400)),
                 Read::Late => return Err(Refusal::invalid(Cause::ClientTimeout, 408)),
-                Read::Killed => return Err(Refusal::invalid(Cause::Killed, 500)),
+                Read::Killed => return Err(Refusal::invalid(self.control.cause(), 500)),
             }
         }
     }
@@ -249,8 +253,6 @@ impl<'a> Transaction<'a> {
         if self.session.requests == 1 && !options.dontlognull && !options.http_ignore_probes {
             self.facts.ending = Ending::new(Cause::Client, Stage::Request);
             self.facts.status = Some(400);
-            let reply = replies::raw(400, &self.session.frontend.cfg.errorfiles);
-            self.facts.downloaded = send_raw(self.session, &reply).await;
             self.log();
         }
         Next::Close
@@ -265,10 +267,15 @@ impl<'a> Transaction<'a> {
     /// Sends the request to a server and its response back.
     async fn forward(&mut self) -> Result<Next, Refusal> {
         let Some(backend) = self.session.frontend.backend else {
+            // HAProxy counts the time of a request from when it has a backend.
+            self.facts.received_at = None;
             return Err(Refusal::new(Cause::Server, Stage::Connect, 503));
         };
+        if self.session.frontend.cfg.options.http_buffer_request {
+            self.buffer_body().await?;
+        }
         self.facts.enter_backend(backend);
-        if backend.cfg.options.http_buffer_request || self.session.frontend.cfg.options.http_buffer_request {
+        if backend.cfg.options.http_buffer_request {
             self.buffer_body().await?;
         }
         forwarding::add_headers(self.session, backend, &mut self.heads.request);
@@ -385,7 +392,8 @@ impl<'a> Transaction<'a> {
         let reached = retry::reach(self.session, backend, Want { wish, reuse }, &mut self.attempts).await;
         reached.map_err(|unreached| {
             self.facts.server = unreached.server;
-            Refusal { ending: unreached.ending, status: unreached.status, invalid: false }
+            let silent = unreached.ending.cause == Cause::Client;
+            Refusal { ending: unreached.ending, status: unreached.status, invalid: false, silent }
         })
     }
 
@@ -395,8 +403,11 @@ impl<'a> Transaction<'a> {
             ConnectionHeader::Upgrade
         } else if closes {
             ConnectionHeader::Close
-        } else {
+        } else if self.heads.request.version() < Version::Http11 {
+            // An old client's request goes on as such, and then keeping the connection must be asked for.
             ConnectionHeader::KeepAlive
+        } else {
+            ConnectionHeader::None
         };
         let mut out = self.heads.take_request_bytes();
         h1::encode_request(&self.heads.request, &mut out, EncodeOptions { connection });
@@ -423,14 +434,16 @@ impl<'a> Transaction<'a> {
             self.heads.request.expect_continue = false;
         }
         let rules = request_rules(self.session.frontend);
+        let received_at = self.facts.received_at.take();
         while !self.input.is_full() && !is_whole(self.heads.request.body, self.input.filled(), rules) {
             match self.read_more().await {
                 Read::Some => {}
                 Read::End | Read::Failed => return Err(Refusal::invalid(Cause::Client, 400)),
                 Read::Late => return Err(Refusal::invalid(Cause::ClientTimeout, 408)),
-                Read::Killed => return Err(Refusal::invalid(Cause::Killed, 500)),
+                Read::Killed => return Err(Refusal::invalid(self.control.cause(), 500)),
             }
         }
+        self.facts.received_at = received_at.map(|_| clock::now());
         Ok(())
     }
 
@@ -438,19 +451,25 @@ impl<'a> Transaction<'a> {
     fn no_response(&mut self, failure: Failure, reached: &Reached) -> Result<Next, Refusal> {
         let (cause, stage, status) = match &failure {
             Failure::Client(MoveError::Invalid(_)) => (Cause::Proxy, Stage::Data, 400),
-            Failure::Client(_) => (Cause::Client, Stage::Data, 400),
-            Failure::ClientTimeout => (Cause::ClientTimeout, Stage::Data, 408),
+            Failure::Client(_) => (Cause::Client, Stage::Headers, 400),
+            Failure::ClientTimeout => (Cause::ClientTimeout, Stage::Headers, 408),
             Failure::ServerTimeout => (Cause::ServerTimeout, Stage::Headers, 504),
             Failure::Server(_) => (Cause::Server, Stage::Headers, 502),
             Failure::InvalidResponse(_) | Failure::ResponseTooLarge | Failure::TooManyInterim => {
                 (Cause::Proxy, Stage::Headers, 502)
             }
-            Failure::Killed => (Cause::Killed, Stage::Headers, 503),
+            Failure::Killed => (self.control.cause(), Stage::Headers, 503),
         };
         if matches!(cause, Cause::Server | Cause::ServerTimeout) || status == 502 {
             reached.slot.server().observe_bad_response(observed(&failure));
         }
-        Err(Refusal::new(cause, stage, status))
+        // A client expects that a kept connection may have been closed: silence tells it to try again, and it
+        // knows better than we whether that is safe.
+        let silent = matches!(failure, Failure::Server(_))
+            && reached.uses > 1
+            && self.session.requests > 1
+            && !self.heads.request.method().is_idempotent();
+        Err(Refusal { silent, ..Refusal::new(cause, stage, status) })
     }
 
     /// Sends the response, returns the server connection to the pool and decides about the client's.
@@ -476,11 +495,16 @@ impl<'a> Transaction<'a> {
             && body != BodyLength::UntilClose
             && mode != ConnectionMode::Close
             && !worker::is_stopping();
+        let response_is_10 = response.version() < Version::Http11;
+        let switches = response.status() == 101;
         let mut out = self.heads.take_response_bytes();
         let connection = match body {
-            BodyLength::Tunnel => ConnectionHeader::Upgrade,
+            BodyLength::Tunnel if switches => ConnectionHeader::Upgrade,
+            BodyLength::Tunnel => ConnectionHeader::None,
             _ if client_keeps && client_is_11 => ConnectionHeader::None,
             _ if client_keeps => ConnectionHeader::KeepAlive,
+            // What an HTTP/1.0 response says by itself.
+            _ if response_is_10 => ConnectionHeader::None,
             _ => ConnectionHeader::Close,
         };
         if !framed {
@@ -529,27 +553,33 @@ impl<'a> Transaction<'a> {
         self.session.last_server = Some(server.id);
         self.control.server.set(None);
         if server_keeps && request_done && body != BodyLength::UntilClose && server_input.is_empty() {
-            self.keep_server(backend, reached, now);
+            self.keep_server(backend, reached.socket, reached.uses, server, now);
         } else {
-            drop(reached);
+            drop(reached.socket);
         }
+        let vacancy = reached.slot.vacate();
         self.log_unless_logged();
+        drop(vacancy);
         if !request_done {
             return Next::Linger;
         }
         if client_keeps { Next::KeepAlive } else { Next::Linger }
     }
 
-    fn keep_server(&mut self, backend: &Backend, reached: Reached, now: Instant) {
-        let Reached { slot, socket, uses } = reached;
-        let server = slot.server();
+    fn keep_server(
+        &mut self,
+        backend: &Backend,
+        socket: Socket,
+        uses: u32,
+        server: &'static Server,
+        now: Instant,
+    ) {
         let idle = Idle { socket, uses };
         if backend.cfg.http_reuse == HttpReuse::Never {
             self.session.private = Some((server.id, idle));
         } else {
             pool::keep(server, idle, now);
         }
-        drop(slot);
     }
 
     /// The response began and could not be completed: all that is left is to cut the connection.
@@ -562,7 +592,7 @@ impl<'a> Transaction<'a> {
             Failure::Server(_) => Cause::Server,
             Failure::ServerTimeout => Cause::ServerTimeout,
             Failure::InvalidResponse(_) | Failure::ResponseTooLarge | Failure::TooManyInterim => Cause::Proxy,
-            Failure::Killed => Cause::Killed,
+            Failure::Killed => self.control.cause(),
         };
         if matches!(cause, Cause::Server | Cause::ServerTimeout | Cause::Proxy) {
             reached.slot.server().observe_bad_response(observed);
@@ -617,7 +647,7 @@ impl<'a> Transaction<'a> {
         self.facts.ending = refusal.ending;
         self.facts.ended_at = Some(clock::now());
         self.control.server.set(None);
-        if matches!(refusal.ending.cause, Cause::Killed) {
+        if matches!(refusal.ending.cause, Cause::Killed | Cause::Down) {
             self.log_unless_logged();
             return Next::Close;
         }
@@ -633,10 +663,15 @@ impl<'a> Transaction<'a> {
             if !silent {
                 self.facts.status = Some(refusal.status);
                 let reply = replies::raw(refusal.status, files);
-                self.facts.downloaded = send_raw(self.session, &reply).await;
+                // Not counted as downloaded: the reply belongs to no exchange.
+                send_raw(self.session, &reply).await;
             }
             self.log_unless_logged();
             return Next::Linger;
+        }
+        if refusal.silent {
+            self.log_unless_logged();
+            return Next::Close;
         }
         let consumed = self.heads.request.body.is_empty();
         self.answer(replies::error(refusal.status, files), consumed).await
@@ -662,7 +697,7 @@ impl<'a> Transaction<'a> {
     }
 
     fn log(&mut self) {
-        let request = self.facts.received_at.is_some().then_some(&self.heads.request);
+        let request = self.facts.understood.then_some(&self.heads.request);
         log::stream(self.session, &self.facts, &self.attempts, request);
         self.facts.logged = true;
     }

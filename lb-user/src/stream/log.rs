@@ -20,7 +20,9 @@ pub struct Facts {
     pub idle_since: Instant,
     /// First byte of the request; accept for a TCP stream.
     pub started_at: Instant,
-    /// The request's head was complete.
+    /// The request's head was valid, so that the line can show it.
+    pub understood: bool,
+    /// The request was complete as far as it has to be.
     pub received_at: Option<Instant>,
     /// The response's head was complete.
     pub response_at: Option<Instant>,
@@ -44,6 +46,7 @@ impl Facts {
         Self {
             idle_since: session.idle_since,
             started_at: session.idle_since,
+            understood: false,
             received_at: None,
             response_at: None,
             ended_at: None,
@@ -134,7 +137,7 @@ fn record<'a>(
     record.server = server.map(|server| server.name());
     record.request_date = request_date(session, facts);
     record.timers = timers(session, facts, attempts, mode);
-    record.status = facts.status.unwrap_or(0);
+    record.status = facts.status;
     record.bytes_read = facts.downloaded;
     record.bytes_uploaded = facts.uploaded;
     let code = facts.ending.code();

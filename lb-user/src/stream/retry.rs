@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::abort::{Cause, Ending, Stage};
 use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
 use crate::backend::connect::{self, ConnectError, Purpose};
-use crate::backend::queue::Grant;
+use crate::backend::queue::{Grant, Ticket};
 use crate::backend::{Backend, pool};
 use crate::frontend::session::Session;
 
@@ -63,6 +63,17 @@ pub struct Want<'a> {
 }
 
 impl Attempts {
+    /// A stream that leaves a line without a place counts itself among those it waited for.
+    fn left_queue(&mut self, ticket: &Ticket, cause: Cause, status: u16) -> Unreached {
+        self.placed_at = Some(clock::now());
+        if ticket.for_server() {
+            self.server_queue += 1;
+        } else {
+            self.backend_queue += 1;
+        }
+        unreached(cause, Stage::Queue, status, None)
+    }
+
     /// Whether another attempt may be made.
     pub fn left(&self, backend: &Backend) -> bool {
         self.retries < backend.cfg.retries
@@ -188,8 +199,8 @@ async fn place(
             }
         };
         match unless_client_leaves(session, backend, granted).await {
-            None => return Err(unreached(Cause::Client, Stage::Queue, 400, None)),
-            Some(None) => return Err(unreached(Cause::ServerTimeout, Stage::Queue, 503, None)),
+            None => return Err(attempts.left_queue(&ticket, Cause::Client, 400)),
+            Some(None) => return Err(attempts.left_queue(&ticket, Cause::ServerTimeout, 503)),
             Some(Some(Ok(Grant::Slot(slot)))) => return Ok(slot),
             // The line was dissolved: ask again.
             Some(Some(Ok(Grant::Redistribute) | Err(_))) => wish.last = None,

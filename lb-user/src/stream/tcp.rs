@@ -56,8 +56,10 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     .await;
     control.server.set(None);
     close(&mut session, &facts, outcome.ending);
-    drop(reached);
+    let vacancy = reached.slot.vacate();
+    drop(reached.socket);
     finish(&session, facts, &attempts, outcome);
+    drop(vacancy);
 }
 
 fn finish(session: &Session, mut facts: Facts, attempts: &Attempts, outcome: DuplexOutcome) {
@@ -73,7 +75,7 @@ fn finish(session: &Session, mut facts: Facts, attempts: &Attempts, outcome: Dup
 
 fn close(session: &mut Session, facts: &Facts, ending: Ending) {
     let nolinger = facts.backend.is_some_and(|backend| backend.cfg.options.nolinger);
-    if nolinger || ending.cause == Cause::Killed {
+    if nolinger || matches!(ending.cause, Cause::Killed | Cause::Down) {
         session.client.reset_on_close();
     }
 }

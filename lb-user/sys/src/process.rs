@@ -144,6 +144,30 @@ pub fn set_name(name: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Holds back, for the calling thread and those it starts, the signals that would end or confuse a process which
+/// has not installed its handlers yet. They wait until [`release_signals`].
+pub fn hold_signals() {
+    mask_signals(libc::SIG_BLOCK);
+}
+
+/// Lets the held signals come.
+pub fn release_signals() {
+    mask_signals(libc::SIG_UNBLOCK);
+}
+
+fn mask_signals(how: libc::c_int) {
+    // SAFETY: the set is initialized by sigemptyset before use; the calls take valid signal numbers and a null old set.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT]
+        {
+            libc::sigaddset(&mut set, signal);
+        }
+        libc::pthread_sigmask(how, &set, std::ptr::null_mut());
+    }
+}
+
 /// Ends the process by a signal's default action, so that whoever waits for it sees which one it was.
 pub fn die_by_signal(signal: i32) -> ! {
     // SAFETY: SIG_DFL is a valid disposition and raise takes any number; both are async-signal-safe.
