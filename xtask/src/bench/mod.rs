@@ -26,6 +26,9 @@ use proxy::{Contender, Proxy};
 use report::{Report, Sample};
 use scenario::{Measured, SCENARIOS, Scenario};
 
+/// Above this load average something else runs.
+const BUSY_LOAD: f64 = 0.5;
+
 /// Options of `bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -65,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if scenarios.is_empty() || contenders.is_empty() {
         bail!("nothing to measure");
     }
+    warn_when_busy();
     let cpus = Cpus::split()?;
     affinity::raise_descriptor_limit();
     // Threads inherit the set: the origin's own thread stays off the proxy's core too.
@@ -86,6 +90,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.print(&scenarios)?;
     let file = args.json.clone().unwrap_or_else(|| target().join("bench.json"));
     report.write_json(&scenarios, &file)
+}
+
+/// Others on the machine disturb one contender more than the next.
+fn warn_when_busy() {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split(' ').next().and_then(|load| load.parse::<f64>().ok()).unwrap_or_default();
+    if load > BUSY_LOAD {
+        say(format_args!("the machine is busy (load {load}): expect scattered figures, raise --rounds"));
+    }
 }
 
 fn contenders(args: &Args) -> Result<Vec<Contender>> {

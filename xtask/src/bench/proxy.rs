@@ -65,6 +65,8 @@ impl Contender {
     fn command(&self) -> Result<Command> {
         let (program, args) =
             self.command.split_first().with_context(|| format!("{}: no command", self.name))?;
+        // The proxies run in folders of their own, so a path must not depend on ours.
+        let program = if program.contains('/') { std::path::absolute(program)? } else { program.into() };
         let mut command = Command::new(program);
         command.args(args);
         Ok(command)
