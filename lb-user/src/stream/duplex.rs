@@ -80,8 +80,7 @@ struct Duplex<'a> {
 
 impl Duplex<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        let moved = self.up.moved() + self.down.moved();
-        let ends = u8::from(self.up_done) + u8::from(self.down_done);
+        let before = (self.up.moved(), self.down.moved(), self.up_done, self.down_done);
         if !self.up_done
             && let Poll::Ready(end) = self.up.poll(cx, self.client, self.server)
         {
@@ -111,15 +110,28 @@ impl Duplex<'_> {
         if self.up_done && self.down_done {
             return Poll::Ready(Ending::default());
         }
-        let progressed = self.up.moved() + self.down.moved() != moved
-            || u8::from(self.up_done) + u8::from(self.down_done) != ends;
-        if progressed {
-            self.restart_timer(clock::now());
+        if let Some(idle) = self.idle_since(before) {
+            let now = clock::now();
+            self.restart_timer(now.checked_sub(idle).unwrap_or(now));
         }
         if self.timer.poll_expired(cx).is_ready() {
             return Poll::Ready(Ending::new(self.late(), Stage::Data));
         }
         Poll::Pending
+    }
+
+    /// How long ago the last progress was, if there was any since `before`. The kernel does not wake us for the
+    /// bytes that it moves, so those of its direction may have come long before this poll.
+    fn idle_since(&self, before: (u64, u64, bool, bool)) -> Option<Duration> {
+        if (self.up_done, self.down_done) != (before.2, before.3) {
+            return Some(Duration::ZERO);
+        }
+        let up = (self.up.moved() != before.0).then(|| self.up.idle(self.client).unwrap_or_default());
+        let down = (self.down.moved() != before.1).then(|| self.down.idle(self.server).unwrap_or_default());
+        match (up, down) {
+            (Some(up), Some(down)) => Some(up.min(down)),
+            (up, down) => up.or(down),
+        }
     }
 
     fn client_broke(&self) -> Ending {
