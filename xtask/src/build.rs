@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 /// Builds everything that a user of the daemon needs.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::ensure()?;
+    setup::ensure(setup::Need::Build)?;
     build_ebpf::ensure()?;
     let binary = daemon(if args.release { Profile::Release } else { Profile::Quick })?;
     crate::workspace::say(format_args!("built {}", binary.display()));

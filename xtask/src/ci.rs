@@ -7,7 +7,7 @@ use crate::{build_ebpf, setup, test, tidy};
 
 /// Stops at the first step that fails; the cheap steps come first.
 pub(crate) fn run() -> Result<()> {
-    setup::ensure()?;
+    setup::ensure(setup::Need::Everything)?;
     checked(cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
     build_ebpf::ensure()?;

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 /// Builds and runs until the daemon ends or we are told to.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::ensure()?;
+    setup::ensure(setup::Need::Build)?;
     build_ebpf::ensure()?;
     let binary = daemon(if args.release { Profile::Release } else { Profile::Quick })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

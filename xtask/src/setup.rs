@@ -44,9 +44,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     install(&missing)
 }
 
+/// What a task needs; installing the rest can wait for the task that wants it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    Build,
+    Test,
+    Everything,
+}
+
 /// `setup` for the tasks that need it first: silent when there is nothing to do.
-pub(crate) fn ensure() -> Result<()> {
-    let missing = Missing::find();
+pub(crate) fn ensure(need: Need) -> Result<()> {
+    let missing = Missing::find().narrowed(need);
     if missing.is_empty() { Ok(()) } else { install(&missing) }
 }
 
@@ -74,6 +82,15 @@ impl Missing {
             nextest: find_program("cargo-nextest").is_none(),
             bpf_linker,
         }
+    }
+
+    /// Only what this task needs.
+    fn narrowed(mut self, need: Need) -> Self {
+        self.nextest &= need != Need::Build;
+        if need != Need::Everything {
+            self.rust_components.clear();
+        }
+        self
     }
 
     fn is_empty(&self) -> bool {
@@ -280,6 +297,7 @@ mod tests {
         let missing = Missing { ebpf: vec!["rustc-web"], nextest: true, ..Missing::default() };
         assert_eq!(missing.words(), ["rustc-web", "cargo-nextest"]);
         assert!(!missing.is_empty());
+        assert_eq!(missing.narrowed(Need::Build).words(), ["rustc-web"]);
         assert!(Missing::default().is_empty());
     }
 }

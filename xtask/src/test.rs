@@ -15,10 +15,11 @@ pub(crate) struct Args {
 
 /// Builds what the tests start, then runs them.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::ensure()?;
+    setup::ensure(setup::Need::Test)?;
     build_ebpf::ensure()?;
-    // The end-to-end tests start the daemon's binary; a test build alone would not refresh it.
-    checked(cargo().args(["build", "--package", "sockeye"]))?;
+    // The end-to-end tests start the daemon's binary, which a test build alone would not refresh. All targets
+    // at once: built apart, the two would not share their dependencies.
+    checked(cargo().args(["build", "--locked", "--workspace", "--all-targets"]))?;
     checked(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
     if find_program("cargo-nextest").is_some() {
         return checked(cargo().args(["nextest", "run", "--workspace"]).args(&args.nextest));
