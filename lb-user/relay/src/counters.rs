@@ -88,6 +88,12 @@ fn add(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
+/// Counts bytes that the caller copied itself, beside their message's head: small bodies never become a direction.
+pub fn count_copied(bytes: u64) {
+    add_flow(Path::Copy);
+    add_bytes(Path::Copy, bytes);
+}
+
 pub(crate) fn add_flow(path: Path) {
     SHARD.with(|shard| add(&shard.flows[path as usize], 1));
 }

@@ -18,7 +18,7 @@ mod buffers;
 mod counters;
 mod pipes;
 
-pub use counters::{Counters, PathCounters, counters};
+pub use counters::{Counters, PathCounters, count_copied, counters};
 pub use pipes::PipeLimits;
 pub use policy::{Path, Policy, Splice};
 pub use pump::{End, Pump, RelayError};

@@ -19,7 +19,7 @@ use sockeye_log::Logger;
 
 pub use server::{Server, State};
 
-use crate::stats::Gauge;
+use crate::stats::{Gauge, LastInvalid};
 
 /// Running object of one `backend`, or of the server half of a `listen`.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Backend {
     pub fullconn: u32,
     pub tune: &'static model::Tune,
     pub logger: Logger,
+    /// The last response that was refused.
+    pub last_invalid: LastInvalid,
 }
 
 impl Backend {
@@ -82,6 +84,7 @@ impl Backend {
             fullconn: cfg.fullconn.filter(|n| *n > 0).unwrap_or(fullconn).max(1),
             tune,
             logger,
+            last_invalid: LastInvalid::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use sockeye_config::model;
 use sockeye_log::{Format, Logger};
 
 use crate::backend::Backend;
-use crate::stats::Total;
+use crate::stats::{LastInvalid, Total};
 use limit::Limit;
 use listener::Listener;
 
@@ -35,6 +35,8 @@ pub struct Frontend {
     /// `maxconn` of the process.
     pub process: &'static Limit,
     pub relay: RelayPolicies,
+    /// The last request that was refused.
+    pub last_invalid: LastInvalid,
 }
 
 /// How bodies and tunnels between this frontend and its backend may travel, per direction.

@@ -5,12 +5,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use slab::Slab;
 use sockeye_config::model::ServerId;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::backend::pool;
 use crate::stream::abort::Cause;
@@ -24,13 +27,26 @@ thread_local! {
 /// Set by a soft stop: idle connections close, the others after their response.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
+/// Since when, and over how long idle connections close.
+static STOPPED: OnceLock<(Instant, Duration)> = OnceLock::new();
+
 /// Whether the process is in a soft stop.
 pub fn is_stopping() -> bool {
     STOPPING.load(Ordering::Relaxed)
 }
 
+/// When the calling idle connection should close because of a soft stop: at once, or, with `close-spread-time`,
+/// somewhere between the stop and the end of that time.
+pub fn idle_until() -> Option<Instant> {
+    let (since, spread) = *STOPPED.get()?;
+    let share = spread.mul_f64(fastrand::f64());
+    Some(since + share)
+}
+
 /// Enters the soft stop; the workers are then told with [`Command::WakeAll`].
-pub fn begin_stopping() {
+pub fn begin_stopping(close_spread: Option<Duration>) {
+    // A second stop changes nothing.
+    let _ = STOPPED.set((Instant::now(), close_spread.unwrap_or_default()));
     STOPPING.store(true, Ordering::Relaxed);
 }
 

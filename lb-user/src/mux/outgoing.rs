@@ -147,6 +147,9 @@ impl Outgoing {
         if self.retained {
             input.consume(self.direct);
         }
+        if self.body_bytes > 0 {
+            sockeye_relay::count_copied(self.body_bytes);
+        }
         self.out.clear();
         self.out
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use sockeye_accel::{Accel, Wanted};
 use sockeye_config::model::{BindAddress, Config, EbpfSplice, Identity, SectionKind};
 use sockeye_conn::BufferLimits;
+use sockeye_relay::PipeLimits;
 use sockeye_sys::process::{self as sys, Fork};
 use tokio::sync::mpsc;
 
@@ -53,6 +54,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     }
     // A name of the process that tools look for; it stays as it is where the kernel refuses.
     let _ = sys::set_name(&options.program);
+    pipe_limits(config, limits.maxconn).apply();
     let ebpf = &config.global.ebpf;
     let wanted = Wanted { accel: ebpf.accel, sockmap: ebpf.splice == EbpfSplice::Sockmap };
     let accel = Accel::start(wanted);
@@ -77,7 +79,16 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let (done, ended) = mpsc::unbounded_channel();
     let workers = start_workers(objects, bound, workers, &done)?;
     drop(done);
-    Control { objects, options, workers, ended, logs }.run()
+    Control { objects, options, workers, ended, logs, accel }.run()
+}
+
+/// `maxpipes` and `tune.pipesize`; without them a quarter of `maxconn` and the relay's own size.
+fn pipe_limits(config: &Config, maxconn: u32) -> PipeLimits {
+    let default = PipeLimits::default();
+    let tune = &config.global.tune;
+    let pipes =
+        tune.maxpipes.map_or(default.pipes.min((maxconn as usize).div_ceil(4)), |pipes| pipes as usize);
+    PipeLimits { pipes, bytes: tune.pipesize.unwrap_or(default.bytes) }
 }
 
 /// `nbthread`, or the CPUs the process may use.

@@ -1,6 +1,7 @@
 //! The main thread once the workers serve: signals, health checks, the end.
 
 use anyhow::{Context, Result};
+use sockeye_accel::Accel;
 use sockeye_config::model::Level;
 use sockeye_sys::process as sys;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,6 +26,7 @@ pub struct Control<'a> {
     /// Numbers of workers that have ended.
     pub ended: mpsc::UnboundedReceiver<usize>,
     pub logs: Logs,
+    pub accel: Accel,
 }
 
 /// The signals that mean something (manual, management guide 4).
@@ -69,6 +71,9 @@ impl Control<'_> {
         let mut signals = Signals::new()?;
         sys::release_signals();
         health::start(self.objects, self.orders());
+        // `grace`: how long a soft stop keeps accepting; a second signal ends it.
+        let mut grace_until: Option<Instant> = None;
+        let mut stop_at: Option<Instant> = None;
         let mut hard_stop_at: Option<Instant> = None;
         let mut running = self.workers.len();
         while running > 0 {
@@ -76,8 +81,17 @@ impl Control<'_> {
                 _ = signals.terminate.recv() => self.die(15),
                 _ = signals.interrupt.recv() => self.die(2),
                 _ = signals.soft_stop.recv() => {
+                    if let Some(grace) = self.objects.config.global.grace.filter(|_| grace_until.is_none()) {
+                        grace_until = Some(Instant::now() + grace);
+                        stop_at = grace_until;
+                    } else {
+                        stop_at = Some(Instant::now());
+                    }
+                }
+                () = until(stop_at) => {
+                    stop_at = None;
                     if !worker::is_stopping() {
-                        worker::begin_stopping();
+                        worker::begin_stopping(self.objects.config.global.close_spread_time);
                         hard_stop_at = self.objects.config.global.hard_stop_after.map(|limit| Instant::now() + limit);
                         self.order(Order::SoftStop).await;
                     }
@@ -119,6 +133,11 @@ impl Control<'_> {
     /// What `-d` promises at the end of the run.
     fn summarize(&self) {
         if self.options.debug {
+            if let Some(Ok(exits)) = self.accel.sockmap().map(|sockmap| sockmap.counters()) {
+                let exits: Vec<String> =
+                    exits.iter().map(|(name, count)| format!("{name} {count}")).collect();
+                run::print(&format!("sockmap: {}\n", exits.join(", ")));
+            }
             run::print(&format!(
                 "relay: {}\nlog: {} lines dropped\n",
                 sockeye_relay::counters(),

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::frontend::limit::Limit;
 use crate::frontend::listener::Listener;
 use crate::frontend::{Frontend, RelayPolicies};
-use crate::stats::Total;
+use crate::stats::{LastInvalid, Total};
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ fn frontend(
         log_format: Format::of_option(cfg.log_format, cfg.mode),
         process,
         relay: relay_policies(config, cfg, backend, accel),
+        last_invalid: LastInvalid::default(),
     }
 }
 

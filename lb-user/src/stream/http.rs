@@ -1,12 +1,12 @@
 //! The stages of `mode http`, in the order they run, for each request of a client connection.
 
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sockeye_config::model::{ConnectionMode, HttpReuse, Tune};
 use sockeye_conn::{Buffer, Socket, Timer, clock};
 use sockeye_health::Observed;
-use sockeye_http::h1::{self, ConnectionHeader, EncodeOptions, Limits, Strictness};
+use sockeye_http::h1::{self, ConnectionHeader, EncodeOptions, Limits, ParseError, Strictness};
 use sockeye_http::{BodyLength, Method, Version};
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ use crate::mux::Rules;
 use crate::mux::exchange::{Exchange, Failure};
 use crate::mux::outgoing::{MoveError, Outgoing, is_whole};
 use crate::services::replies::{self, Reply};
-use crate::stats::PROCESS;
+use crate::stats::{Invalid, PROCESS};
 
 /// What becomes of the client connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +96,13 @@ async fn wait(session: &mut Session, control: &Control, timer: &mut Timer, input
         if session.client.poll_read_ready(cx).is_ready() {
             return Poll::Ready(Waited::Bytes);
         }
-        if worker::is_stopping() && !first {
-            return Poll::Ready(Waited::Over);
+        if !first && let Some(until) = worker::idle_until() {
+            if until <= clock::now() {
+                return Poll::Ready(Waited::Over);
+            }
+            if timer.deadline().is_none_or(|deadline| until < deadline) {
+                timer.set(Some(until));
+            }
         }
         timer.poll_expired(cx).map(|()| Waited::Late)
     })
@@ -211,7 +216,10 @@ impl<'a> Transaction<'a> {
                     }
                     Ok(None) if self.input.is_full() => return Err(Refusal::invalid(Cause::Proxy, 400)),
                     Ok(None) => {}
-                    Err(error) => return Err(Refusal::invalid(Cause::Proxy, error.status())),
+                    Err(error) => {
+                        self.keep_invalid_request(&error);
+                        return Err(Refusal::invalid(Cause::Proxy, error.status()));
+                    }
                 }
             }
             match self.read_more().await {
@@ -222,6 +230,30 @@ impl<'a> Transaction<'a> {
                 Read::Killed => return Err(Refusal::invalid(self.control.cause(), 500)),
             }
         }
+    }
+
+    fn keep_invalid_request(&self, error: &ParseError) {
+        self.session.frontend.last_invalid.keep(Invalid {
+            when: SystemTime::now(),
+            client: self.session.peer,
+            other: None,
+            server: None,
+            bytes: self.input.filled().to_vec(),
+            position: error.position,
+            reason: error.to_string(),
+        });
+    }
+
+    fn keep_invalid_response(&self, backend: &Backend, server: &Server, error: &ParseError, bytes: &[u8]) {
+        backend.last_invalid.keep(Invalid {
+            when: SystemTime::now(),
+            client: self.session.peer,
+            other: Some(self.session.frontend.name()),
+            server: Some(server.name()),
+            bytes: bytes.to_vec(),
+            position: error.position,
+            reason: error.to_string(),
+        });
     }
 
     /// Reads once into the input buffer, within the timer.
@@ -334,6 +366,10 @@ impl<'a> Transaction<'a> {
             }
             self.facts.uploaded = request.moved();
             if let Err(failure) = head {
+                if let Failure::InvalidResponse(error) = &failure {
+                    let server = reached.slot.server();
+                    self.keep_invalid_response(backend, server, error, server_input.filled());
+                }
                 return self.no_response(failure, &reached);
             }
             self.facts.response_at = Some(clock::now());
@@ -563,7 +599,8 @@ impl<'a> Transaction<'a> {
         if !request_done {
             return Next::Linger;
         }
-        if client_keeps { Next::KeepAlive } else { Next::Linger }
+        // All of the request was read, so that closing loses nothing.
+        if client_keeps { Next::KeepAlive } else { Next::Close }
     }
 
     fn keep_server(
@@ -693,7 +730,11 @@ impl<'a> Transaction<'a> {
         self.facts.ended_at = Some(now);
         self.session.idle_since = now;
         self.log_unless_logged();
-        if keeps { Next::KeepAlive } else { Next::Linger }
+        match (keeps, whole) {
+            (true, _) => Next::KeepAlive,
+            (false, true) => Next::Close,
+            (false, false) => Next::Linger,
+        }
     }
 
     fn log(&mut self) {
