@@ -41,6 +41,42 @@ pub struct Server {
     pub check: ServerCheck,
 }
 
+impl Default for Server {
+    /// A server line without words, and without a place yet.
+    fn default() -> Self {
+        Self {
+            place: Place::default(),
+            name: "".into(),
+            numeric_id: 0,
+            address: ServerAddress::Inet { host: Host::Original, port: ServerPort::Offset(0) },
+            init_addr: Vec::new(),
+            weight: 1,
+            backup: false,
+            disabled: false,
+            maxconn: None,
+            minconn: None,
+            maxqueue: None,
+            slowstart: None,
+            pool_max_conn: None,
+            pool_low_conn: None,
+            pool_purge_delay: POOL_PURGE_DELAY,
+            max_reuse: None,
+            source: None,
+            tfo: false,
+            tcp_user_timeout: None,
+            congestion: None,
+            namespace: None,
+            check: ServerCheck::default(),
+        }
+    }
+}
+
+/// `pool-purge-delay` when the file does not say (manual 5.2).
+pub const POOL_PURGE_DELAY: Duration = Duration::from_secs(5);
+
+/// `inter` when the file does not say (manual 5.2).
+pub const CHECK_INTER: Duration = Duration::from_secs(2);
+
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
@@ -128,6 +164,28 @@ pub struct ServerCheck {
     /// `track BACKEND/SERVER`.
     pub track: Option<ServerId>,
     pub init_state: InitState,
+}
+
+impl Default for ServerCheck {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            inter: CHECK_INTER,
+            fastinter: None,
+            downinter: None,
+            rise: 2,
+            fall: 3,
+            port: None,
+            addr: None,
+            observe: None,
+            error_limit: 10,
+            on_error: OnError::default(),
+            on_marked_down: false,
+            on_marked_up: false,
+            track: None,
+            init_state: InitState::default(),
+        }
+    }
 }
 
 /// `observe layer4|layer7`.

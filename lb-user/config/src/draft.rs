@@ -1,0 +1,207 @@
+//! What the sections said, before names are resolved: the value that keyword parsers write to.
+//!
+//! A proxy's inheritable part is its [`Settings`]; a `defaults` section is nothing else. Everything in it is a
+//! copy of the defaults at first and changed by the proxy's own statements.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_balance::{HashFunction, HashMethod, HashSource};
+use sockeye_syntax::diag::Location;
+
+use crate::keyword::Sections;
+use crate::model::{
+    BackendOptions, Bind, CheckStep, ErrorFiles, FrontendOptions, Global, HashPreserveAffinity, HttpReuse,
+    HttpSend, LogFormat, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, TcpKeepalive,
+};
+
+/// Everything, in file order.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) global: Global,
+    pub(crate) proxies: Vec<Proxy>,
+}
+
+/// Which section a proxy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Defaults,
+    Frontend,
+    Backend,
+    Listen,
+}
+
+impl Kind {
+    /// As messages call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Defaults => "defaults",
+            Self::Frontend => "frontend",
+            Self::Backend => "backend",
+            Self::Listen => "proxy",
+        }
+    }
+
+    /// As the file calls it.
+    pub(crate) fn keyword(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            other => other.name(),
+        }
+    }
+
+    pub(crate) fn section(self) -> Sections {
+        match self {
+            Self::Defaults => Sections::DEFAULTS,
+            Self::Frontend => Sections::FRONTEND,
+            Self::Backend => Sections::BACKEND,
+            Self::Listen => Sections::LISTEN,
+        }
+    }
+
+    pub(crate) fn is_frontend(self) -> bool {
+        matches!(self, Self::Frontend | Self::Listen)
+    }
+
+    pub(crate) fn is_backend(self) -> bool {
+        matches!(self, Self::Backend | Self::Listen)
+    }
+}
+
+/// A `frontend`, `backend`, `listen` or `defaults` section.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxy {
+    pub(crate) kind: Kind,
+    pub(crate) name: Arc<str>,
+    pub(crate) location: Location,
+    pub(crate) settings: Settings,
+    pub(crate) numeric_id: Option<(u32, Location)>,
+    pub(crate) description: Option<String>,
+    pub(crate) binds: Vec<Bind>,
+    pub(crate) servers: Vec<DraftServer>,
+}
+
+/// What a `defaults` section hands on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) mode: Mode,
+    pub(crate) disabled: bool,
+    pub(crate) maxconn: Option<u32>,
+    pub(crate) backlog: Option<u32>,
+    pub(crate) default_backend: Option<String>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) log: Vec<DraftLog>,
+    pub(crate) log_tag: Option<String>,
+    pub(crate) log_format: LogFormat,
+    /// Where `log_format` was chosen, for the message about a mode that cannot have it.
+    pub(crate) log_format_at: Option<Location>,
+    /// Options that are on and need `mode http`.
+    pub(crate) http_options: Vec<&'static str>,
+    pub(crate) frontend: FrontendOptions,
+    pub(crate) backend: BackendOptions,
+    pub(crate) splice: SpliceOptions,
+    pub(crate) clitcpka: TcpKeepalive,
+    pub(crate) srvtcpka: TcpKeepalive,
+    pub(crate) monitor_uri: Option<Arc<str>>,
+    pub(crate) errorfiles: ErrorFiles,
+    pub(crate) balance: DraftBalance,
+    pub(crate) fullconn: Option<u32>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) retry_on: RetryOn,
+    pub(crate) redispatch: i32,
+    pub(crate) http_reuse: HttpReuse,
+    pub(crate) max_keep_alive_queue: Option<u32>,
+    pub(crate) hash_preserve_affinity: HashPreserveAffinity,
+    pub(crate) source: Source,
+    pub(crate) check: DraftCheck,
+    pub(crate) default_server: DraftServer,
+}
+
+/// `timeout …`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Timeouts {
+    pub(crate) client: Option<Duration>,
+    pub(crate) client_fin: Option<Duration>,
+    pub(crate) client_hs: Option<Duration>,
+    pub(crate) http_request: Option<Duration>,
+    pub(crate) http_keep_alive: Option<Duration>,
+    pub(crate) tarpit: Option<Duration>,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) server: Option<Duration>,
+    pub(crate) server_fin: Option<Duration>,
+    pub(crate) queue: Option<Duration>,
+    pub(crate) check: Option<Duration>,
+    pub(crate) tunnel: Option<Duration>,
+}
+
+/// One `log` statement.
+#[derive(Debug, Clone)]
+pub(crate) enum DraftLog {
+    /// `log global`.
+    Global,
+    Target(LogTarget),
+}
+
+/// `balance`, `hash-type` and `hash-balance-factor`, which may stand in any order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DraftBalance {
+    pub(crate) algorithm: Option<DraftAlgorithm>,
+    pub(crate) method: HashMethod,
+    /// `None`: sdbm, with avalanche if consistent.
+    pub(crate) function: Option<(HashFunction, bool)>,
+    pub(crate) factor: u32,
+}
+
+/// The word after `balance`.
+#[derive(Debug, Clone)]
+pub(crate) enum DraftAlgorithm {
+    RoundRobin,
+    StaticRoundRobin,
+    LeastConn,
+    First,
+    Random(u32),
+    Hash(HashSource),
+}
+
+/// The health check of a backend.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DraftCheck {
+    pub(crate) kind: DraftCheckKind,
+    /// What `option httpchk METHOD URI VERSION` or its absence of words means.
+    pub(crate) httpchk: Option<HttpSend>,
+    /// `http-check` rules, comments included.
+    pub(crate) http_rules: Vec<CheckStep>,
+    pub(crate) tcp_rules: Vec<CheckStep>,
+    /// The rules are those of the defaults: the section's first own rule replaces them.
+    pub(crate) http_inherited: bool,
+    pub(crate) tcp_inherited: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum DraftCheckKind {
+    #[default]
+    Connect,
+    Tcp,
+    Http,
+}
+
+/// A server whose names are not resolved, or what `default-server` accumulated.
+#[derive(Debug, Clone)]
+pub(crate) struct DraftServer {
+    pub(crate) location: Location,
+    pub(crate) server: Server,
+    pub(crate) given_id: Option<(u32, Location)>,
+    /// `track [PROXY/]SERVER`.
+    pub(crate) track: Option<String>,
+}
+
+impl Default for DraftServer {
+    fn default() -> Self {
+        Self {
+            location: Location::new("", 0),
+            server: Server::default(),
+            given_id: None,
+            track: None,
+        }
+    }
+}

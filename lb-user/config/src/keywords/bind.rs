@@ -1,0 +1,447 @@
+//! `bind` lines (manual 5.1): one or more addresses, then options.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use sockeye_syntax::address::{self, Address, Host, ParseOptions, Port};
+use sockeye_syntax::diag::did_you_mean;
+use sockeye_syntax::units::TimeUnit;
+use sockeye_syntax::words::Words;
+
+use super::{global, values};
+use crate::keyword::{Keyword, Sections, Status, find, no_effect, not_yet, not_yet_message, takes, removed, supported};
+use crate::model::{Bind, BindAddress, Place, Shards, UnixOptions};
+use crate::scope::ProxyScope;
+
+/// Listening addresses of one proxy: every port there is, once.
+const BINDS_MAX: usize = 65_536;
+
+/// Worker threads that a thread set may name; HAProxy's limit.
+const THREADS_MAX: u16 = 1024;
+
+type Parser = fn(&mut Words<'_>, &mut Bind) -> Result<(), String>;
+
+const F: Sections = Sections::FRONTENDS;
+
+pub(crate) const TABLE: &[Keyword<Parser>] = &[
+    takes(1, supported("backlog", F, backlog, "length of the queue of connections not accepted yet")),
+    takes(1, supported("cc", F, congestion, "TCP congestion control algorithm")),
+    supported("defer-accept", F, defer_accept, "accepts once data has arrived"),
+    takes(1, supported("gid", F, unix_option, "group of the unix socket, by number")),
+    takes(1, supported("group", F, unix_option, "group of the unix socket")),
+    takes(1, supported("id", F, id, "number in statistics")),
+    takes(1, supported("interface", F, interface, "network interface")),
+    takes(1, supported("maxconn", F, maxconn, "connections of this listener")),
+    takes(1, supported("mode", F, unix_option, "permissions of the unix socket")),
+    takes(1, supported("mss", F, mss, "TCP maximum segment size")),
+    takes(1, supported("name", F, name, "name in logs and statistics")),
+    takes(1, supported("namespace", F, namespace, "network namespace")),
+    takes(1, supported("nice", F, nice, "priority")),
+    takes(1, supported("shards", F, shards, "sockets that share the address")),
+    takes(1, supported("tcp-ut", F, tcp_ut, "TCP user timeout")),
+    supported("tfo", F, tfo, "TCP Fast Open"),
+    takes(1, supported("thread", F, thread, "threads that serve it")),
+    supported("transparent", F, transparent, "accepts for foreign addresses"),
+    takes(1, supported("uid", F, unix_option, "owner of the unix socket, by number")),
+    takes(1, supported("user", F, unix_option, "owner of the unix socket")),
+    supported("v4v6", F, v4v6, "IPv6 socket that takes IPv4 too"),
+    supported("v6only", F, v6only, "IPv6 socket that takes IPv6 alone"),
+    takes(
+        1,
+        removed(
+            "process",
+            F,
+            "'process' on 'bind' lines is not supported anymore, please use 'thread' instead.",
+        ),
+    ),
+    // --- not implemented yet, or with nothing to act on ---
+    takes(1, not_yet("proto", F)),
+    not_yet("ssl", F),
+    takes(1, not_yet("accept-netscaler-cip", F)),
+    not_yet("accept-proxy", F),
+    takes(1, no_effect("expose-fd", F, "it is for the command socket")),
+    takes(1, not_yet("guid-prefix", F)),
+    takes(1, no_effect("idle-ping", F, "it is for HTTP/2")),
+    takes(1, no_effect("label", F, "nothing shows it")),
+    takes(1, no_effect("level", F, "it is for the command socket")),
+    takes(1, no_effect("nbconn", F, "there is no reverse HTTP")),
+    takes(1, no_effect("severity-output", F, "it is for the command socket")),
+    takes(1, not_yet("tcp-md5sig", F)),
+    takes(1, not_yet("tcp-ss", F)),
+    not_yet("allow-0rtt", F),
+    takes(1, not_yet("alpn", F)),
+    takes(1, not_yet("ca-file", F)),
+    takes(1, not_yet("ca-ignore-err", F)),
+    takes(1, not_yet("ca-sign-file", F)),
+    takes(1, not_yet("ca-sign-pass", F)),
+    takes(1, not_yet("ca-verify-file", F)),
+    takes(1, not_yet("ciphers", F)),
+    takes(1, not_yet("ciphersuites", F)),
+    takes(1, not_yet("client-sigalgs", F)),
+    takes(1, not_yet("crl-file", F)),
+    takes(1, not_yet("crt", F)),
+    takes(1, not_yet("crt-ignore-err", F)),
+    takes(1, not_yet("crt-list", F)),
+    takes(1, not_yet("curves", F)),
+    takes(1, not_yet("default-crt", F)),
+    takes(1, not_yet("ecdhe", F)),
+    not_yet("force-sslv3", F),
+    not_yet("force-tlsv10", F),
+    not_yet("force-tlsv11", F),
+    not_yet("force-tlsv12", F),
+    not_yet("force-tlsv13", F),
+    not_yet("generate-certificates", F),
+    takes(1, not_yet("ktls", F)),
+    not_yet("no-alpn", F),
+    not_yet("no-ca-names", F),
+    not_yet("no-sslv3", F),
+    not_yet("no-strict-sni", F),
+    not_yet("no-tls-tickets", F),
+    not_yet("no-tlsv10", F),
+    not_yet("no-tlsv11", F),
+    not_yet("no-tlsv12", F),
+    not_yet("no-tlsv13", F),
+    takes(1, not_yet("npn", F)),
+    not_yet("prefer-client-ciphers", F),
+    takes(1, not_yet("sigalgs", F)),
+    takes(1, not_yet("ssl-max-ver", F)),
+    takes(1, not_yet("ssl-min-ver", F)),
+    not_yet("strict-sni", F),
+    takes(1, not_yet("tls-ticket-keys", F)),
+    not_yet("tls-tickets", F),
+    takes(1, not_yet("verify", F)),
+];
+
+/// `bind ADDRESS[,…] [OPTION …]`.
+pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    let Some(text) = words.next() else {
+        words.alert("'bind' expects {<path>|[addr1]:port1[-end1]}{,[addr]:port[-end]}... as arguments.");
+        return;
+    };
+    let mut binds = match addresses(text, scope) {
+        Ok(binds) => binds,
+        Err(message) => {
+            words.alert(format!("'bind' : {message}"));
+            Vec::new()
+        }
+    };
+    let location = words.location();
+    let place = Place { file: location.file.clone(), line: location.line };
+    let mut template = template(place, scope.global.unix_bind.clone());
+    options(text, words, scope, &mut template);
+    if template.id.is_some() && binds.len() > 1 {
+        let section = scope.proxy.kind.keyword();
+        words.alert(format!(
+            "'bind {text}' in section '{section}' : 'id' : can only be used with a single socket"
+        ));
+    }
+    if scope.proxy.binds.len() + binds.len() > BINDS_MAX {
+        words.alert(format!("'bind' : a proxy listens on {BINDS_MAX} addresses at most."));
+        return;
+    }
+    check_id(text, words, scope, template.id);
+    for (text, address) in binds.drain(..) {
+        scope.proxy.binds.push(Bind { text, address, ..template.clone() });
+    }
+}
+
+fn options(text: &str, words: &mut Words<'_>, scope: &ProxyScope<'_>, bind: &mut Bind) {
+    let section = scope.proxy.kind.keyword();
+    while let Some(word) = words.next() {
+        let Some(row) = find(TABLE, word) else {
+            let hint = did_you_mean(word, TABLE.iter().map(|row| row.name));
+            let end = if hint.is_empty() { "." } else { &hint };
+            words.alert(format!("'bind {text}' in section '{section}': unknown keyword '{word}'{end}"));
+            return words.skip_rest();
+        };
+        let say = |message: &str| format!("'bind {text}' in section '{section}' : {message}");
+        match row.status {
+            Status::Supported(parser) => {
+                // The parsers of unix options share one function, which reads the name again.
+                let result = if matches!(word, "mode" | "user" | "uid" | "group" | "gid") {
+                    global::unix_option(word, words, &mut bind.unix).unwrap_or(Ok(()))
+                } else {
+                    parser(words, bind)
+                };
+                if let Err(message) = result {
+                    words.alert(say(&format!("'{word}' : {message}")));
+                }
+            }
+            Status::NoEffect => {
+                words.notice(say(&format!("'{word}' has no effect: {}.", row.help)));
+                words.seek(words.position() + row.arguments);
+            }
+            Status::NotYet => {
+                words.alert(say(&not_yet_message(word)));
+                words.seek(words.position() + row.arguments);
+            }
+            Status::Removed(message) => {
+                words.alert(say(message));
+                words.seek(words.position() + row.arguments);
+            }
+        }
+    }
+    if bind.nice != 0 {
+        words.notice(format!(
+            "'bind {text}' in section '{section}' : 'nice' has no effect: all connections have the same priority."
+        ));
+    }
+}
+
+/// A number may be given once per proxy.
+fn check_id(text: &str, words: &mut Words<'_>, scope: &ProxyScope<'_>, id: Option<u32>) {
+    let Some(other) = id.and_then(|id| scope.proxy.binds.iter().find(|bind| bind.id == Some(id))) else {
+        return;
+    };
+    let section = scope.proxy.kind.keyword();
+    let (file, line) = (&other.place.file, other.place.line);
+    words.alert(format!(
+        "'bind {text}' in section '{section}' : 'id' : custom id {} already used at {file}:{line} ('bind {}')",
+        id.unwrap_or_default(),
+        other.text
+    ));
+}
+
+fn template(place: Place, unix: UnixOptions) -> Bind {
+    Bind {
+        place,
+        text: "".into(),
+        address: BindAddress::Fd(-1),
+        name: None,
+        id: None,
+        interface: None,
+        backlog: None,
+        maxconn: None,
+        defer_accept: false,
+        tfo: false,
+        v4v6: false,
+        v6only: false,
+        transparent: false,
+        mss: None,
+        tcp_user_timeout: None,
+        congestion: None,
+        unix,
+        nice: 0,
+        threads: Vec::new(),
+        shards: None,
+        namespace: None,
+    }
+}
+
+/// Every listening address that `text` stands for, each with the text that messages use.
+fn addresses(text: &str, scope: &ProxyScope<'_>) -> Result<Vec<(Arc<str>, BindAddress)>, String> {
+    let mut out = Vec::new();
+    for one in text.strip_suffix(',').unwrap_or(text).split(',') {
+        let address = address::parse_address(one, ParseOptions::BIND).map_err(|error| error.to_string())?;
+        let address = values::resolve_host(address, one, scope.around.resolver)?;
+        expand(one, address, scope, &mut out)?;
+    }
+    Ok(out)
+}
+
+fn expand(
+    text: &str,
+    address: Address,
+    scope: &ProxyScope<'_>,
+    out: &mut Vec<(Arc<str>, BindAddress)>,
+) -> Result<(), String> {
+    if address.mptcp {
+        return Err(not_yet_message(text));
+    }
+    let ip = match address.host {
+        Host::Ip(ip) => ip,
+        Host::AnyIpv4 => Ipv4Addr::UNSPECIFIED.into(),
+        Host::Unix(path) => {
+            let prefix = scope.global.unix_bind_prefix.as_deref().unwrap_or_default();
+            let path = format!("{prefix}{path}");
+            if path.len() > address::UNIX_PATH_MAX {
+                return Err(format!("socket path '{path}' too long (max {})", address::UNIX_PATH_MAX));
+            }
+            out.push((text.into(), BindAddress::Unix(path.into())));
+            return Ok(());
+        }
+        Host::Abstract(name) => {
+            out.push((text.into(), BindAddress::Abstract { name, padded: true }));
+            return Ok(());
+        }
+        Host::AbstractTerminated(name) => {
+            out.push((text.into(), BindAddress::Abstract { name, padded: false }));
+            return Ok(());
+        }
+        Host::Descriptor(number) => {
+            out.push((text.into(), BindAddress::Fd(number)));
+            return Ok(());
+        }
+        Host::Sockpair(_) => return Err(not_yet_message(text)),
+        Host::Name { name, .. } => return Err(format!("invalid address: '{name}' in '{text}'")),
+    };
+    match address.port {
+        Port::Fixed(port) => out.push((text.into(), BindAddress::Inet(SocketAddr::new(ip, port)))),
+        Port::Range(range) => {
+            for port in range {
+                let name = match ip {
+                    IpAddr::V4(Ipv4Addr::UNSPECIFIED) => format!("*:{port}"),
+                    IpAddr::V6(Ipv6Addr::UNSPECIFIED) => format!("[::]:{port}"),
+                    _ => SocketAddr::new(ip, port).to_string(),
+                };
+                out.push((name.into(), BindAddress::Inet(SocketAddr::new(ip, port))));
+            }
+        }
+        Port::None | Port::Offset(_) => return Err(format!("missing port specification in '{text}'")),
+    }
+    Ok(())
+}
+
+fn number<T: TryFrom<i64>>(words: &mut Words<'_>, low: i64, high: i64) -> Result<T, String> {
+    let text = words.next().ok_or("missing value")?;
+    text.parse::<i64>()
+        .ok()
+        .filter(|value| (low..=high).contains(value))
+        .and_then(|value| T::try_from(value).ok())
+        .ok_or_else(|| format!("invalid value {text}, allowed range is {low}..{high}"))
+}
+
+fn backlog(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    let value: u32 = number(words, 0, i64::from(i32::MAX))?;
+    bind.backlog = (value > 0).then_some(value);
+    Ok(())
+}
+
+fn maxconn(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    let value: u32 = number(words, 0, i64::from(i32::MAX))?;
+    bind.maxconn = (value > 0).then_some(value);
+    Ok(())
+}
+
+fn congestion(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.congestion = Some(words.next().ok_or("missing TCP congestion control algorithm")?.to_owned());
+    Ok(())
+}
+
+fn defer_accept(_: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.defer_accept = true;
+    Ok(())
+}
+
+fn tfo(_: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.tfo = true;
+    Ok(())
+}
+
+fn transparent(_: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.transparent = true;
+    Ok(())
+}
+
+fn v4v6(_: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.v4v6 = true;
+    Ok(())
+}
+
+fn v6only(_: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.v6only = true;
+    Ok(())
+}
+
+fn id(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    let text = words.next().ok_or("missing value")?;
+    let value = text.parse().ok().filter(|id| *id > 0 && *id <= i32::MAX.unsigned_abs());
+    bind.id = Some(value.ok_or("custom id has to be > 0")?);
+    Ok(())
+}
+
+fn interface(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.interface = Some(words.next().ok_or("missing interface name")?.to_owned());
+    Ok(())
+}
+
+fn name(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.name = Some(words.next().ok_or("missing name")?.into());
+    Ok(())
+}
+
+fn namespace(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.namespace = Some(words.next().ok_or("missing namespace id")?.to_owned());
+    Ok(())
+}
+
+fn nice(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.nice = number(words, -1024, 1024)?;
+    Ok(())
+}
+
+fn mss(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    let message = "expects an MSS with and absolute value between 1 and 65535";
+    let value: i32 = number(words, -65_535, 65_535).map_err(|_| message)?;
+    if value == 0 {
+        return Err(message.to_owned());
+    }
+    bind.mss = Some(value);
+    Ok(())
+}
+
+fn tcp_ut(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    let value = values::time(words, TimeUnit::Milliseconds);
+    let value = value.map_err(|_| "expects a positive delay in milliseconds")?;
+    bind.tcp_user_timeout = (!value.is_zero()).then_some(value);
+    Ok(())
+}
+
+fn shards(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    let text = words.next().ok_or("missing value")?;
+    bind.shards = Some(match text {
+        "by-thread" => Shards::ByThread,
+        "by-group" => Shards::ByGroup,
+        "by-process" => Shards::ByProcess,
+        _ => {
+            let count = text.parse().ok().filter(|count| (1..=THREADS_MAX).contains(count));
+            Shards::Count(count.ok_or_else(|| {
+                format!("invalid value {text}, allowed range is 1..{THREADS_MAX} or 'by-thread'")
+            })?)
+        }
+    });
+    Ok(())
+}
+
+/// `[GROUP/]SET[,…]`; there is one group, so its number must be 1.
+fn thread(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    let text = words.next().ok_or("missing thread set")?;
+    let mut threads = Vec::new();
+    for part in text.split(',') {
+        let set = match part.split_once('/') {
+            Some(("1" | "all", set)) => set,
+            Some((group, _)) => return Err(format!("thread group {group} does not exist: all threads are group 1.")),
+            None => part,
+        };
+        let wrong = || {
+            format!("invalid first thread number '{set}', permitted range is 1..{THREADS_MAX}, or 'all', 'odd', 'even'.")
+        };
+        let (low, high, step) = match set {
+            "all" => {
+                bind.threads.clear();
+                return Ok(());
+            }
+            "odd" => (1, THREADS_MAX, 2),
+            "even" => (2, THREADS_MAX, 2),
+            _ => {
+                let (low, high) = set.split_once('-').unwrap_or((set, set));
+                let low: u16 = low.parse().map_err(|_| wrong())?;
+                let high: u16 = if high.is_empty() { THREADS_MAX } else { high.parse().map_err(|_| wrong())? };
+                (low.min(high), low.max(high), 1)
+            }
+        };
+        if low == 0 || high > THREADS_MAX {
+            return Err(wrong());
+        }
+        threads.extend((low..=high).step_by(step).map(|thread| thread - 1));
+    }
+    threads.sort_unstable();
+    threads.dedup();
+    bind.threads = threads;
+    Ok(())
+}
+
+/// Handled by name in [`options`].
+fn unix_option(_: &mut Words<'_>, _: &mut Bind) -> Result<(), String> {
+    Ok(())
+}

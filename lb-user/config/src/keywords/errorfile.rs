@@ -1,0 +1,89 @@
+//! `errorfile CODE FILE` (manual 4.2): a whole reply, read when the configuration is.
+
+use std::sync::Arc;
+
+use sockeye_syntax::words::Words;
+
+use crate::scope::ProxyScope;
+
+/// The statuses that the proxy itself may answer with.
+const STATUSES: [u16; 20] = [
+    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 500, 501, 502, 503, 504,
+];
+
+pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    let (Some(status), Some(path)) = (words.next(), words.next()) else {
+        words.alert("errorfile : expects <status_code> and <file> as arguments.");
+        return words.skip_rest();
+    };
+    if !words.end() {
+        return;
+    }
+    match read(status, path, scope) {
+        Ok((status, text)) => {
+            let files = &mut scope.proxy.settings.errorfiles.0;
+            files.retain(|(known, _)| *known != status);
+            files.push((status, text));
+        }
+        Err(message) => words.alert(format!("errorfile : {message}")),
+    }
+}
+
+fn read(status: &str, path: &str, scope: &ProxyScope<'_>) -> Result<(u16, Arc<[u8]>), String> {
+    let text =
+        scope.around.loader.read(path).map_err(|_| format!("error opening file '{path}'."))?;
+    let bufsize = scope.global.tune.bufsize;
+    if text.len() > bufsize {
+        return Err(format!("custom error message file '{path}' larger than {bufsize} bytes."));
+    }
+    let code = status.parse().ok().filter(|code| STATUSES.contains(code));
+    let code = code.ok_or_else(|| format!("status code '{status}' not handled."))?;
+    if !text.is_empty() {
+        plausible(&text).map_err(|fault| format!("'{path}': {fault}"))?;
+    }
+    Ok((code, text.into()))
+}
+
+/// Whether it is an HTTP reply: a status line, fields, an empty line, and as much body as announced.
+fn plausible(text: &[u8]) -> Result<(), String> {
+    let headers = |offset: usize| format!("unable to parse headers (error offset: {offset})");
+    let head_end = find(text, b"\r\n\r\n")
+        .map(|at| at + 4)
+        .or_else(|| find(text, b"\n\n").map(|at| at + 2))
+        .ok_or_else(|| headers(0))?;
+    let mut lines = text[..head_end].split(|byte| *byte == b'\n');
+    let status_line = lines.next().unwrap_or_default();
+    let digits = status_line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let is_status = digits.trim_ascii().len() == 3 && digits.trim_ascii().iter().all(u8::is_ascii_digit);
+    if !status_line.starts_with(b"HTTP/") || !is_status {
+        return Err(headers(0));
+    }
+    let mut offset = status_line.len() + 1;
+    let mut announced = None;
+    for line in lines {
+        let field = line.trim_ascii_end();
+        if !field.is_empty() {
+            let colon = field.iter().position(|byte| *byte == b':').ok_or_else(|| headers(offset))?;
+            let name = std::str::from_utf8(&field[..colon]).unwrap_or_default();
+            if !super::option::is_token(name) {
+                return Err(headers(offset));
+            }
+            if name.eq_ignore_ascii_case("content-length") {
+                let value = std::str::from_utf8(field[colon + 1..].trim_ascii()).unwrap_or_default();
+                announced = Some(value.parse::<usize>().map_err(|_| headers(offset))?);
+            }
+        }
+        offset += line.len() + 1;
+    }
+    let body = text.len() - head_end;
+    match announced {
+        Some(length) if length != body => {
+            Err(format!("payload size does not match the announced content-length ({body} != {length})"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    text.windows(pattern.len()).position(|window| window == pattern)
+}

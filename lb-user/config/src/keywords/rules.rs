@@ -1,0 +1,144 @@
+//! Words of the rule language, of sections that are not read yet, filters and services: all known, none obeyed yet.
+
+use crate::keyword::Class;
+
+/// Class, the words in front, and the words themselves; `*` ends one that is a beginning.
+pub(super) const LISTS: &[(Class, &str, &str)] = &[
+    (
+        Class::Acl,
+        "",
+        "
+        base base_beg base_dir base_dom base_end base_len base_reg base_sub cook cook_beg cook_dir cook_dom
+        cook_end cook_len cook_reg cook_sub hdr hdr_beg hdr_dir hdr_dom hdr_end hdr_len hdr_reg hdr_sub
+        http_auth_group method path path_beg path_dir path_dom path_end path_len path_reg path_sub payload
+        payload_lv req.ssl_ver req_rdp_cookie req_rdp_cookie_cnt req_ssl_sni req_ssl_ver req_ver resp_ver
+        scook scook_beg scook_dir scook_dom scook_end scook_len scook_reg scook_sub shdr shdr_beg shdr_dir
+        shdr_dom shdr_end shdr_len shdr_reg shdr_sub ssl_fc_sni_end ssl_fc_sni_reg url url_beg url_dir
+        url_dom url_end url_len url_reg url_sub urlp urlp_beg urlp_dir urlp_dom urlp_end urlp_len urlp_reg
+        urlp_sub
+        ",
+    ),
+    (
+        Class::Action,
+        "tcp-request connection ",
+        "
+        do-log sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* set-dst
+        set-dst-port set-fc-mark set-fc-tos set-mark set-src set-src-port set-tos set-var* set-var-fmt*
+        silent-drop unset-var*
+        ",
+    ),
+    (
+        Class::Action,
+        "tcp-request session ",
+        "
+        attach-srv do-log sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* set-dst
+        set-dst-port set-fc-mark set-fc-tos set-mark set-src set-src-port set-tos set-var* set-var-fmt*
+        silent-drop unset-var*
+        ",
+    ),
+    (
+        Class::Action,
+        "tcp-request content ",
+        "
+        do-log do-resolve* sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0*
+        send-spoe-group set-bandwidth-limit set-bc-mark set-bc-tos set-dst set-dst-port set-fc-mark
+        set-fc-tos set-log-level set-mark set-nice set-priority-class set-priority-offset set-retries
+        set-src set-src-port set-tos set-var* set-var-fmt* silent-drop switch-mode unset-var* use-service
+        ",
+    ),
+    (
+        Class::Action,
+        "tcp-response content ",
+        "
+        do-log sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* send-spoe-group
+        set-bandwidth-limit set-fc-mark set-fc-tos set-log-level set-mark set-nice set-tos set-var*
+        set-var-fmt* silent-drop unset-var*
+        ",
+    ),
+    (
+        Class::Action,
+        "http-request ",
+        "
+        add-acl* add-header add-headers-bin allow auth cache-use capture del-acl* del-header del-headers-bin
+        del-map* deny disable-l7-retry do-log do-resolve* early-hint normalize-uri pause redirect reject
+        replace-header replace-path replace-pathq replace-uri replace-value return sc-add-gpc* sc-inc-gpc*
+        sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* send-spoe-group set-bandwidth-limit set-bc-mark
+        set-bc-tos set-dst set-dst-port set-fc-mark set-fc-tos set-header set-headers-bin set-log-level
+        set-map* set-mark set-method set-nice set-path set-pathq set-priority-class set-priority-offset
+        set-query set-retries set-src set-src-port set-timeout set-tos set-uri set-var* set-var-fmt*
+        silent-drop strict-mode tarpit track-sc* unset-var* use-service wait-for-body wait-for-handshake
+        ",
+    ),
+    (
+        Class::Action,
+        "http-response ",
+        "
+        add-acl* add-header add-headers-bin allow cache-store capture del-acl* del-header del-headers-bin
+        del-map* deny do-log pause redirect replace-header replace-value return sc-add-gpc* sc-inc-gpc*
+        sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* send-spoe-group set-bandwidth-limit set-fc-mark
+        set-fc-tos set-header set-headers-bin set-log-level set-map* set-mark set-nice set-status
+        set-timeout set-tos set-var* set-var-fmt* silent-drop strict-mode track-sc* unset-var* wait-for-body
+        ",
+    ),
+    (
+        Class::Action,
+        "http-after-response ",
+        "
+        add-header add-headers-bin allow capture del-acl* del-header del-headers-bin del-map* do-log
+        replace-header replace-value sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt*
+        sc-set-gpt0* set-header set-headers-bin set-log-level set-map* set-status set-var* set-var-fmt*
+        strict-mode unset-var*
+        ",
+    ),
+    (
+        Class::OtherSection,
+        "userlist ",
+        "
+        group user
+        ",
+    ),
+    (
+        Class::OtherSection,
+        "crt-list ",
+        "
+        allow-0rtt alpn ca-file ca-verify-file ciphers ciphersuites client-sigalgs crl-file curves ecdhe
+        ktls no-alpn no-ca-names npn sigalgs ssl-max-ver ssl-min-ver verify
+        ",
+    ),
+    (
+        Class::OtherSection,
+        "crt-store ",
+        "
+        crt-base key-base load
+        ",
+    ),
+    (
+        Class::OtherSection,
+        "traces ",
+        "
+        trace
+        ",
+    ),
+    (
+        Class::OtherSection,
+        "acme ",
+        "
+        account-key acme-vars bits challenge challenge-ready contact curves directory dns-delay dns-timeout
+        eab-key-id eab-mac-alg eab-mac-key keytype map profile provider-name reuse-key
+        ",
+    ),
+    (
+        Class::Filter,
+        "",
+        "
+        bwlim-in bwlim-out cache comp-req comp-res compression fcgi-app spoe trace
+        ",
+    ),
+    (
+        Class::Service,
+        "",
+        "
+        prometheus-exporter
+        ",
+    ),
+];

@@ -1,0 +1,629 @@
+//! `server`, `default-server` and `server-template` lines (manual 5.2).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_syntax::address::{self, ParseOptions, Port};
+use sockeye_syntax::diag::{Diagnostic, Severity, did_you_mean};
+use sockeye_syntax::units::TimeUnit;
+use sockeye_syntax::words::Words;
+
+use super::timeout::suspicious;
+use super::{source, values};
+use crate::draft::DraftServer;
+use crate::keyword::{Keyword, Sections, Status, find, no_effect, not_yet, not_yet_message, supported, takes};
+use crate::model::{
+    Host, InitAddr, InitState, Mode, Observe, OnError, Place, Server, ServerAddress, ServerPort,
+};
+use crate::scope::{ProxyScope, Resolver};
+
+/// Servers that one `server-template` may make: as many as ports, which is more than a farm has.
+const TEMPLATE_MAX: u32 = 65_536;
+
+/// The largest weight (manual 5.2 "weight").
+const WEIGHT_MAX: u32 = 256;
+
+/// What the options may look at.
+pub(crate) struct Context<'a> {
+    /// The server's name, or `default-server`.
+    name: &'a str,
+    mode: Mode,
+    resolver: &'a dyn Resolver,
+    /// Warnings about times without a unit.
+    warnings: Vec<String>,
+}
+
+type Parser = fn(&mut Words<'_>, &mut DraftServer, &mut Context<'_>) -> Result<(), String>;
+
+const B: Sections = Sections::SERVER_SIDE;
+
+pub(crate) const TABLE: &[Keyword<Parser>] = &[
+    takes(1, supported("addr", B, addr, "address of checks")),
+    supported("backup", B, |_, s, _| flag(&mut s.server.backup, true), "used when no other server works"),
+    takes(1, supported("cc", B, congestion, "TCP congestion control algorithm")),
+    supported("check", B, |_, s, _| flag(&mut s.server.check.enabled, true), "health checks"),
+    supported("disabled", B, |_, s, _| flag(&mut s.server.disabled, true), "starts in maintenance"),
+    takes(1, supported("downinter", B, downinter, "time between checks while down")),
+    supported("enabled", B, |_, s, _| flag(&mut s.server.disabled, false), "takes 'disabled' back"),
+    takes(1, supported("error-limit", B, error_limit, "errors of real traffic until on-error")),
+    takes(1, supported("fall", B, fall, "failed checks until down")),
+    takes(1, supported("fastinter", B, fastinter, "time between checks in transition")),
+    takes(1, supported("id", B, id, "number in statistics")),
+    takes(1, supported("init-addr", B, init_addr, "how the name is resolved at start")),
+    takes(1, supported("init-state", B, init_state, "state before the first check")),
+    takes(1, supported("inter", B, inter, "time between checks")),
+    takes(1, supported("max-reuse", B, max_reuse, "uses of one connection")),
+    takes(1, supported("maxconn", B, maxconn, "concurrent requests")),
+    takes(1, supported("maxqueue", B, maxqueue, "requests waiting for this server")),
+    takes(1, supported("minconn", B, minconn, "maxconn under low load")),
+    takes(1, supported("namespace", B, namespace, "network namespace")),
+    supported("no-backup", B, |_, s, _| flag(&mut s.server.backup, false), "takes 'backup' back"),
+    supported("no-check", B, |_, s, _| flag(&mut s.server.check.enabled, false), "takes 'check' back"),
+    supported("no-tfo", B, |_, s, _| flag(&mut s.server.tfo, false), "takes 'tfo' back"),
+    takes(1, supported("observe", B, observe, "watches real traffic")),
+    takes(1, supported("on-error", B, on_error, "what observed errors lead to")),
+    takes(1, supported("on-marked-down", B, on_marked_down, "what happens to sessions when it goes down")),
+    takes(1, supported("on-marked-up", B, on_marked_up, "what happens to backups' sessions when it comes up")),
+    takes(1, supported("pool-low-conn", B, pool_low_conn, "idle connections that are not shared")),
+    takes(1, supported("pool-max-conn", B, pool_max_conn, "idle connections kept")),
+    takes(1, supported("pool-purge-delay", B, pool_purge_delay, "time between purges of idle connections")),
+    takes(1, supported("port", B, port, "port of checks")),
+    takes(1, supported("rise", B, rise, "passed checks until up")),
+    takes(1, supported("slowstart", B, slowstart, "time until full weight")),
+    takes(1, supported("source", B, source_address, "address connections come from")),
+    takes(1, supported("tcp-ut", B, tcp_ut, "TCP user timeout")),
+    supported("tfo", B, |_, s, _| flag(&mut s.server.tfo, true), "TCP Fast Open"),
+    takes(1, supported("track", B, track, "takes its state from another server")),
+    takes(1, supported("usesrc", B, usesrc, "belongs to 'source'")),
+    takes(1, supported("weight", B, weight, "share of the traffic")),
+    takes(1, supported("ws", B, ws, "protocol of WebSockets")),
+    // --- not implemented yet, or with nothing to act on ---
+    takes(1, not_yet("proto", B)),
+    takes(1, not_yet("agent-addr", B)),
+    not_yet("agent-check", B),
+    takes(1, not_yet("agent-inter", B)),
+    takes(1, not_yet("agent-port", B)),
+    takes(1, not_yet("agent-send", B)),
+    not_yet("allow-0rtt", B),
+    takes(1, not_yet("alpn", B)),
+    takes(1, not_yet("ca-file", B)),
+    takes(1, not_yet("check-alpn", B)),
+    takes(1, not_yet("check-pool-conn-name", B)),
+    takes(1, not_yet("check-proto", B)),
+    not_yet("check-reuse-pool", B),
+    not_yet("check-send-proxy", B),
+    takes(1, not_yet("check-sni", B)),
+    not_yet("check-sni-auto", B),
+    not_yet("check-ssl", B),
+    not_yet("check-via-socks4", B),
+    takes(1, not_yet("ciphers", B)),
+    takes(1, not_yet("ciphersuites", B)),
+    takes(1, not_yet("client-sigalgs", B)),
+    takes(1, not_yet("cookie", B)),
+    takes(1, not_yet("crl-file", B)),
+    takes(1, not_yet("crt", B)),
+    takes(1, not_yet("curves", B)),
+    not_yet("force-sslv3", B),
+    not_yet("force-tlsv10", B),
+    not_yet("force-tlsv11", B),
+    not_yet("force-tlsv12", B),
+    not_yet("force-tlsv13", B),
+    takes(1, not_yet("guid", B)),
+    takes(1, not_yet("hash-key", B)),
+    takes(1, not_yet("healthcheck", B)),
+    takes(1, not_yet("idle-ping", B)),
+    takes(1, not_yet("ktls", B)),
+    takes(1, not_yet("log-bufsize", B)),
+    takes(1, not_yet("log-proto", B)),
+    no_effect("no-agent-check", B, "it is off"),
+    no_effect("no-check-reuse-pool", B, "it is off"),
+    no_effect("no-check-send-proxy", B, "it is off"),
+    no_effect("no-check-sni-auto", B, "it is off"),
+    no_effect("no-check-ssl", B, "it is off"),
+    not_yet("no-renegotiate", B),
+    no_effect("no-send-proxy", B, "it is off"),
+    no_effect("no-send-proxy-v2", B, "it is off"),
+    no_effect("no-send-proxy-v2-ssl", B, "it is off"),
+    no_effect("no-send-proxy-v2-ssl-cn", B, "it is off"),
+    no_effect("no-sni-auto", B, "it is off"),
+    no_effect("no-ssl", B, "it is off"),
+    not_yet("no-ssl-reuse", B),
+    not_yet("no-sslv3", B),
+    not_yet("no-tls-tickets", B),
+    not_yet("no-tlsv10", B),
+    not_yet("no-tlsv11", B),
+    not_yet("no-tlsv12", B),
+    not_yet("no-tlsv13", B),
+    not_yet("non-stick", B),
+    takes(1, not_yet("npn", B)),
+    takes(1, not_yet("pool-conn-name", B)),
+    takes(1, not_yet("proxy-v2-options", B)),
+    takes(1, not_yet("redir", B)),
+    not_yet("renegotiate", B),
+    takes(1, not_yet("resolve-net", B)),
+    takes(1, not_yet("resolve-opts", B)),
+    takes(1, not_yet("resolve-prefer", B)),
+    takes(1, not_yet("resolvers", B)),
+    not_yet("send-proxy", B),
+    not_yet("send-proxy-v2", B),
+    not_yet("send-proxy-v2-ssl", B),
+    not_yet("send-proxy-v2-ssl-cn", B),
+    not_yet("set-proxy-v2-tlv-fmt", B),
+    takes(1, not_yet("shard", B)),
+    takes(1, not_yet("sigalgs", B)),
+    takes(1, not_yet("sni", B)),
+    not_yet("sni-auto", B),
+    takes(1, not_yet("socks4", B)),
+    not_yet("ssl", B),
+    takes(1, not_yet("ssl-max-ver", B)),
+    takes(1, not_yet("ssl-min-ver", B)),
+    not_yet("ssl-reuse", B),
+    no_effect("stick", B, "it is so unless non-stick says otherwise"),
+    not_yet("strict-maxconn", B),
+    takes(1, not_yet("tcp-md5sig", B)),
+    not_yet("tls-tickets", B),
+    takes(1, not_yet("verify", B)),
+    takes(1, not_yet("verifyhost", B)),
+];
+
+/// `server NAME ADDRESS[:PORT] [OPTION …]`.
+pub(crate) fn server(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    let (Some(name), Some(address)) = (words.next(), words.next()) else {
+        return alert(words, "'server' expects <name> and <addr>[:<port>] as arguments.");
+    };
+    if let Some(character) = invalid_character(name) {
+        return alert(words, &format!("character '{character}' is not permitted in server name '{name}'."));
+    }
+    let title = format!("'server {}/{name}' : ", scope.proxy.name);
+    let mut draft = new(words, scope, name);
+    match server_address(address) {
+        Ok(address) => draft.server.address = address,
+        Err(message) => alert(words, &format!("{title}{message}")),
+    }
+    options(&title, name, words, &mut draft, scope);
+    scope.proxy.servers.push(draft);
+}
+
+/// `default-server OPTION …`: each adds to what the ones before said.
+pub(crate) fn default_server(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    let mut draft = std::mem::take(&mut scope.proxy.settings.default_server);
+    if words.is_end() {
+        alert(words, "'default-server' expects at least one option.");
+    }
+    options("", "default-server", words, &mut draft, scope);
+    if draft.given_id.take().is_some() {
+        alert(words, "'default-server' : 'id' cannot be shared by several servers.");
+    }
+    scope.proxy.settings.default_server = draft;
+}
+
+/// `server-template PREFIX COUNT|FROM-TO ADDRESS[:PORT] [OPTION …]`: as many servers that differ in their name.
+pub(crate) fn template(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    let (Some(prefix), Some(numbers), Some(address)) = (words.next(), words.next(), words.next()) else {
+        return alert(words, "'server-template' expects <prefix> <nb | range> <addr>[:<port>] as arguments.");
+    };
+    if let Some(character) = invalid_character(prefix) {
+        return alert(words, &format!("character '{character}' is not permitted in server-template prefix '{prefix}'."));
+    }
+    let (low, high) = numbers.split_once('-').unwrap_or(("1", numbers));
+    let range = match (low.parse::<u32>(), high.parse::<u32>()) {
+        (Ok(low), Ok(high)) if 0 < low && low <= high && high - low < TEMPLATE_MAX => low..=high,
+        _ => return alert(words, &format!("Wrong server-template number or range arg '{numbers}'.")),
+    };
+    let title = format!("'server-template {}/{prefix}' : ", scope.proxy.name);
+    let mut draft = new(words, scope, prefix);
+    match server_address(address) {
+        Ok(address) => draft.server.address = address,
+        Err(message) => alert(words, &format!("{title}{message}")),
+    }
+    options(&title, prefix, words, &mut draft, scope);
+    if let Some((_, _)) = draft.given_id.take() {
+        alert(words, &format!("{title}'id' cannot be shared by several servers."));
+    }
+    for number in range {
+        let mut one = draft.clone();
+        one.server.name = format!("{prefix}{number}").into();
+        scope.proxy.servers.push(one);
+    }
+}
+
+fn new(words: &Words<'_>, scope: &ProxyScope<'_>, name: &str) -> DraftServer {
+    let location = words.location();
+    let base = &scope.proxy.settings.default_server;
+    DraftServer {
+        location: location.clone(),
+        server: Server {
+            place: Place { file: location.file.clone(), line: location.line },
+            name: name.into(),
+            ..base.server.clone()
+        },
+        given_id: None,
+        track: base.track.clone(),
+    }
+}
+
+/// An alert with the place as server lines write it.
+fn alert(words: &mut Words<'_>, message: &str) {
+    say(words, Severity::Alert, message);
+    words.skip_rest();
+}
+
+fn say(words: &mut Words<'_>, severity: Severity, message: &str) {
+    let place = sockeye_syntax::diag::Place::At(words.location().clone());
+    words.diags().push(Diagnostic::new(severity, place, message));
+}
+
+/// The first character that names of servers and proxies cannot have.
+pub(crate) fn invalid_character(name: &str) -> Option<char> {
+    name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '_' | ':' | '.' | '-'))
+}
+
+fn server_address(text: &str) -> Result<ServerAddress, String> {
+    let address = address::parse_address(text, ParseOptions::SERVER).map_err(|error| error.to_string())?;
+    if address.mptcp {
+        return Err(not_yet_message(text));
+    }
+    let host = match address.host {
+        address::Host::Unix(path) => return Ok(ServerAddress::Unix(path.into())),
+        address::Host::Abstract(name) => return Ok(ServerAddress::Abstract { name, padded: true }),
+        address::Host::AbstractTerminated(name) => return Ok(ServerAddress::Abstract { name, padded: false }),
+        address::Host::Sockpair(_) | address::Host::Descriptor(_) => return Err(not_yet_message(text)),
+        address::Host::AnyIpv4 => Host::Original,
+        address::Host::Ip(ip) if ip.is_unspecified() => Host::Original,
+        address::Host::Ip(ip) => Host::Ip(ip),
+        address::Host::Name { name, family: None } => Host::Name(name),
+        // The start resolves names without regard to the family.
+        address::Host::Name { family: Some(_), .. } => return Err(not_yet_message(text)),
+    };
+    let port = match address.port {
+        Port::Fixed(port) => ServerPort::Fixed(port),
+        Port::Offset(offset) => ServerPort::Offset(offset),
+        Port::None | Port::Range(_) => ServerPort::Offset(0),
+    };
+    Ok(ServerAddress::Inet { host, port })
+}
+
+fn options(title: &str, name: &str, words: &mut Words<'_>, draft: &mut DraftServer, scope: &ProxyScope<'_>) {
+    let mut context = Context {
+        name,
+        mode: scope.proxy.settings.mode,
+        resolver: scope.around.resolver,
+        warnings: Vec::new(),
+    };
+    while let Some(word) = words.next() {
+        let Some(row) = find(TABLE, word) else {
+            let hint = did_you_mean(word, TABLE.iter().map(|row| row.name));
+            let end = if hint.is_empty() { "." } else { &hint };
+            alert(words, &format!("{title}unknown keyword '{word}'{end}"));
+            break;
+        };
+        match row.status {
+            Status::Supported(parser) => {
+                if let Err(message) = parser(words, draft, &mut context) {
+                    say(words, Severity::Alert, &format!("{title}{message}"));
+                }
+            }
+            Status::NoEffect => {
+                say(words, Severity::Notice, &format!("{title}'{word}' has no effect: {}.", row.help));
+                words.seek(words.position() + row.arguments);
+            }
+            Status::NotYet => {
+                say(words, Severity::Alert, &format!("{title}{}", not_yet_message(word)));
+                words.seek(words.position() + row.arguments);
+            }
+            Status::Removed(message) => {
+                say(words, Severity::Alert, &format!("{title}{message}"));
+                words.seek(words.position() + row.arguments);
+            }
+        }
+    }
+    for warning in context.warnings {
+        say(words, Severity::Warning, &format!("{title}{warning}"));
+    }
+}
+
+#[allow(clippy::unnecessary_wraps)] // the shape of all option parsers
+fn flag(slot: &mut bool, value: bool) -> Result<(), String> {
+    *slot = value;
+    Ok(())
+}
+
+/// A time between checks and its kin.
+fn delay(words: &mut Words<'_>, keyword: &str, context: &mut Context<'_>) -> Result<Duration, String> {
+    let text = words.peek().unwrap_or_default();
+    let name = context.name;
+    let value = values::time(words, TimeUnit::Milliseconds).map_err(|fault| match fault {
+        values::TimeFault::Missing => format!("'{keyword}' expects a delay as argument."),
+        values::TimeFault::Unexpected(character) => {
+            format!("unexpected character '{character}' in '{keyword}' argument of server {name}.")
+        }
+        values::TimeFault::Overflow(word) => format!(
+            "timer overflow in argument <{word}> to <{keyword}> of server {name}, maximum value is 2147483647 ms (~24.8 days)."
+        ),
+    })?;
+    if let Some(unit) = suspicious(text, value) {
+        context.warnings.push(format!("'{keyword} {text}' in server '{name}' {unit}"));
+    }
+    Ok(value)
+}
+
+/// A delay that is not zero.
+fn interval(words: &mut Words<'_>, keyword: &str, context: &mut Context<'_>) -> Result<Duration, String> {
+    let value = delay(words, keyword, context)?;
+    if value.is_zero() {
+        return Err(format!("invalid value 0 for argument '{keyword}' of server {}.", context.name));
+    }
+    Ok(value)
+}
+
+fn inter(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.inter = interval(words, "inter", context)?;
+    Ok(())
+}
+
+fn fastinter(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.fastinter = Some(interval(words, "fastinter", context)?);
+    Ok(())
+}
+
+fn downinter(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.downinter = Some(interval(words, "downinter", context)?);
+    Ok(())
+}
+
+fn slowstart(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    let value = delay(words, "slowstart", context)?;
+    draft.server.slowstart = (!value.is_zero()).then_some(value);
+    Ok(())
+}
+
+fn pool_purge_delay(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    draft.server.pool_purge_delay = interval(words, "pool-purge-delay", context)?;
+    Ok(())
+}
+
+fn tcp_ut(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    let value = values::time(words, TimeUnit::Milliseconds);
+    let value = value.map_err(|_| "'tcp-ut' : expects a positive delay in milliseconds.")?;
+    draft.server.tcp_user_timeout = (!value.is_zero()).then_some(value);
+    Ok(())
+}
+
+fn number(words: &mut Words<'_>, keyword: &str) -> Result<i64, String> {
+    let text = words.next().ok_or_else(|| format!("'{keyword}' expects an integer argument."))?;
+    text.parse().map_err(|_| format!("cannot parse '{keyword}' value '{text}', an integer is expected."))
+}
+
+/// A number that fits, or what is wrong with it.
+fn count(words: &mut Words<'_>, keyword: &str, low: i64) -> Result<u32, String> {
+    let value = number(words, keyword)?;
+    u32::try_from(value)
+        .ok()
+        .filter(|_| (low..=i64::from(i32::MAX)).contains(&value))
+        .ok_or_else(|| format!("'{keyword}' value must be between {low} and {} (was {value})", i32::MAX))
+}
+
+fn weight(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    let value = number(words, "weight")?;
+    draft.server.weight = u32::try_from(value).ok().filter(|weight| *weight <= WEIGHT_MAX).ok_or_else(|| {
+        format!("weight of server {} is not within 0 and {WEIGHT_MAX} ({value}).", context.name)
+    })?;
+    Ok(())
+}
+
+fn maxconn(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    let value = count(words, "maxconn", 0)?;
+    draft.server.maxconn = (value > 0).then_some(value);
+    Ok(())
+}
+
+fn minconn(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    let value = count(words, "minconn", 0)?;
+    draft.server.minconn = (value > 0).then_some(value);
+    Ok(())
+}
+
+fn maxqueue(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    let value = count(words, "maxqueue", 0)?;
+    draft.server.maxqueue = (value > 0).then_some(value);
+    Ok(())
+}
+
+fn rise(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.rise = positive(words, "rise", "'rise' has to be > 0.")?;
+    Ok(())
+}
+
+fn fall(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.fall = positive(words, "fall", "'fall' has to be > 0.")?;
+    Ok(())
+}
+
+fn error_limit(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.error_limit = positive(words, "error-limit", "error-limit has to be > 0.")?;
+    Ok(())
+}
+
+fn positive(words: &mut Words<'_>, keyword: &str, message: &str) -> Result<u32, String> {
+    let value = number(words, keyword)?;
+    u32::try_from(value).ok().filter(|value| *value > 0).ok_or_else(|| message.to_owned())
+}
+
+fn id(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    let value = words.next().and_then(|text| text.parse().ok());
+    let id = value.filter(|id| *id > 0 && *id <= i32::MAX.unsigned_abs());
+    draft.given_id = Some((id.ok_or("'id' : custom id has to be > 0.")?, words.location().clone()));
+    Ok(())
+}
+
+/// A limit whose -1 is "none".
+fn limit(words: &mut Words<'_>, keyword: &str) -> Result<Option<u32>, String> {
+    let value = number(words, keyword)?;
+    if value == -1 {
+        return Ok(None);
+    }
+    u32::try_from(value).map(Some).map_err(|_| format!("'{keyword}' must be >= -1."))
+}
+
+fn pool_max_conn(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.server.pool_max_conn = limit(words, "pool-max-conn")?;
+    Ok(())
+}
+
+fn pool_low_conn(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.server.pool_low_conn = Some(count(words, "pool-low-conn", 0)?);
+    Ok(())
+}
+
+fn max_reuse(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.server.max_reuse = limit(words, "max-reuse")?;
+    Ok(())
+}
+
+fn port(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    let value = number(words, "port")?;
+    let port = u16::try_from(value).map_err(|_| format!("'port' : invalid port {value}."))?;
+    draft.server.check.port = (port > 0).then_some(port);
+    Ok(())
+}
+
+fn addr(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    let text = words.next().ok_or("'addr' expects an address as argument.")?;
+    let address = values::resolved(text, ParseOptions::CHECK, context.resolver)
+        .map_err(|message| format!("'addr' : {message}."))?;
+    match address.host {
+        address::Host::Ip(ip) => draft.server.check.addr = Some(ip),
+        _ => return Err(format!("'addr' : invalid address: '{text}'.")),
+    }
+    if let Port::Fixed(port) = address.port {
+        draft.server.check.port = draft.server.check.port.or(Some(port));
+    }
+    Ok(())
+}
+
+fn observe(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.observe = match words.next().unwrap_or_default() {
+        "none" => None,
+        "layer4" => Some(Observe::Layer4),
+        "layer7" if context.mode == Mode::Http => Some(Observe::Layer7),
+        "layer7" => return Err("'layer7' can only be used in http proxies.".to_owned()),
+        other => {
+            return Err(format!("'observe' expects one of 'none', 'layer4', 'layer7' but got '{other}'."));
+        }
+    };
+    Ok(())
+}
+
+fn on_error(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.on_error = match words.next().unwrap_or_default() {
+        "fastinter" => OnError::FastInter,
+        "fail-check" => OnError::FailCheck,
+        "sudden-death" => OnError::SuddenDeath,
+        "mark-down" => OnError::MarkDown,
+        other => {
+            return Err(format!(
+                "'on-error' expects one of 'fastinter', 'fail-check', 'sudden-death' or 'mark-down' but got '{other}'."
+            ));
+        }
+    };
+    Ok(())
+}
+
+fn on_marked_down(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    match words.next().unwrap_or_default() {
+        "shutdown-sessions" => draft.server.check.on_marked_down = true,
+        other => return Err(format!("'on-marked-down' expects 'shutdown-sessions' but got '{other}'.")),
+    }
+    Ok(())
+}
+
+fn on_marked_up(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    match words.next().unwrap_or_default() {
+        "shutdown-backup-sessions" => draft.server.check.on_marked_up = true,
+        other => return Err(format!("'on-marked-up' expects 'shutdown-backup-sessions' but got '{other}'.")),
+    }
+    Ok(())
+}
+
+fn track(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.track =
+        Some(words.next().ok_or("'track' expects [<proxy>/]<server> as argument.")?.to_owned());
+    Ok(())
+}
+
+fn init_state(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    draft.server.check.init_state = match words.next().unwrap_or_default() {
+        "up" | "none" => InitState::Up,
+        "down" => InitState::Down,
+        "fully-up" => InitState::FullyUp,
+        "fully-down" => InitState::FullyDown,
+        other => {
+            return Err(format!(
+                "'init-state' expects one of 'none', 'fully-up', 'up', 'down', or 'fully-down' but got '{other}'."
+            ));
+        }
+    };
+    Ok(())
+}
+
+fn init_addr(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    let text = words.next().ok_or("'init-addr' : expects a list of methods.")?;
+    draft.server.init_addr = text
+        .split(',')
+        .map(|method| match method {
+            "last" => Ok(InitAddr::Last),
+            "libc" => Ok(InitAddr::Libc),
+            "none" => Ok(InitAddr::None),
+            _ => method.parse::<IpAddr>().map(InitAddr::Ip).map_err(|_| {
+                format!(
+                    "'init-addr' : unknown init-addr method '{method}', supported methods are 'libc', 'last', 'none'."
+                )
+            }),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+fn source_address(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+    let usage = "'source' expects <addr>[:<port>[-<port>]], and optionally 'usesrc' <addr>, and 'interface' <name> as argument.";
+    let source = source::read(words, ParseOptions::SERVER_SOURCE, context.resolver, usage)?;
+    draft.server.source = Some(source);
+    Ok(())
+}
+
+fn usesrc(words: &mut Words<'_>, _: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    words.next();
+    Err("'usesrc' only allowed after a 'source' statement.".to_owned())
+}
+
+fn congestion(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    let name = words.next().ok_or("'cc' : missing TCP congestion control algorithm.")?;
+    draft.server.congestion = Some(name.to_owned());
+    Ok(())
+}
+
+fn namespace(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    match words.next() {
+        Some("*") => Err(not_yet_message("namespace *")),
+        Some(name) => {
+            draft.server.namespace = Some(name.to_owned());
+            Ok(())
+        }
+        None => Err("'namespace' expects <name> as argument.".to_owned()),
+    }
+}
+
+/// Servers speak HTTP/1, so `auto` and `h1` change nothing.
+fn ws(words: &mut Words<'_>, _: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
+    match words.next() {
+        Some("auto" | "h1") => Ok(()),
+        Some("h2") => Err(not_yet_message("ws h2")),
+        _ => Err("'ws' has to be 'auto', 'h1' or 'h2'.".to_owned()),
+    }
+}
+
+/// For messages about a server after reading.
+pub(crate) fn title(proxy: &str, name: &Arc<str>) -> String {
+    format!("'server {proxy}/{name}' : ")
+}

@@ -1,0 +1,66 @@
+//! What a keyword parser may touch beside the words of its statement.
+
+use std::net::IpAddr;
+
+use sockeye_syntax::address::Family;
+use sockeye_syntax::condition::Facts;
+use sockeye_syntax::source::Loader;
+use sockeye_syntax::words::Words;
+
+use crate::draft::Proxy;
+use crate::model::Global;
+
+/// The outside world, as values: tests answer from memory.
+pub struct Surroundings<'a> {
+    /// Reads configuration files and those that they name (`errorfile`).
+    pub loader: &'a dyn Loader,
+    /// Resolves host names in `bind`, `log`, `source` and checks. Servers keep their names until the start.
+    pub resolver: &'a dyn Resolver,
+    /// What conditions ask about the program.
+    pub facts: &'a dyn Facts,
+}
+
+/// Host names to addresses.
+pub trait Resolver {
+    /// The first address of `host`, within a family if one was forced (`ipv6@`).
+    fn resolve(&self, host: &str, family: Option<Family>) -> Option<IpAddr>;
+}
+
+/// A resolver that knows no names.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoNames;
+
+impl Resolver for NoNames {
+    fn resolve(&self, _: &str, _: Option<Family>) -> Option<IpAddr> {
+        None
+    }
+}
+
+/// The word in front of a statement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Negation {
+    #[default]
+    None,
+    /// `no …`.
+    No,
+    /// `default …`: back to the built-in value, whatever the defaults section said.
+    Default,
+}
+
+/// For the words of `global`.
+pub(crate) struct GlobalScope<'a> {
+    pub(crate) global: &'a mut Global,
+    pub(crate) around: &'a Surroundings<'a>,
+    pub(crate) negation: Negation,
+}
+
+/// For the words of proxies and `defaults`.
+pub(crate) struct ProxyScope<'a> {
+    pub(crate) proxy: &'a mut Proxy,
+    pub(crate) global: &'a Global,
+    pub(crate) around: &'a Surroundings<'a>,
+    pub(crate) negation: Negation,
+}
+
+pub(crate) type GlobalParser = fn(&mut Words<'_>, &mut GlobalScope<'_>);
+pub(crate) type ProxyParser = fn(&mut Words<'_>, &mut ProxyScope<'_>);

@@ -1,0 +1,96 @@
+//! Whole configurations against what reading them gives: `tests/golden/config/ok` with the dump of the result,
+//! `err` with the diagnostics. `UPDATE_EXPECT=1` rewrites the texts.
+
+use std::path::{Path, PathBuf};
+
+use expect_test::expect_file;
+use sockeye_config::{NoNames, Options, Surroundings, dump, read};
+use sockeye_syntax::condition::Facts;
+use sockeye_syntax::diag::{Banner, Diagnostics};
+use sockeye_syntax::source::{Disk, Environment};
+
+/// A program without optional features.
+struct Plain;
+
+impl Facts for Plain {
+    fn version(&self) -> &str {
+        "3.4.0"
+    }
+    fn feature(&self, name: &str) -> bool {
+        name == "EBPF"
+    }
+    fn enabled(&self, _: &str) -> bool {
+        false
+    }
+    fn tls_library(&self) -> Option<(&str, &str)> {
+        None
+    }
+    fn awslc_api(&self) -> Option<u32> {
+        None
+    }
+}
+
+fn golden(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/config").join(kind)
+}
+
+/// The configurations of a folder, by name.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("a folder entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "cfg"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn read_file(path: &Path) -> (Option<sockeye_config::model::Config>, Diagnostics) {
+    let around = Surroundings { loader: &Disk, resolver: &NoNames, facts: &Plain };
+    let mut environment = Environment::new();
+    let paths = [path.to_string_lossy().into_owned()];
+    read(&paths, &around, &mut environment, &Options::default())
+}
+
+/// What is printed, without the parts that differ from run to run.
+fn rendered(diags: &Diagnostics, folder: &Path) -> String {
+    let banner = Banner { program: "sockeye", version: "VERSION", executable: "PATH" };
+    diags.render(1, &banner, true).replace(&format!("{}/", folder.display()), "")
+}
+
+#[test]
+fn good_configurations() {
+    let folder = golden("ok");
+    for path in files(&folder) {
+        let (config, diags) = read_file(&path);
+        let printed = rendered(&diags, &folder);
+        let config = config.unwrap_or_else(|| panic!("{} is refused:\n{printed}", path.display()));
+        let text = format!("{printed}{}", dump::dump(&config).replace(&format!("{}/", folder.display()), ""));
+        expect_file![path.with_extension("txt")].assert_eq(&text);
+    }
+}
+
+#[test]
+fn bad_configurations() {
+    let folder = golden("err");
+    for path in files(&folder) {
+        let (config, diags) = read_file(&path);
+        let printed = rendered(&diags, &folder);
+        assert!(config.is_none(), "{} is accepted:\n{printed}", path.display());
+        expect_file![path.with_extension("txt")].assert_eq(&printed);
+    }
+}
+
+/// The examples are read without a warning.
+#[test]
+fn examples() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    for path in files(&folder) {
+        let around = Surroundings { loader: &Disk, resolver: &NoNames, facts: &Plain };
+        let mut environment = Environment::new();
+        environment.set("HAPROXY_BRANCH", "3.4");
+        let paths = [path.to_string_lossy().into_owned()];
+        let (config, diags) = read(&paths, &around, &mut environment, &Options::default());
+        assert!(config.is_some() && diags.is_empty(), "{}", rendered(&diags, &folder));
+    }
+}
