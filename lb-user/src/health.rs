@@ -13,6 +13,7 @@ use sockeye_health::{
     CheckLimiter, Observer, PreparedCheck, Report, ServerCheckSpec, Supervisor, Target, TargetAddress,
     Transition,
 };
+use sockeye_syntax::diag::Severity;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
@@ -223,8 +224,8 @@ fn tell(backend: &Backend, line: &Line) {
         messages::Level::Notice => model::Level::Notice,
     };
     let label = match line.label {
-        Label::Alert => "ALERT",
-        Label::Warning => "WARNING",
+        Label::Alert => Severity::Alert,
+        Label::Warning => Severity::Warning,
     };
     run::say(label, line.stderr.as_ref().unwrap_or(&line.text));
     backend.logger.event(level, &line.text);

@@ -9,6 +9,7 @@ use sockeye_accel::{Accel, Wanted};
 use sockeye_config::model::{BindAddress, Config, EbpfSplice, Identity, SectionKind};
 use sockeye_conn::BufferLimits;
 use sockeye_relay::PipeLimits;
+use sockeye_syntax::diag::Severity;
 use sockeye_sys::process::{self as sys, Fork};
 use tokio::sync::mpsc;
 
@@ -42,7 +43,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     sys::hold_signals();
     let config: &'static Config = Box::leak(Box::new(config));
     let workers = worker_count(config);
-    let destinations = resolve_servers(config, options)?;
+    let destinations = resolve_servers(config, options.ignore_unresolved)?;
     let listeners = config.frontends.iter().map(|frontend| frontend.binds.len() * workers).sum();
     let limits = limits::apply(config, workers, listeners)?;
     limit_memory(options)?;
@@ -59,7 +60,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let wanted = Wanted { accel: ebpf.accel, sockmap: ebpf.splice == EbpfSplice::Sockmap };
     let accel = Accel::start(wanted);
     if !config.global.quiet {
-        run::say("NOTICE", &accel.to_string());
+        run::say(Severity::Notice, &accel.to_string());
     }
     let mut logs = Logs::new(&config.global, &options.program);
     let objects =
@@ -98,7 +99,7 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// Addresses of all servers; all that cannot be found are listed.
-pub fn resolve_servers(config: &Config, options: &Options) -> Result<Vec<Vec<Resolved>>> {
+pub fn resolve_servers(config: &Config, ignore_unresolved: bool) -> Result<Vec<Vec<Resolved>>> {
     let mut failed = false;
     let mut all = Vec::new();
     for backend in &config.backends {
@@ -106,10 +107,13 @@ pub fn resolve_servers(config: &Config, options: &Options) -> Result<Vec<Vec<Res
         for server in &backend.servers {
             match resolve::server(backend, server) {
                 Ok(resolved) => found.push(resolved),
-                Err(_) if options.ignore_unresolved => found.push(Resolved::Later),
+                Err(_) if ignore_unresolved => found.push(Resolved::Later),
                 Err(text) => {
                     failed = true;
-                    run::say("ALERT", &format!("[{}:{}] : {text}", server.place.file, server.place.line));
+                    run::say(
+                        Severity::Alert,
+                        &format!("[{}:{}] : {text}", server.place.file, server.place.line),
+                    );
                 }
             }
         }
@@ -155,7 +159,7 @@ fn bind_all(config: &'static Config, workers: usize, maxconn: u32) -> Result<Vec
                     let kind = if frontend.kind == SectionKind::Listen { "proxy" } else { "frontend" };
                     let (protocol, what) = describe(&bind.address, &error, &bind.text);
                     run::say(
-                        "ALERT",
+                        Severity::Alert,
                         &format!(
                             "Binding [{}:{}] for {kind} {}: protocol {protocol}: {what}.",
                             bind.place.file, bind.place.line, frontend.name

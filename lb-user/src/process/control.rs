@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use sockeye_accel::Accel;
 use sockeye_config::model::Level;
+use sockeye_syntax::diag::Severity;
 use sockeye_sys::process as sys;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -99,7 +100,7 @@ impl Control<'_> {
                 _ = signals.dump.recv() => self.dump_states(),
                 () = until(hard_stop_at) => {
                     hard_stop_at = None;
-                    run::say("WARNING", "soft-stop running for too long, performing a hard-stop.");
+                    run::say(Severity::Warning, "soft-stop running for too long, performing a hard-stop.");
                     self.order(Order::Do(Command::KillAll)).await;
                 }
                 ended = self.ended.recv() => match ended {
@@ -168,7 +169,7 @@ impl Control<'_> {
 
     /// SIGHUP: the state of every server and proxy, to the log and to standard error.
     fn dump_states(&self) {
-        run::say("WARNING", "SIGHUP received, dumping servers states.");
+        run::say(Severity::Warning, "SIGHUP received, dumping servers states.");
         for frontend in &self.objects.frontends {
             if frontend.backend_is_own() {
                 continue;
@@ -226,7 +227,7 @@ impl Control<'_> {
     }
 
     fn warn(&self, logger: &sockeye_log::Logger, level: Level, text: &str) {
-        run::say("WARNING", text);
+        run::say(Severity::Warning, text);
         logger.event(level, text);
     }
 }

@@ -11,6 +11,7 @@ pub mod logs;
 pub mod objects;
 pub mod resolve;
 pub mod run;
+pub mod subcommands;
 pub mod threads;
 pub mod version;
 

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use sockeye_config::model::{Backend, Host, InitAddr, Server, ServerAddress, ServerPort};
 
+use sockeye_syntax::address::Family;
+
 use crate::backend::server::Destination;
 
 /// What was found for a server.
@@ -48,7 +50,7 @@ fn by_name(backend: &Backend, server: &Server, name: &str, port: ServerPort) -> 
         match step {
             InitAddr::Last => {}
             InitAddr::Libc => {
-                if let Some(ip) = lookup(name) {
+                if let Some(ip) = lookup(name, None) {
                     return Ok(Resolved::To(at(ip, port)));
                 }
             }
@@ -59,7 +61,12 @@ fn by_name(backend: &Backend, server: &Server, name: &str, port: ServerPort) -> 
     Err(format!("'server {}/{}' : could not resolve address '{name}'.", backend.name, server.name))
 }
 
-/// The system's first address for a name.
-pub fn lookup(name: &str) -> Option<IpAddr> {
-    (name, 0).to_socket_addrs().ok()?.next().map(|addr| addr.ip())
+/// The system's first address for a name, within a family if one is given.
+pub fn lookup(name: &str, family: Option<Family>) -> Option<IpAddr> {
+    let wanted = |ip: &IpAddr| match family {
+        None => true,
+        Some(Family::Ipv4) => ip.is_ipv4(),
+        Some(Family::Ipv6) => ip.is_ipv6(),
+    };
+    (name, 0).to_socket_addrs().ok()?.map(|addr| addr.ip()).find(wanted)
 }

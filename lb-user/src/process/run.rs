@@ -1,165 +1,242 @@
-//! From argv to an exit status.
+//! From argv to an exit status: the command line, the configuration, then [`boot`](super::boot).
 
 use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sockeye_config::model::Config;
+use sockeye_config::{Options, Resolver, Surroundings};
+use sockeye_syntax::address::Family;
+use sockeye_syntax::diag::Severity;
+use sockeye_syntax::source::{Disk, Environment, Implicit};
+
+use super::args::{self, Args, Command, KeywordClass, Parsed};
+use super::version::{FULL, Identity, Program, ProgramFacts};
+use super::{boot, resolve, subcommands};
+
+/// `-q`: nothing on standard output or error.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Exit status of a mistake in the command line, the configuration or at start.
+const FAILURE: u8 = 1;
+/// Exit status of a good configuration that has nothing to listen on.
+const NO_LISTENER: u8 = 2;
 
 /// Prints a line as HAProxy prints its own: severity, process, text.
-pub fn say(severity: &str, text: &str) {
-    use std::io::Write as _;
-    let label = format!("[{severity}]");
-    // A closed standard error leaves nobody to tell.
-    let _ = writeln!(std::io::stderr(), "{label:<10} ({}) : {text}", std::process::id());
+pub fn say(severity: Severity, text: &str) {
+    print_error(&format!("{}{text}\n", severity.prefix(std::process::id())));
 }
 
 /// Prints to standard output.
 pub fn print(text: &str) {
-    use std::io::Write as _;
-    // A closed standard output leaves nobody to tell.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    if !QUIET.load(Ordering::Relaxed) {
+        // A closed standard output leaves nobody to tell.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
 }
 
-pub fn wants_sockmap(config: &Config) -> bool {
-    config.global.ebpf.accel && config.global.ebpf.splice == sockeye_config::model::EbpfSplice::Sockmap
+/// Prints to standard error.
+fn print_error(text: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        // A closed standard error leaves nobody to tell.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
 }
 
-pub fn run(_args: impl Iterator<Item = OsString>) -> ExitCode {
-    use sockeye_config::model::*;
-    let ms = |n| Some(std::time::Duration::from_millis(n));
-    let server = |name: &str, addr: &str| Server {
-        place: Place::default(),
-        name: name.into(),
-        numeric_id: 1,
-        address: ServerAddress::Inet {
-            host: Host::Ip(addr.parse::<std::net::SocketAddr>().unwrap().ip()),
-            port: ServerPort::Fixed(addr.parse::<std::net::SocketAddr>().unwrap().port()),
-        },
-        init_addr: vec![],
-        weight: 1,
-        backup: false,
-        disabled: false,
-        maxconn: None,
-        minconn: None,
-        maxqueue: None,
-        slowstart: None,
-        pool_max_conn: None,
-        pool_low_conn: None,
-        pool_purge_delay: std::time::Duration::from_secs(5),
-        max_reuse: None,
-        source: None,
-        tfo: false,
-        tcp_user_timeout: None,
-        congestion: None,
-        namespace: None,
-        check: ServerCheck {
-            enabled: false,
-            inter: std::time::Duration::from_secs(2),
-            fastinter: None,
-            downinter: None,
-            rise: 2,
-            fall: 3,
-            port: None,
-            addr: None,
-            observe: None,
-            error_limit: 10,
-            on_error: OnError::FailCheck,
-            on_marked_down: false,
-            on_marked_up: false,
-            track: None,
-            init_state: InitState::Up,
-        },
+/// The whole program.
+pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut argv = argv.into_iter();
+    let identity = identity(&argv.next().unwrap_or_default().to_string_lossy());
+    ExitCode::from(match args::parse(argv, &identity) {
+        Ok(Parsed::Help(text)) => {
+            print(&text);
+            0
+        }
+        Ok(Parsed::Subcommand(words)) => subcommands::run(words, &identity),
+        Ok(Parsed::Options(args)) => obey(&args, &identity),
+        Err(error) => {
+            print_error(&error.render(std::process::id(), &identity));
+            FAILURE
+        }
+    })
+}
+
+fn identity(argv0: &str) -> Identity {
+    let uname = rustix::system::uname();
+    let words = [uname.sysname(), uname.release(), uname.version(), uname.machine()];
+    Identity {
+        program: Program::from_argv0(argv0),
+        executable: std::env::current_exe()
+            .map_or_else(|_| argv0.to_owned(), |path| path.display().to_string()),
+        system: words.map(|word| word.to_string_lossy().into_owned()).join(" "),
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
+
+fn obey(args: &Args, identity: &Identity) -> u8 {
+    QUIET.store(args.quiet && !args.verbose, Ordering::Relaxed);
+    if let Some(directory) = &args.directory
+        && let Err(error) = rustix::process::chdir(directory.as_str())
+    {
+        say(Severity::Alert, &format!("Could not change to directory {directory} : {error}"));
+        return FAILURE;
+    }
+    for notice in &args.notices {
+        say(Severity::Notice, notice);
+    }
+    if !args.keywords.is_empty() {
+        print(&keywords(&args.keywords));
+        if args.files.is_empty() {
+            return 0;
+        }
+    }
+    match &args.command {
+        Command::Version { detailed: false } => {
+            print(&identity.version_text());
+            0
+        }
+        Command::Version { detailed: true } => {
+            print(&identity.detailed_text());
+            0
+        }
+        Command::Condition(text) => condition(text, args),
+        Command::Check => read(args, identity).map_or_else(|status| status, |config| check(&config, args)),
+        Command::Run => {
+            read(args, identity).map_or_else(|status| status, |config| serve(config, args, identity))
+        }
+    }
+}
+
+/// `-cc`: 0 for true, 1 for false, 2 for a mistake.
+fn condition(text: &str, args: &Args) -> u8 {
+    let environment = environment(args);
+    match sockeye_syntax::read::check_condition(text, &ProgramFacts::new(args), &environment) {
+        Ok(holds) => u8::from(!holds),
+        Err(error) => {
+            say(Severity::Alert, &error);
+            2
+        }
+    }
+}
+
+/// The variables that a configuration sees: ours, and those every file may rely on.
+pub fn environment(args: &Args) -> Environment {
+    // A variable that is not text cannot be named in a file either.
+    let mut environment: Environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let local_peer = args.local_peer.as_deref().unwrap_or(&host);
+    environment.add_implicit(&Implicit { version: FULL, files: &args.files, local_peer });
+    environment
+}
+
+/// Names in the file, by the system's resolver.
+struct System {
+    ipv4_only: bool,
+}
+
+impl Resolver for System {
+    fn resolve(&self, host: &str, family: Option<Family>) -> Option<IpAddr> {
+        let family = family.or(self.ipv4_only.then_some(Family::Ipv4));
+        resolve::lookup(host, family)
+    }
+}
+
+/// Reads the configuration; the error is the exit status, everything said already.
+pub fn read(args: &Args, identity: &Identity) -> Result<Config, u8> {
+    if args.files.is_empty() {
+        print_error(&args::usage(identity));
+        return Err(FAILURE);
+    }
+    let facts = ProgramFacts::new(args);
+    let surroundings =
+        Surroundings { loader: &Disk, resolver: &System { ipv4_only: args.ipv4_only }, facts: &facts };
+    let options =
+        Options { maxconn: args.maxconn, proxy_maxconn: args.proxy_maxconn, zero_warning: args.zero_warning };
+    let mut environment = environment(args);
+    let (config, diagnostics) = sockeye_config::read(&args.files, &surroundings, &mut environment, &options);
+    print_error(&diagnostics.render(std::process::id(), &identity.banner(), args.diagnostic));
+    match config {
+        Some(mut config) => {
+            config.global.nosplice |= args.no_splice;
+            config.global.noreuseport |= args.no_reuseport;
+            Ok(config)
+        }
+        None => {
+            if diagnostics.is_empty() {
+                print_error(&args::usage(identity));
+            }
+            Err(FAILURE)
+        }
+    }
+}
+
+/// `-c`: whether the configuration could be started. Binds nothing and needs no privileges.
+pub fn check(config: &Config, args: &Args) -> u8 {
+    if let Err(error) = boot::resolve_servers(config, args.ignore_resolution_failures) {
+        say(Severity::Alert, &format!("{error:#}"));
+        return FAILURE;
+    }
+    if let Some(dump) = &args.dump {
+        if dump.anonymize.is_some() || dump.lines {
+            say(Severity::Notice, "-dC: keys and line numbers are not printed.");
+        }
+        print(&sockeye_config::dump::dump(config));
+        return 0;
+    }
+    if !config.frontends.iter().any(|frontend| !frontend.disabled && !frontend.binds.is_empty()) {
+        print_error("Configuration file has no error but will not start (no listener) => exit(2).\n");
+        return NO_LISTENER;
+    }
+    if args.verbose {
+        print("Configuration file is valid\n");
+    }
+    0
+}
+
+fn serve(config: Config, args: &Args, identity: &Identity) -> u8 {
+    if args.dump.is_some() {
+        return check(&config, args);
+    }
+    if !config.frontends.iter().any(|frontend| !frontend.disabled && !frontend.binds.is_empty()) {
+        say(
+            Severity::Alert,
+            "[haproxy.main()] No enabled listener found (check for 'bind' directives) ! Exiting.",
+        );
+        return NO_LISTENER;
+    }
+    let options = boot::Options {
+        background: (args.daemon || config.global.daemon) && !args.foreground && !args.debug,
+        pidfile: args.pidfile.clone().map(Into::into).or_else(|| config.global.pidfile.clone()),
+        debug: args.debug,
+        ignore_unresolved: args.ignore_resolution_failures,
+        memory_megabytes: args.memory_mb.map(u64::from),
+        program: identity.program.name().to_owned(),
     };
-    let mut config = Config::default();
-    config.global.nbthread = Some(1);
-    for (i, mode, port) in [(0, Mode::Http, 18180), (1, Mode::Tcp, 18181)] {
-        config.frontends.push(Frontend {
-            place: Place::default(),
-            name: "f".into(),
-            kind: SectionKind::Listen,
-            numeric_id: 2,
-            mode,
-            disabled: false,
-            description: None,
-            binds: vec![Bind {
-                place: Place::default(),
-                text: "x".into(),
-                address: BindAddress::Inet(([127, 0, 0, 1], port).into()),
-                name: None,
-                id: None,
-                interface: None,
-                backlog: None,
-                maxconn: None,
-                defer_accept: false,
-                tfo: false,
-                v4v6: false,
-                v6only: false,
-                transparent: false,
-                mss: None,
-                tcp_user_timeout: None,
-                congestion: None,
-                unix: Default::default(),
-                nice: 0,
-                threads: vec![],
-                shards: None,
-                namespace: None,
-            }],
-            maxconn: None,
-            backlog: None,
-            default_backend: Some(BackendId(i)),
-            timeout_client: ms(30000),
-            timeout_client_fin: None,
-            timeout_http_request: None,
-            timeout_http_keep_alive: None,
-            timeout_tarpit: None,
-            timeout_client_hs: None,
-            log: vec![],
-            log_tag: None,
-            log_format: LogFormat::Http,
-            options: Default::default(),
-            monitor_uri: None,
-            errorfiles: Default::default(),
-            clitcpka: Default::default(),
-            splice: SpliceOptions { auto: true, ..Default::default() },
-        });
-        config.backends.push(Backend {
-            place: Place::default(),
-            name: "f".into(),
-            kind: SectionKind::Listen,
-            numeric_id: 2,
-            mode,
-            disabled: false,
-            description: None,
-            balance: Default::default(),
-            servers: vec![server("s", "127.0.0.1:18190")],
-            fullconn: None,
-            timeout_connect: ms(5000),
-            timeout_server: ms(30000),
-            timeout_server_fin: None,
-            timeout_queue: None,
-            timeout_check: None,
-            timeout_tunnel: None,
-            timeout_http_request: None,
-            timeout_http_keep_alive: None,
-            timeout_tarpit: None,
-            retries: 3,
-            retry_on: Default::default(),
-            redispatch: 0,
-            http_reuse: HttpReuse::Always,
-            max_keep_alive_queue: None,
-            source: Default::default(),
-            check: Default::default(),
-            log: vec![],
-            log_tag: None,
-            options: Default::default(),
-            errorfiles: Default::default(),
-            srvtcpka: Default::default(),
-            splice: Default::default(),
-            hash_preserve_affinity: Default::default(),
-        });
+    if config.global.quiet && !args.debug {
+        QUIET.store(true, Ordering::Relaxed);
     }
-    match super::boot::start(config, &Default::default()) {
-        Ok(s) => ExitCode::from(s),
-        Err(_) => ExitCode::FAILURE,
+    match boot::start(config, &options) {
+        Ok(status) => status,
+        Err(error) => {
+            say(Severity::Alert, &format!("{error:#}"));
+            FAILURE
+        }
     }
+}
+
+/// The lists of `-dK`.
+fn keywords(classes: &[KeywordClass]) -> String {
+    let mut out = String::new();
+    for class in classes {
+        out.push_str(&class.header());
+        out.push('\n');
+        if *class == KeywordClass::Configuration {
+            out.push_str("");
+        }
+    }
+    out
 }

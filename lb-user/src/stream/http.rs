@@ -14,7 +14,7 @@ use super::abort::{Cause, Ending, Stage};
 use super::duplex::{self, DuplexTimeouts};
 use super::heads::Heads;
 use super::log::{self, Facts};
-use super::retry::{self, Attempts, Reached, Want};
+use super::retry::{self, AtOnce, Attempts, Reached, Want};
 use super::{balance_key, forwarding};
 use crate::backend::assign::Wish;
 use crate::backend::pool::{self, Idle};
@@ -176,8 +176,8 @@ impl<'a> Transaction<'a> {
             Self { session, control, timer, input, heads, facts, attempts: Attempts::default() };
         match transaction.read_head().await {
             Ok(Head::Complete) => {}
-            Ok(Head::Nothing) => return transaction.nothing().await,
-            Err(refusal) => return transaction.refuse(refusal).await,
+            Ok(Head::Nothing) => return Box::pin(transaction.nothing()).await,
+            Err(refusal) => return Box::pin(transaction.refuse(refusal)).await,
         }
         PROCESS.streams.count();
         log::connect(transaction.session);
@@ -186,11 +186,11 @@ impl<'a> Transaction<'a> {
         if let Some(reply) = transaction.monitor() {
             // The monitor asks every second or so; HAProxy does not log it either.
             transaction.facts.logged = true;
-            return transaction.answer(reply, true).await;
+            return Box::pin(transaction.answer(reply, true)).await;
         }
         match transaction.forward().await {
             Ok(next) => next,
-            Err(refusal) => transaction.refuse(refusal).await,
+            Err(refusal) => Box::pin(transaction.refuse(refusal)).await,
         }
     }
 
@@ -304,11 +304,11 @@ impl<'a> Transaction<'a> {
             return Err(Refusal::new(Cause::Server, Stage::Connect, 503));
         };
         if self.session.frontend.cfg.options.http_buffer_request {
-            self.buffer_body().await?;
+            Box::pin(self.buffer_body()).await?;
         }
         self.facts.enter_backend(backend);
         if backend.cfg.options.http_buffer_request {
-            self.buffer_body().await?;
+            Box::pin(self.buffer_body()).await?;
         }
         forwarding::add_headers(self.session, backend, &mut self.heads.request);
         let mode = self.session.frontend.cfg.options.connection.max(backend.cfg.options.connection);
@@ -425,7 +425,14 @@ impl<'a> Transaction<'a> {
         let wish = Wish { key: key.as_deref(), last, avoid: None };
         let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
         let reuse = (!reuse).then_some(self.session.requests == 1);
-        let reached = retry::reach(self.session, backend, Want { wish, reuse }, &mut self.attempts).await;
+        let want = Want { wish, reuse };
+        let slot = match retry::reach_at_once(self.session, backend, want, &mut self.attempts) {
+            AtOnce::Reached(reached) => return Ok(reached),
+            AtOnce::Placed(slot) => Some(slot),
+            AtOnce::Nothing => None,
+        };
+        // Boxed, like every stage that most requests do not have, to keep the state of the others small.
+        let reached = Box::pin(retry::reach(self.session, backend, want, &mut self.attempts, slot)).await;
         reached.map_err(|unreached| {
             self.facts.server = unreached.server;
             let silent = unreached.ending.cause == Cause::Client;
@@ -581,7 +588,7 @@ impl<'a> Transaction<'a> {
             return self.response_broke(failure, &reached).await;
         }
         if body == BodyLength::Tunnel {
-            return self.tunnel(backend, reached, server_input).await;
+            return Box::pin(self.tunnel(backend, reached, server_input)).await;
         }
         let now = clock::now();
         self.facts.ended_at = Some(now);

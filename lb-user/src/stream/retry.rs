@@ -104,14 +104,47 @@ impl Attempts {
     }
 }
 
-/// Finds a server, waits for a place on it and connects, as often as the rules allow.
+/// What can be had without waiting.
+#[derive(Debug)]
+pub enum AtOnce {
+    /// A server with room and an idle connection to it: nearly every request of a busy proxy.
+    Reached(Reached),
+    /// A server with room, to connect to.
+    Placed(Slot),
+    Nothing,
+}
+
+/// The first step of [`reach`], apart from it because it is all that most requests need and no future has to be
+/// made for it.
+pub fn reach_at_once(
+    session: &mut Session,
+    backend: &'static Backend,
+    want: Want<'_>,
+    attempts: &mut Attempts,
+) -> AtOnce {
+    let wish = Wish { avoid: attempts.avoid, ..want.wish };
+    // A ticket is given back: whoever has to wait stands in line anew a moment later.
+    let Ok(Placement::Now(slot)) = assign::place(backend, wish) else { return AtOnce::Nothing };
+    if attempts.avoid.is_some_and(|avoid| avoid != slot.index()) {
+        attempts.redispatched = true;
+    }
+    let Some(idle) = want.reuse.and_then(|first| lend(session, backend, &slot, first)) else {
+        return AtOnce::Placed(slot);
+    };
+    let placed_at = *attempts.placed_at.get_or_insert_with(clock::now);
+    attempts.connected_at = Some(placed_at);
+    AtOnce::Reached(Reached { slot, socket: idle.socket, uses: idle.uses })
+}
+
+/// Finds a server, waits for a place on it and connects, as often as the rules allow. `slot` is a place that it
+/// has already.
 pub async fn reach(
     session: &mut Session,
     backend: &'static Backend,
     want: Want<'_>,
     attempts: &mut Attempts,
+    mut slot: Option<Slot>,
 ) -> Result<Reached, Unreached> {
-    let mut slot: Option<Slot> = None;
     loop {
         let place = match slot.take() {
             Some(slot) => slot,

@@ -27,7 +27,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     facts.enter_backend(backend);
     let key = balance_key::tcp(&backend.cfg.balance, &session.peer);
     let wish = Wish { key: key.as_deref(), ..Wish::default() };
-    let reached = retry::reach(&mut session, backend, Want { wish, reuse: None }, &mut attempts).await;
+    let reached = retry::reach(&mut session, backend, Want { wish, reuse: None }, &mut attempts, None).await;
     let mut reached = match reached {
         Ok(reached) => reached,
         Err(unreached) => {
