@@ -6,6 +6,7 @@
 use std::fmt;
 use std::ops::BitOr;
 
+use sockeye_syntax::diag::did_you_mean;
 use sockeye_syntax::words::Words;
 
 /// One row of a table; `P` is the parser of its class of words.
@@ -94,6 +95,26 @@ impl<P: Copy> Keyword<P> {
 pub(crate) fn not_yet_message(word: &str) -> String {
     format!("'{word}' is known to HAProxy but not implemented in Sockeye yet.")
 }
+
+/// Misspelt words that get advice; after that many errors the file is something else, and looking for the nearest
+/// word costs more than the rest of reading.
+const HINTS_MAX: usize = 200;
+
+/// The end of a message about an unknown word: what was probably meant, or nothing.
+pub(crate) fn hint<'a>(
+    words: &mut Words<'_>,
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
+    if words.diags().alerts() < HINTS_MAX && name.len() <= NAME_BYTES_MAX {
+        did_you_mean(name, candidates)
+    } else {
+        String::new()
+    }
+}
+
+/// Longer than any word of the language, misspelt.
+const NAME_BYTES_MAX: usize = 64;
 
 /// The row of `name`.
 pub(crate) fn find<'a, P>(table: &'a [Keyword<P>], name: &str) -> Option<&'a Keyword<P>> {

@@ -4,12 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use sockeye_syntax::address::{self, Address, Host, ParseOptions, Port};
-use sockeye_syntax::diag::did_you_mean;
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use super::{global, values};
-use crate::keyword::{Keyword, Sections, Status, find, no_effect, not_yet, not_yet_message, takes, removed, supported};
+use crate::keyword::{Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, takes, removed, supported};
 use crate::model::{Bind, BindAddress, Place, Shards, UnixOptions};
 use crate::scope::ProxyScope;
 
@@ -149,7 +148,7 @@ fn options(text: &str, words: &mut Words<'_>, scope: &ProxyScope<'_>, bind: &mut
     let section = scope.proxy.kind.keyword();
     while let Some(word) = words.next() {
         let Some(row) = find(TABLE, word) else {
-            let hint = did_you_mean(word, TABLE.iter().map(|row| row.name));
+            let hint = hint(words, word, TABLE.iter().map(|row| row.name));
             let end = if hint.is_empty() { "." } else { &hint };
             words.alert(format!("'bind {text}' in section '{section}': unknown keyword '{word}'{end}"));
             return words.skip_rest();

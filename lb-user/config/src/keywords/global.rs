@@ -34,8 +34,8 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     supported("strict-limits", G, strict_limits, "fails when limits cannot be set"),
     supported("zero-warning", G, zero_warning, "refuses to start after any warning"),
     supported("hard-stop-after", G, hard_stop_after, "how long a soft stop may last"),
-    not_yet("close-spread-time", G),
-    not_yet("grace", G),
+    supported("close-spread-time", G, close_spread_time, "spreads the closing of idle connections"),
+    supported("grace", G, grace, "how long a soft stop keeps accepting"),
     supported("node", G, node, "name of this node"),
     supported("description", G, description, "text shown by statistics"),
     no_effect("localpeer", G, "there are no peers, and -L names this process"),
@@ -297,6 +297,22 @@ fn fd_hard_limit(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
 fn hard_stop_after(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
     if let Some(value) = values::timer(words, TimeUnit::Milliseconds).filter(|_| words.end()) {
         scope.global.hard_stop_after = Some(value);
+    }
+}
+
+fn close_spread_time(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
+    if words.take("infinite") {
+        if words.end() {
+            scope.global.close_spread_time = None;
+        }
+    } else if let Some(value) = values::timer(words, TimeUnit::Milliseconds).filter(|_| words.end()) {
+        scope.global.close_spread_time = Some(value);
+    }
+}
+
+fn grace(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
+    if let Some(value) = values::timer(words, TimeUnit::Milliseconds).filter(|_| words.end()) {
+        scope.global.grace = Some(value);
     }
 }
 

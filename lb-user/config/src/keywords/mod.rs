@@ -17,11 +17,10 @@ pub(crate) mod timeout;
 mod tune;
 mod values;
 
-use sockeye_syntax::diag::did_you_mean;
 use sockeye_syntax::words::Words;
 
 use crate::draft::Kind;
-use crate::keyword::{Class, Keyword, Listed, Sections, Standing, find, not_yet, supported};
+use crate::keyword::{Class, Keyword, Listed, Sections, Standing, find, hint, not_yet, supported};
 use crate::scope::GlobalScope;
 
 /// What a section keyword opens.
@@ -61,7 +60,7 @@ pub(crate) fn global_statement(words: &mut Words<'_>, scope: &mut GlobalScope<'_
     let name = words.keyword().to_owned();
     let Some(row) = find(global::TABLE, &name).or_else(|| find(tune::TABLE, &name)) else {
         let known = global::TABLE.iter().chain(tune::TABLE).map(|row| row.name);
-        let hint = did_you_mean(&name, known.chain(SECTIONS.iter().map(|row| row.name)));
+        let hint = hint(words, &name, known.chain(SECTIONS.iter().map(|row| row.name)));
         words.alert(format!("unknown keyword '{name}' in 'global' section{hint}"));
         return;
     };

@@ -2,12 +2,11 @@
 
 use std::net::IpAddr;
 
-use sockeye_syntax::diag::did_you_mean;
 use sockeye_syntax::words::Words;
 
 use super::check;
 use crate::draft::{DraftCheckKind, Settings};
-use crate::keyword::{Keyword, Sections, Status, find, no_effect, not_yet, removed, supported};
+use crate::keyword::{Keyword, Sections, Status, find, hint, no_effect, not_yet, removed, supported};
 use crate::model::{AddressHeader, ConnectionMode, Forwarded, LogFormat, Mode};
 use crate::scope::{Negation, ProxyScope};
 
@@ -151,7 +150,7 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         return words.skip_rest();
     }
     let Some(row) = row else {
-        let hint = did_you_mean(name, TABLE.iter().map(|row| row.name));
+        let hint = hint(words, name, TABLE.iter().map(|row| row.name));
         words.alert(format!("unknown option '{name}'{}", if hint.is_empty() { "." } else { &hint }));
         return words.skip_rest();
     };

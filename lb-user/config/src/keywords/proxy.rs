@@ -1,12 +1,12 @@
 //! The words of `frontend`, `backend`, `listen` and `defaults` (manual 4.1), except those with tables of their own.
 
-use sockeye_syntax::diag::{Diagnostic, Place, Severity, did_you_mean};
+use sockeye_syntax::diag::{Diagnostic, Place, Severity};
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use super::{balance, bind, check, errorfile, log, option, server, source, timeout, values};
 use crate::draft::Kind;
-use crate::keyword::{Keyword, Sections, Status, find, not_yet, removed, supported};
+use crate::keyword::{Keyword, Sections, Status, find, hint, not_yet, removed, supported};
 use crate::model::{HttpReuse, Mode, RetryOn, TcpKeepalive};
 use crate::scope::{ProxyParser, ProxyScope};
 
@@ -265,7 +265,7 @@ pub(crate) fn statement(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     let name = words.keyword().to_owned();
     let Some(row) = find(TABLE, &name) else {
         let known = TABLE.iter().map(|row| row.name).chain(super::SECTIONS.iter().map(|row| row.name));
-        let hint = did_you_mean(&name, known);
+        let hint = hint(words, &name, known);
         words.alert(format!("unknown keyword '{name}' in '{}' section{hint}", kind.keyword()));
         return;
     };
@@ -351,9 +351,8 @@ fn id(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     match value {
         None => {}
         Some(Ok(id)) if id > 0 => {
-            if words.end() {
-                scope.proxy.numeric_id = Some((id.unsigned_abs(), words.location().clone()));
-            }
+            scope.proxy.numeric_id =
+                words.end().then(|| (id.unsigned_abs(), words.location().clone()));
         }
         Some(_) => {
             let at = Place::Reading(words.location().clone());

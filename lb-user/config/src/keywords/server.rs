@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_syntax::address::{self, ParseOptions, Port};
-use sockeye_syntax::diag::{Diagnostic, Severity, did_you_mean};
+use sockeye_syntax::diag::{Diagnostic, Severity};
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use super::timeout::suspicious;
 use super::{source, values};
 use crate::draft::DraftServer;
-use crate::keyword::{Keyword, Sections, Status, find, no_effect, not_yet, not_yet_message, supported, takes};
+use crate::keyword::{Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, supported, takes};
 use crate::model::{
     Host, InitAddr, InitState, Mode, Observe, OnError, Place, Server, ServerAddress, ServerPort,
 };
@@ -293,7 +293,7 @@ fn options(title: &str, name: &str, words: &mut Words<'_>, draft: &mut DraftServ
     };
     while let Some(word) = words.next() {
         let Some(row) = find(TABLE, word) else {
-            let hint = did_you_mean(word, TABLE.iter().map(|row| row.name));
+            let hint = hint(words, word, TABLE.iter().map(|row| row.name));
             let end = if hint.is_empty() { "." } else { &hint };
             alert(words, &format!("{title}unknown keyword '{word}'{end}"));
             break;
