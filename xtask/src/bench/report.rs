@@ -45,7 +45,11 @@ impl Report {
                 writeln!(out, "{}", self.line(scenario, row))?;
             }
         }
-        writeln!(out, "\nMedians; the last columns are Sockeye's figure in relation to the others'.")?;
+        writeln!(
+            out,
+            "\nMedians; the last columns are Sockeye's figure in relation to the others'. CPU is the processes'"
+        )?;
+        writeln!(out, "own: what kernel workers spend on a flow in a sockmap is not in it.")?;
         Ok(())
     }
 

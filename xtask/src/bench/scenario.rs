@@ -163,13 +163,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        // On two cores one flow is bounded by the client's core, not by the proxy: no target.
         name: "tcp bulk, 1 flow",
         setup: Setup::Bulk,
         load: Load::Bulk { connections: 1 },
-        rows: &[
-            row(Figure::Rate, "Gbit/s", Some(Target::AtLeast(1.05))),
-            row(Figure::Cpu, "CPU ms/GB", None),
-        ],
+        rows: &[row(Figure::Rate, "Gbit/s", None), row(Figure::Cpu, "CPU ms/GB", None)],
     },
     Scenario {
         name: "tcp ping-pong",
