@@ -22,7 +22,7 @@ mod resolve;
 pub mod dump;
 
 use sockeye_syntax::ast::File;
-use sockeye_syntax::diag::Diagnostics;
+use sockeye_syntax::diag::{Diagnostic, Diagnostics, Place, Severity};
 use sockeye_syntax::read::Reader;
 use sockeye_syntax::source::Environment;
 
@@ -104,8 +104,13 @@ fn finish(
     }
     let config = resolve::resolve(draft, options, failed, &mut diags);
     if diags.warnings() > 0 && config.global.zero_warning && !diags.has_alerts() {
-        diags.alert_nowhere("Some warnings were found and 'zero-warning' is set. Aborting.");
+        let message = "Some warnings were found and 'zero-warning' is set. Aborting.";
+        diags.push(Diagnostic::new(Severity::Alert, Place::Nowhere, message).without_context());
+    } else if failed {
+        diags.conclude();
+    } else if diags.has_alerts() {
+        let message = "Fatal errors found in configuration.";
+        diags.push(Diagnostic::new(Severity::Alert, Place::Nowhere, message).without_context());
     }
-    diags.conclude();
     ((!diags.has_alerts()).then_some(config), diags)
 }

@@ -11,6 +11,7 @@ use crate::draft::{Draft, Kind, Proxy};
 use crate::keyword::{Status, find, not_yet_message};
 use crate::keywords::server::invalid_character;
 use crate::keywords::{self, Opens, SECTIONS};
+use crate::resolve::names::Taken;
 use crate::scope::{GlobalScope, Negation, ProxyScope, Surroundings};
 
 /// Words of `global` that `no` may precede.
@@ -24,6 +25,7 @@ const NEGATABLE_PROXY: &[&str] = &["option", "log"];
 pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnostics) -> Draft {
     let mut draft = Draft::default();
     let mut defaults = DefaultsSections::default();
+    let mut taken = Taken::default();
     for section in &file.sections {
         let opens = find(SECTIONS, section.keyword()).map(|row| row.status);
         match opens {
@@ -34,6 +36,7 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
                 if kind == Kind::Defaults {
                     defaults.add(proxy);
                 } else {
+                    taken.add(&proxy, diags);
                     draft.proxies.push(proxy);
                 }
             }

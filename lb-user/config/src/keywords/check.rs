@@ -143,7 +143,8 @@ fn connect(words: &mut Words<'_>, context: &Context<'_>) -> Result<CheckStep, St
             }
             "addr" => {
                 let text = words.next().ok_or("address expected.")?;
-                let address = values::resolved(text, ParseOptions::CHECK, context.resolver)?;
+                let address = values::resolved(text, ParseOptions::CHECK, context.resolver)
+                    .map_err(|error| format!("'addr' : {error}."))?;
                 match address.host {
                     Host::Ip(ip) => connect.addr = Some(ip),
                     _ => return Err(format!("invalid address: '{text}'.")),
@@ -205,7 +206,7 @@ fn http_send(words: &mut Words<'_>, _: &Context<'_>) -> Result<CheckStep, String
             "ver" => send.version = request_part(words, word)?,
             "hdr" => {
                 let (Some(name), Some(value)) = (words.next(), words.next()) else {
-                    return Err("'hdr' expects a name and a value as arguments.".to_owned());
+                    return Err("'hdr' expects <name> and <value> as arguments.".to_owned());
                 };
                 if !super::option::is_token(name) {
                     return Err(format!("'{name}' is not a valid header name."));
@@ -303,7 +304,7 @@ fn expect(words: &mut Words<'_>, context: &Context<'_>) -> Result<CheckStep, Str
             "on-success" | "on-error" | "status-code" | "string-lf" | "binary-lf" => {
                 return Err(not_yet_message(bare));
             }
-            _ if found => return Err(format!("only on pattern expected but got '{word}'.")),
+            _ if found => return Err("only one pattern expected.".to_owned()),
             _ => {
                 expect.what = what(bare, words, context)?;
                 found = true;
@@ -414,7 +415,7 @@ fn statuses(text: &str) -> Result<Vec<(u16, u16)>, String> {
             let number = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=999).contains(code));
             match (number(low), number(high)) {
                 (Some(low), Some(high)) if low <= high => Ok((low, high)),
-                _ => Err(format!("invalid status code or range '{part}' (100 to 999 expected).")),
+                _ => Err(format!("invalid range of status codes '{part}'.")),
             }
         })
         .collect()
@@ -431,7 +432,7 @@ pub(crate) fn httpchk(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     match httpchk_request(words) {
         Ok(request) => check.httpchk = request,
         Err(message) => {
-            words.alert(format!("'option httpchk' : {message}"));
+            words.alert(format!("'option httpchk' {message}"));
             words.skip_rest();
         }
     }
@@ -455,9 +456,9 @@ fn httpchk_request(words: &mut Words<'_>) -> Result<Option<HttpSend>, String> {
         request.version = lines.next().unwrap_or_default().into();
         for line in lines.filter(|line| !line.is_empty()) {
             let (name, value) =
-                line.split_once(':').ok_or_else(|| format!("'{line}' is not a valid header."))?;
+                line.split_once(':').ok_or_else(|| format!(": '{line}' is not a valid header."))?;
             if !super::option::is_token(name) {
-                return Err(format!("'{name}' is not a valid header name."));
+                return Err(format!(": '{name}' is not a valid header name."));
             }
             request.headers.push((name.into(), literal(value.trim(), "header")?.into()));
         }
@@ -467,7 +468,7 @@ fn httpchk_request(words: &mut Words<'_>) -> Result<Option<HttpSend>, String> {
     }
     for part in [&request.method, &request.uri, &request.version] {
         if part.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-            return Err(format!("'{part}' must not contain spaces or control characters."));
+            return Err(format!(": '{part}' must not contain spaces or control characters."));
         }
     }
     words.seek(words.position() + given.len().min(4));

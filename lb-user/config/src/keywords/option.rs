@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use sockeye_syntax::diag::{Diagnostic, Place, Severity};
 use sockeye_syntax::words::Words;
 
 use super::check;
@@ -281,6 +282,15 @@ fn log_format(words: &mut Words<'_>, scope: &mut ProxyScope<'_>, format: LogForm
     if proxy.kind == crate::draft::Kind::Backend {
         words.warning(format!("backend '{}' : 'option {name}' directive is ignored in backends.", proxy.name));
         return;
+    }
+    if proxy.kind == crate::draft::Kind::Defaults && proxy.settings.log_format_at.is_some() {
+        let previous = match proxy.settings.log_format {
+            LogFormat::Tcp => "option tcplog",
+            _ => "option httplog",
+        };
+        let place = Place::Reading(words.location().clone());
+        let message = format!("'option {name}' overrides previous '{previous}' in 'defaults' section.");
+        words.diags().push(Diagnostic::new(Severity::Warning, place, message));
     }
     proxy.settings.log_format = format;
     proxy.settings.log_format_at = Some(words.location().clone());

@@ -182,6 +182,7 @@ pub(crate) fn server(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         Err(message) => alert(words, &format!("{title}{message}")),
     }
     options(&title, name, words, &mut draft, scope);
+    check_tracking(&title, words, &draft);
     scope.proxy.servers.push(draft);
 }
 
@@ -221,10 +222,17 @@ pub(crate) fn template(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     if let Some((_, _)) = draft.given_id.take() {
         alert(words, &format!("{title}'id' cannot be shared by several servers."));
     }
+    check_tracking(&title, words, &draft);
     for number in range {
         let mut one = draft.clone();
         one.server.name = format!("{prefix}{number}").into();
         scope.proxy.servers.push(one);
+    }
+}
+
+fn check_tracking(title: &str, words: &mut Words<'_>, draft: &DraftServer) {
+    if draft.track.is_some() && draft.server.check.enabled {
+        alert(words, &format!("{title}unable to enable checks and tracking at the same time!"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! From the draft to the model: names become ids, numbers are assigned, and what no single statement could know is
 //! checked. Every error is collected.
 
-mod names;
+pub(crate) mod names;
 mod proxies;
 mod servers;
 
@@ -15,12 +15,12 @@ use names::Names;
 /// Builds the model. After errors in the files (`failed`) warnings about the whole would only be about what is
 /// missing because of them: then errors alone are reported.
 pub(crate) fn resolve(draft: Draft, options: &Options, failed: bool, diags: &mut Diagnostics) -> Config {
+    let names = Names::new(&draft.proxies);
     let mut findings = Findings { diags, quiet: failed };
-    let names = Names::new(&draft.proxies, &mut findings);
     proxies::build(draft, &names, options, &mut findings)
 }
 
-/// Where findings go.
+/// Where findings go. HAProxy's checks across sections do not name the part of the program that speaks.
 pub(crate) struct Findings<'a> {
     diags: &'a mut Diagnostics,
     /// Warnings are dropped.
@@ -30,35 +30,32 @@ pub(crate) struct Findings<'a> {
 impl Findings<'_> {
     /// About the whole.
     pub(crate) fn alert(&mut self, message: String) {
-        self.diags.alert_nowhere(message);
+        self.push(Severity::Alert, Place::Nowhere, message);
     }
 
     /// About the whole.
     pub(crate) fn warning(&mut self, message: String) {
-        if !self.quiet {
-            self.diags.warning_nowhere(message);
-        }
+        self.push(Severity::Warning, Place::Nowhere, message);
     }
 
     /// `parsing [FILE:LINE] : …`.
     pub(crate) fn warning_parsing(&mut self, location: &Location, message: String) {
-        if !self.quiet {
-            self.diags.warning(location, message);
-        }
+        self.push(Severity::Warning, Place::Parsing(location.clone()), message);
     }
 
     /// `parsing [FILE:LINE] : …`.
     pub(crate) fn alert_parsing(&mut self, location: &Location, message: String) {
-        self.diags.alert(location, message);
+        self.push(Severity::Alert, Place::Parsing(location.clone()), message);
     }
 
     /// `[FILE:LINE] : …`.
     pub(crate) fn alert_at(&mut self, location: &Location, message: String) {
-        self.diags.push(Diagnostic::new(Severity::Alert, Place::At(location.clone()), message));
+        self.push(Severity::Alert, Place::At(location.clone()), message);
     }
 
-    /// `parsing [FILE:LINE]: …`.
-    pub(crate) fn alert_reading(&mut self, location: &Location, message: String) {
-        self.diags.push(Diagnostic::new(Severity::Alert, Place::Reading(location.clone()), message));
+    fn push(&mut self, severity: Severity, place: Place, message: String) {
+        if !(self.quiet && severity == Severity::Warning) {
+            self.diags.push(Diagnostic::new(severity, place, message).without_context());
+        }
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sockeye_syntax::diag::{Location, did_you_mean};
+use sockeye_syntax::diag::{Diagnostic, Diagnostics, Location, Place, Severity, did_you_mean};
 
-use super::Findings;
-use crate::draft::Proxy;
+use crate::draft::{Kind, Proxy};
 use crate::model::{BackendId, FrontendId};
 
 /// The number of the first proxy: 1 is the process's own (its command socket).
@@ -24,21 +23,15 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) fn new(proxies: &[Proxy], findings: &mut Findings<'_>) -> Self {
+    pub(crate) fn new(proxies: &[Proxy]) -> Self {
         let mut names = Self {
             backends: HashMap::new(),
             frontend_ids: Vec::with_capacity(proxies.len()),
             backend_ids: Vec::with_capacity(proxies.len()),
             numeric_ids: Vec::new(),
         };
-        let mut seen: HashMap<&str, usize> = HashMap::new();
         let (mut frontends, mut backends) = (0, 0);
         for (index, proxy) in proxies.iter().enumerate() {
-            if !proxy.name.is_empty()
-                && let Some(other) = seen.insert(&proxy.name, index)
-            {
-                same_name(proxy, &proxies[other], findings);
-            }
             names.frontend_ids.push(proxy.kind.is_frontend().then(|| {
                 frontends += 1;
                 FrontendId(frontends - 1)
@@ -50,7 +43,8 @@ impl Names {
                 id
             }));
         }
-        names.numeric_ids = numeric_ids(proxies, findings);
+        let given = proxies.iter().map(|proxy| proxy.numeric_id.as_ref().map(|(id, _)| *id));
+        names.numeric_ids = assign(PROXY_ID_FIRST, given);
         names
     }
 
@@ -65,47 +59,68 @@ impl Names {
     }
 }
 
-/// A frontend and a backend may share a name for now; two of one side may not.
-fn same_name(proxy: &Proxy, other: &Proxy, findings: &mut Findings<'_>) {
-    let text = format!(
-        "Parsing [{}]: {} '{}' has the same name as {} '{}' declared at {}.",
-        proxy.location,
-        proxy.kind.name(),
-        proxy.name,
-        other.kind.name(),
-        other.name,
-        other.location
-    );
-    let clash = (proxy.kind.is_frontend() && other.kind.is_frontend())
-        || (proxy.kind.is_backend() && other.kind.is_backend());
-    if clash {
-        findings.alert(text);
-    } else {
-        findings.warning(format!("{text} This is dangerous and will not be supported anymore in version 3.3."));
-    }
+/// Finds names and numbers that were given twice, while the files are read.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    names: HashMap<Arc<str>, Vec<Owner>>,
+    ids: HashMap<u32, Owner>,
 }
 
-fn numeric_ids(proxies: &[Proxy], findings: &mut Findings<'_>) -> Vec<u32> {
-    let mut given: HashMap<u32, &Proxy> = HashMap::new();
-    for proxy in proxies {
-        let Some((id, location)) = &proxy.numeric_id else { continue };
-        match given.get(id) {
+#[derive(Debug, Clone)]
+struct Owner {
+    kind: Kind,
+    name: Arc<str>,
+    location: Location,
+}
+
+impl Taken {
+    /// Checks one proxy against those before it. A frontend and a backend may share a name for now; two of one side
+    /// may not.
+    pub(crate) fn add(&mut self, proxy: &Proxy, diags: &mut Diagnostics) {
+        let owner = Owner { kind: proxy.kind, name: proxy.name.clone(), location: proxy.location.clone() };
+        let (kind, name, location) = (proxy.kind.name(), &proxy.name, &proxy.location);
+        let others = self.names.entry(proxy.name.clone()).or_default();
+        let clashes = |other: &&Owner| {
+            (proxy.kind.is_frontend() && other.kind.is_frontend())
+                || (proxy.kind.is_backend() && other.kind.is_backend())
+        };
+        let clash = others.iter().find(clashes);
+        if let Some(other) = clash.or_else(|| others.first()).filter(|_| !name.is_empty()) {
+            let text = format!(
+                "Parsing [{location}]: {kind} '{name}' has the same name as {} '{name}' declared at {}.",
+                other.kind.name(),
+                other.location
+            );
+            let place = Place::Unsaid(location.clone());
+            diags.push(match clash {
+                Some(_) => Diagnostic::new(Severity::Alert, place, text),
+                None => Diagnostic::new(
+                    Severity::Warning,
+                    place,
+                    format!("{text} This is dangerous and will not be supported anymore in version 3.3."),
+                ),
+            });
+        }
+        // Two are enough to find every clash with a later one.
+        if others.len() < 2 {
+            others.push(owner.clone());
+        }
+        let Some((id, location)) = &proxy.numeric_id else { return };
+        match self.ids.get(id) {
             Some(other) => {
-                let (kind, name) = (proxy.kind.name(), &proxy.name);
                 let message = format!(
                     "{kind} {name} reuses same custom id as {} {} (declared at {}).",
                     other.kind.name(),
                     other.name,
                     other.location
                 );
-                findings.alert_reading(location, message);
+                diags.push(Diagnostic::new(Severity::Alert, Place::Reading(location.clone()), message));
             }
             None => {
-                given.insert(*id, proxy);
+                self.ids.insert(*id, owner);
             }
         }
     }
-    assign(PROXY_ID_FIRST, proxies.iter().map(|proxy| proxy.numeric_id.as_ref().map(|(id, _)| *id)))
 }
 
 /// Numbers for those that have none, counted as HAProxy counts: every item moves the counter, given numbers are

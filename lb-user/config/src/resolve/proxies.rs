@@ -100,7 +100,7 @@ fn check_proxy(
 ) {
     let Proxy { kind, name, settings, .. } = proxy;
     let title = format!("{} '{name}'", kind.name());
-    if *kind == Kind::Frontend && proxy.binds.is_empty() {
+    if kind.is_frontend() && proxy.binds.is_empty() {
         findings.warning(format!(
             "{title} has no 'bind' directive. Please declare it as a backend if this was intended."
         ));
@@ -124,11 +124,7 @@ fn check_proxy(
     }
     check_timeouts(&title, proxy, findings);
     if kind.is_frontend() && settings.log_format_at.is_some() && targets(settings, None).is_empty() {
-        // Only a section's own word is worth a warning: one inherited from defaults is meant for the others.
-        let at = settings.log_format_at.as_ref();
-        if at.is_some_and(|at| at.file == proxy.location.file && at.line > proxy.location.line) {
-            findings.warning(format!("log format ignored for {title} since it has no log address."));
-        }
+        findings.warning(format!("log format ignored for {title} since it has no log address."));
     }
     // A frontend without HTTP has no use for these, unless its backend has.
     let http_backend = default_backend
@@ -191,8 +187,8 @@ fn check_http_words(title: &str, proxy: &Proxy, findings: &mut Findings<'_>) {
     }
     if proxy.kind.is_backend() && (settings.retry_on.keeps_request() || settings.retry_on.zero_rtt_rejected) {
         findings.warning(format!(
-            "config : {title} : 'retry-on' with any other keywords than 'conn-failure' will be ignored, requires 'mode http'."
-        ).trim_start_matches("config : ").to_owned());
+            "{title} : 'retry-on' with any other keywords than 'conn-failure' will be ignored, requires 'mode http'."
+        ));
     }
 }
 

@@ -97,9 +97,11 @@ fn check_port(proxy: &Proxy, draft: &DraftServer, check: &Check, findings: &mut 
         }
     };
     if !has_port && server.check.port.is_none() && by_rules != Some(true) {
-        findings.alert(format!(
-            "config: {title} has neither service port nor check port nor tcp_check rule 'connect' with port information."
-        ));
+        let rules = match check {
+            Check::Connect => "",
+            Check::Tcp(_) | Check::Http(_) => " nor tcp_check rule 'connect' with port information",
+        };
+        findings.alert(format!("config: {title} has neither service port nor check port{rules}."));
     }
     if matches!(server.address, ServerAddress::Inet { host: Host::Original, .. }) && server.check.addr.is_none() {
         findings.alert(format!(
@@ -115,12 +117,11 @@ pub(crate) fn tracks(proxies: &[Proxy], names: &Names, findings: &mut Findings<'
     for (index, proxy) in proxies.iter().enumerate() {
         for (number, draft) in proxy.servers.iter().enumerate() {
             let Some(track) = &draft.track else { continue };
-            let title = title(&proxy.name, &draft.server.name);
             if draft.server.check.enabled {
-                let message = format!("{title}unable to enable checks and tracking at the same time!");
-                findings.alert_at(&draft.location, message);
+                // Reported where it was read.
                 continue;
             }
+            let title = title(&proxy.name, &draft.server.name);
             let (target_proxy, name) = match track.split_once('/') {
                 None => (Some(index), track.as_str()),
                 Some((backend, name)) => (names.backend(backend).map(|(index, _)| index), name),
