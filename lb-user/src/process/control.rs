@@ -95,6 +95,7 @@ impl Control<'_> {
                         worker::begin_stopping(self.objects.config.global.close_spread_time);
                         hard_stop_at = self.objects.config.global.hard_stop_after.map(|limit| Instant::now() + limit);
                         self.order(Order::SoftStop).await;
+                        self.say_stopped();
                     }
                 }
                 _ = signals.dump.recv() => self.dump_states(),
@@ -109,7 +110,6 @@ impl Control<'_> {
                 },
             }
         }
-        self.say_stopped();
         self.summarize();
         Ok(0)
     }

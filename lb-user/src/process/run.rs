@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sockeye_config::keyword::{Class, Standing};
 use sockeye_config::model::Config;
 use sockeye_config::{Options, Resolver, Surroundings};
 use sockeye_syntax::address::Family;
@@ -228,14 +229,24 @@ fn serve(config: Config, args: &Args, identity: &Identity) -> u8 {
     }
 }
 
-/// The lists of `-dK`.
+/// The lists of `-dK`: the words that work here, as HAProxy lists its own.
 fn keywords(classes: &[KeywordClass]) -> String {
+    let mut words = sockeye_config::keyword::all();
+    words.retain(|word| matches!(word.standing, Standing::Supported | Standing::NoEffect));
     let mut out = String::new();
     for class in classes {
         out.push_str(&class.header());
         out.push('\n');
         if *class == KeywordClass::Configuration {
-            out.push_str("");
+            for (section, in_global) in [("global", true), ("listen", false)] {
+                out.push_str(section);
+                out.push('\n');
+                for word in words.iter().filter(|word| (word.class == Class::Global) == in_global) {
+                    if word.class != Class::Section {
+                        out.push_str(&format!("\t{}{} {}\n", word.prefix, word.name, word.suffix));
+                    }
+                }
+            }
         }
     }
     out

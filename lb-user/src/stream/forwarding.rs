@@ -66,7 +66,7 @@ fn add_forwarded(session: &Session, option: &Forwarded, request: &mut RequestHea
     if option.host
         && let Some(host) = request.host()
     {
-        parameter("host", &quoted_if_needed(&String::from_utf8_lossy(host)));
+        parameter("host", &quoted(&String::from_utf8_lossy(host)));
     }
     if option.by {
         let addr = session.destination();
@@ -91,12 +91,8 @@ fn node(ip: Option<IpAddr>, port: Option<u16>) -> String {
     }
 }
 
-fn quoted_if_needed(text: &str) -> String {
-    let is_token = !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
-    if is_token {
-        return text.to_owned();
-    }
+/// A host may hold a colon, so HAProxy quotes every one.
+fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
@@ -130,8 +126,7 @@ mod tests {
         assert_eq!(node(ip("1.2.3.4"), Some(5)), "\"1.2.3.4:5\"");
         assert_eq!(node(ip("::1"), Some(5)), "\"[::1]:5\"");
         assert_eq!(node(None, None), "unknown");
-        assert_eq!(quoted_if_needed("a.example"), "a.example");
-        assert_eq!(quoted_if_needed("a.example:80"), "\"a.example:80\"");
-        assert_eq!(quoted_if_needed("a\"b"), "\"a\\\"b\"");
+        assert_eq!(quoted("a.example:80"), "\"a.example:80\"");
+        assert_eq!(quoted("a\"b"), "\"a\\\"b\"");
     }
 }
