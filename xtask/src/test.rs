@@ -22,8 +22,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     checked(cargo().args(["build", "--locked", "--workspace", "--all-targets"]))?;
     checked(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
     if find_program("cargo-nextest").is_some() {
-        return checked(cargo().args(["nextest", "run", "--workspace"]).args(&args.nextest));
+        // All failures of a run at once: the first alone seldom tells what broke.
+        let run = ["nextest", "run", "--workspace", "--no-fail-fast"];
+        return checked(cargo().args(run).args(&args.nextest));
     }
     say("cargo-nextest is not installed: tests run with cargo test");
-    checked(cargo().args(["test", "--workspace", "--lib", "--bins", "--tests"]).args(&args.nextest))
+    checked(
+        cargo()
+            .args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"])
+            .args(&args.nextest),
+    )
 }
