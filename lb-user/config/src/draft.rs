@@ -197,11 +197,6 @@ pub(crate) struct DraftServer {
 
 impl Default for DraftServer {
     fn default() -> Self {
-        Self {
-            location: Location::new("", 0),
-            server: Server::default(),
-            given_id: None,
-            track: None,
-        }
+        Self { location: Location::new("", 0), server: Server::default(), given_id: None, track: None }
     }
 }

@@ -1,7 +1,7 @@
 //! A word of the language and what reading it does.
 //!
-//! Words are found in the static tables of [`crate::keywords`]; there is no registration. A word that HAProxy knows
-//! is in a table even if Sockeye does not obey it: its [`Status`] says why, and a diagnostic says it to the operator.
+//! Words are found in the static tables of the `keywords` folder; there is no registration. A word that HAProxy knows
+//! is in a table even if Sockeye does not obey it: its standing says why, and a diagnostic says it to the operator.
 
 use std::fmt;
 use std::ops::BitOr;
@@ -63,7 +63,13 @@ pub(crate) const fn removed<P: Copy>(
     sections: Sections,
     message: &'static str,
 ) -> Keyword<P> {
-    Keyword { name, sections, status: Status::Removed(message), help: "removed from the language", arguments: 0 }
+    Keyword {
+        name,
+        sections,
+        status: Status::Removed(message),
+        help: "removed from the language",
+        arguments: 0,
+    }
 }
 
 /// The same word with that many arguments, for options of bind and server lines.
@@ -212,7 +218,7 @@ pub enum Class {
     Cli,
 }
 
-/// [`Status`] without the parser.
+/// Whether a word is obeyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Supported,

@@ -112,7 +112,8 @@ fn open(
             words.next();
             if let Some(character) = invalid_character(name) {
                 let keyword = kind.keyword();
-                words.alert(format!("character '{character}' is not permitted in '{keyword}' name '{name}'."));
+                words
+                    .alert(format!("character '{character}' is not permitted in '{keyword}' name '{name}'."));
             }
             name.into()
         }
@@ -171,4 +172,3 @@ pub(crate) fn place(location: &Location) -> crate::model::Place {
 pub(crate) fn section_words() -> Vec<&'static str> {
     SECTIONS.iter().map(|row| row.name).collect()
 }
-

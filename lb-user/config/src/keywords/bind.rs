@@ -8,7 +8,9 @@ use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use super::{global, values};
-use crate::keyword::{Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, takes, removed, supported};
+use crate::keyword::{
+    Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, removed, supported, takes,
+};
 use crate::model::{Bind, BindAddress, Place, Shards, UnixOptions};
 use crate::scope::ProxyScope;
 
@@ -409,11 +411,15 @@ fn thread(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
     for part in text.split(',') {
         let set = match part.split_once('/') {
             Some(("1" | "all", set)) => set,
-            Some((group, _)) => return Err(format!("thread group {group} does not exist: all threads are group 1.")),
+            Some((group, _)) => {
+                return Err(format!("thread group {group} does not exist: all threads are group 1."));
+            }
             None => part,
         };
         let wrong = || {
-            format!("invalid first thread number '{set}', permitted range is 1..{THREADS_MAX}, or 'all', 'odd', 'even'.")
+            format!(
+                "invalid first thread number '{set}', permitted range is 1..{THREADS_MAX}, or 'all', 'odd', 'even'."
+            )
         };
         let (low, high, step) = match set {
             "all" => {
@@ -425,7 +431,8 @@ fn thread(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
             _ => {
                 let (low, high) = set.split_once('-').unwrap_or((set, set));
                 let low: u16 = low.parse().map_err(|_| wrong())?;
-                let high: u16 = if high.is_empty() { THREADS_MAX } else { high.parse().map_err(|_| wrong())? };
+                let high: u16 =
+                    if high.is_empty() { THREADS_MAX } else { high.parse().map_err(|_| wrong())? };
                 (low.min(high), low.max(high), 1)
             }
         };

@@ -319,7 +319,8 @@ fn expect(words: &mut Words<'_>, context: &Context<'_>) -> Result<CheckStep, Str
 
 fn what(word: &str, words: &mut Words<'_>, context: &Context<'_>) -> Result<ExpectWhat, String> {
     let http = context.http;
-    let mut pattern = || words.next_word().ok_or_else(|| format!("'{word}' expects a <pattern> as argument."));
+    let mut pattern =
+        || words.next_word().ok_or_else(|| format!("'{word}' expects a <pattern> as argument."));
     Ok(match word {
         "string" => ExpectWhat::String(pattern()?.bytes().into()),
         "rstring" => ExpectWhat::Regex(regex(&pattern()?.text)?),
@@ -328,7 +329,8 @@ fn what(word: &str, words: &mut Words<'_>, context: &Context<'_>) -> Result<Expe
         "binary" if !http => ExpectWhat::Binary(binary(&pattern()?.text)?),
         "rbinary" if !http => ExpectWhat::RegexBinary(regex(&pattern()?.text)?),
         "hdr" | "fhdr" if http => {
-            let usage = || format!("'{word}' expects at the name keyword as first argument followed by a pattern.");
+            let usage =
+                || format!("'{word}' expects at the name keyword as first argument followed by a pattern.");
             if words.peek() == Some("name-lf") {
                 return Err(not_yet_message("name-lf"));
             }

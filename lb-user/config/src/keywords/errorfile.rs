@@ -7,9 +7,8 @@ use sockeye_syntax::words::Words;
 use crate::scope::ProxyScope;
 
 /// The statuses that the proxy itself may answer with.
-const STATUSES: [u16; 20] = [
-    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 500, 501, 502, 503, 504,
-];
+const STATUSES: [u16; 20] =
+    [200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 500, 501, 502, 503, 504];
 
 pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     let (Some(status), Some(path)) = (words.next(), words.next()) else {
@@ -30,8 +29,7 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 }
 
 fn read(status: &str, path: &str, scope: &ProxyScope<'_>) -> Result<(u16, Arc<[u8]>), String> {
-    let text =
-        scope.around.loader.read(path).map_err(|_| format!("error opening file '{path}'."))?;
+    let text = scope.around.loader.read(path).map_err(|_| format!("error opening file '{path}'."))?;
     let bufsize = scope.global.tune.bufsize;
     if text.len() > bufsize {
         return Err(format!("custom error message file '{path}' larger than {bufsize} bytes."));

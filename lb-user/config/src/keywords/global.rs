@@ -420,7 +420,8 @@ pub(crate) fn unix_option(
     let value = words.next();
     Some(match (word, value) {
         ("mode", value) => {
-            let mode = value.and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|mode| *mode <= 0o7777);
+            let mode =
+                value.and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|mode| *mode <= 0o7777);
             options.mode = mode.or(options.mode);
             mode.map(drop).ok_or_else(|| {
                 let text = value.unwrap_or_default();
@@ -450,14 +451,14 @@ pub(crate) fn unix_option(
 
 fn ebpf_accel(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
     // `auto` is `on`: what the kernel or the privileges refuse is done in user space either way.
-    if let Some(value) = words.choice(&[("on", true), ("auto", true), ("off", false)]).filter(|_| words.end()) {
+    if let Some(value) = words.choice(&[("on", true), ("auto", true), ("off", false)]).filter(|_| words.end())
+    {
         scope.global.ebpf.accel = value;
     }
 }
 
 fn ebpf_splice(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
-    let choices =
-        [("auto", EbpfSplice::Auto), ("sockmap", EbpfSplice::Sockmap), ("off", EbpfSplice::Off)];
+    let choices = [("auto", EbpfSplice::Auto), ("sockmap", EbpfSplice::Sockmap), ("off", EbpfSplice::Off)];
     if let Some(value) = words.choice(&choices).filter(|_| words.end()) {
         scope.global.ebpf.splice = value;
     }

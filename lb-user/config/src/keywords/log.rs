@@ -31,7 +31,8 @@ const WIRES: &[(&str, LogWire)] = &[
 
 const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2", "ftp", "ntp",
-    "audit", "alert", "cron2", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    "audit", "alert", "cron2", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+    "local7",
 ];
 
 const LEVELS: &[(&str, Level)] = &[
@@ -103,9 +104,11 @@ fn read(words: &mut Words<'_>, resolver: &dyn Resolver) -> Result<LogTarget, Str
     loop {
         if words.take("len") {
             let value = words.next().unwrap_or_default();
-            length = value.parse().ok().filter(|length| LENGTH.contains(length)).ok_or_else(|| {
-                format!("invalid log length '{value}', must be between 80 and 65535")
-            })?;
+            length = value
+                .parse()
+                .ok()
+                .filter(|length| LENGTH.contains(length))
+                .ok_or_else(|| format!("invalid log length '{value}', must be between 80 and 65535"))?;
         } else if words.take("format") {
             let name = words.next().unwrap_or_default();
             format = *WIRES

@@ -53,7 +53,12 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
     ),
     supported("clitcpka", FRONT, Switch(|s, on| s.clitcpka.enabled = on), "TCP keep-alives to clients"),
     supported("dontlog-normal", FRONT, Switch(|s, on| s.frontend.dontlog_normal = on), "logs only errors"),
-    supported("dontlognull", FRONT, Switch(|s, on| s.frontend.dontlognull = on), "does not log empty connections"),
+    supported(
+        "dontlognull",
+        FRONT,
+        Switch(|s, on| s.frontend.dontlognull = on),
+        "does not log empty connections",
+    ),
     supported(
         "http-ignore-probes",
         FRONT,
@@ -61,7 +66,12 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
         "no answer to connections without a request",
     ),
     supported("httplog", ALL, Plain(httplog), "detailed HTTP logs"),
-    supported("log-separate-errors", FRONT, Switch(|s, on| s.frontend.log_separate_errors = on), "logs errors as errors"),
+    supported(
+        "log-separate-errors",
+        FRONT,
+        Switch(|s, on| s.frontend.log_separate_errors = on),
+        "logs errors as errors",
+    ),
     supported("logasap", FRONT, Switch(|s, on| s.frontend.logasap = on), "logs before the end"),
     supported("tcplog", ALL, Plain(tcplog), "detailed TCP logs"),
     // --- server side ---
@@ -71,7 +81,12 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
         HttpSwitch(|s, on| s.backend.accept_unsafe_violations_in_http_response = on),
         "tolerates some malformed responses",
     ),
-    supported("allbackups", BACK, Switch(|s, on| s.backend.allbackups = on), "uses all backup servers at once"),
+    supported(
+        "allbackups",
+        BACK,
+        Switch(|s, on| s.backend.allbackups = on),
+        "uses all backup servers at once",
+    ),
     supported("forwarded", BACK, Negatable(forwarded), "adds Forwarded (RFC 7239)"),
     supported(
         "http-pretend-keepalive",
@@ -80,7 +95,12 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
         "does not tell the server that its connection will be closed",
     ),
     supported("httpchk", BACK, Plain(check::httpchk), "HTTP health checks"),
-    supported("log-health-checks", BACK, Switch(|s, on| s.backend.log_health_checks = on), "logs each change of a check"),
+    supported(
+        "log-health-checks",
+        BACK,
+        Switch(|s, on| s.backend.log_health_checks = on),
+        "logs each change of a check",
+    ),
     supported(
         "prefer-last-server",
         BACK,
@@ -143,9 +163,8 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         return;
     };
     let row = find(TABLE, name);
-    let negatable = row.is_some_and(|row| {
-        !matches!(row.status, Status::Supported(Plain(_)) | Status::Removed(_))
-    });
+    let negatable =
+        row.is_some_and(|row| !matches!(row.status, Status::Supported(Plain(_)) | Status::Removed(_)));
     if scope.negation != Negation::None && !negatable {
         words.alert(format!("negation/default is not supported for option '{name}'."));
         return words.skip_rest();
@@ -280,7 +299,8 @@ fn tcplog(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 fn log_format(words: &mut Words<'_>, scope: &mut ProxyScope<'_>, format: LogFormat, name: &str) {
     let proxy = &mut *scope.proxy;
     if proxy.kind == crate::draft::Kind::Backend {
-        words.warning(format!("backend '{}' : 'option {name}' directive is ignored in backends.", proxy.name));
+        words
+            .warning(format!("backend '{}' : 'option {name}' directive is ignored in backends.", proxy.name));
         return;
     }
     if proxy.kind == crate::draft::Kind::Defaults && proxy.settings.log_format_at.is_some() {
@@ -334,8 +354,11 @@ fn address_header(words: &mut Words<'_>, default: &str) -> Option<AddressHeader>
             },
             "if-none" if if_none_allowed => header.if_none = true,
             _ => {
-                let values =
-                    if if_none_allowed { "'except', 'header' and 'if-none'" } else { "'except' and 'header'" };
+                let values = if if_none_allowed {
+                    "'except', 'header' and 'if-none'"
+                } else {
+                    "'except' and 'header'"
+                };
                 words.alert(format!("'{keyword}' only supports optional values: {values}."));
                 words.skip_rest();
                 return None;

@@ -40,8 +40,18 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     // --- server side ---
     supported("balance", BACK, balance::balance, "which server gets a request"),
     supported("hash-type", BACK, balance::hash_type, "how hashes choose servers"),
-    supported("hash-balance-factor", BACK, balance::hash_balance_factor, "bound of loads for consistent hashes"),
-    supported("hash-preserve-affinity", BACK, balance::hash_preserve_affinity, "whether full servers are passed over"),
+    supported(
+        "hash-balance-factor",
+        BACK,
+        balance::hash_balance_factor,
+        "bound of loads for consistent hashes",
+    ),
+    supported(
+        "hash-preserve-affinity",
+        BACK,
+        balance::hash_preserve_affinity,
+        "whether full servers are passed over",
+    ),
     supported("server", Sections::BACKENDS, server::server, "one server"),
     supported("server-template", Sections::BACKENDS, server::template, "several servers with one address"),
     supported("default-server", BACK, server::default_server, "options of all servers that follow"),
@@ -107,16 +117,8 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     not_yet("use-server", Sections::BACKENDS),
     not_yet("use_backend", Sections::FRONTENDS),
     // --- removed ---
-    removed(
-        "appsession",
-        ALL,
-        "'appsession' is not supported anymore since HAProxy 1.6.",
-    ),
-    removed(
-        "bind-process",
-        ALL,
-        "'bind-process' is not supported anymore.",
-    ),
+    removed("appsession", ALL, "'appsession' is not supported anymore since HAProxy 1.6."),
+    removed("bind-process", ALL, "'bind-process' is not supported anymore."),
     removed(
         "block",
         ALL,
@@ -132,11 +134,7 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
         ALL,
         "the 'contimeout' directive is not supported anymore since HAProxy 2.1. Use 'timeout connect'.",
     ),
-    removed(
-        "grace",
-        ALL,
-        "the 'grace' keyword is not supported any more since HAProxy version 2.5.",
-    ),
+    removed("grace", ALL, "the 'grace' keyword is not supported any more since HAProxy version 2.5."),
     removed(
         "monitor-net",
         ALL,
@@ -187,11 +185,7 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
         ALL,
         "The 'reqideny' directive is not supported anymore since HAProxy 2.1. Use 'http-request deny' instead.",
     ),
-    removed(
-        "reqipass",
-        ALL,
-        "The 'reqipass' directive is not supported anymore since HAProxy 2.1.",
-    ),
+    removed("reqipass", ALL, "The 'reqipass' directive is not supported anymore since HAProxy 2.1."),
     removed(
         "reqirep",
         ALL,
@@ -202,11 +196,7 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
         ALL,
         "The 'reqitarpit' directive is not supported anymore since HAProxy 2.1. Use 'http-request tarpit' instead.",
     ),
-    removed(
-        "reqpass",
-        ALL,
-        "The 'reqpass' not supported anymore since HAProxy 2.1.",
-    ),
+    removed("reqpass", ALL, "The 'reqpass' not supported anymore since HAProxy 2.1."),
     removed(
         "reqrep",
         ALL,
@@ -314,7 +304,9 @@ fn mode(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         "tcp" => Mode::Tcp,
         "http" => Mode::Http,
         "health" => {
-            return words.alert("'mode health' doesn't exist anymore. Please use 'http-request return status 200' instead.");
+            return words.alert(
+                "'mode health' doesn't exist anymore. Please use 'http-request return status 200' instead.",
+            );
         }
         other @ ("log" | "spop" | "haterm") => {
             return words.alert(crate::keyword::not_yet_message(&format!("mode {other}")));
@@ -351,8 +343,7 @@ fn id(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     match value {
         None => {}
         Some(Ok(id)) if id > 0 => {
-            scope.proxy.numeric_id =
-                words.end().then(|| (id.unsigned_abs(), words.location().clone()));
+            scope.proxy.numeric_id = words.end().then(|| (id.unsigned_abs(), words.location().clone()));
         }
         Some(_) => {
             let at = Place::Reading(words.location().clone());

@@ -53,9 +53,8 @@ pub(crate) fn read(
 }
 
 fn usesrc(words: &mut Words<'_>, resolver: &dyn Resolver) -> Result<UseSource, String> {
-    let text = words
-        .next()
-        .ok_or("'usesrc' expects <addr>[:<port>], 'client', or 'clientip' as argument.")?;
+    let text =
+        words.next().ok_or("'usesrc' expects <addr>[:<port>], 'client', or 'clientip' as argument.")?;
     Ok(match text {
         "client" => UseSource::Client,
         "clientip" => UseSource::ClientIp,

@@ -48,7 +48,8 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     let place = format!("{} '{}'", proxy.kind.name(), proxy.name);
     if !keyword.sections.contains(proxy.kind.section()) {
         let missing = if proxy.kind.is_backend() { "frontend" } else { "backend" };
-        words.warning(format!("'timeout {name}' will be ignored because {place} has no {missing} capability"));
+        words
+            .warning(format!("'timeout {name}' will be ignored because {place} has no {missing} capability"));
         return;
     }
     if let Some(unit) = suspicious(text, value) {

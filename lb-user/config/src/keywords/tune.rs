@@ -37,7 +37,11 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     supported("tune.listener.default-shards", G, default_shards, "sockets per listening address"),
     supported("tune.max-checks-per-thread", G, max_checks_per_thread, "checks that may run at once"),
     // --- known, with nothing to act on; not implemented yet ---
-    no_effect("tune.applet.zero-copy-forwarding", G, "forwarding is chosen by ebpf.splice and option splice-*"),
+    no_effect(
+        "tune.applet.zero-copy-forwarding",
+        G,
+        "forwarding is chosen by ebpf.splice and option splice-*",
+    ),
     no_effect("tune.buffers.limit", G, "buffers are bounded by connections"),
     no_effect("tune.buffers.reserve", G, "buffers are bounded by connections"),
     no_effect("tune.bufsize.large", G, "buffers have one size"),
@@ -47,7 +51,11 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     not_yet("tune.comp.maxlevel", G),
     no_effect("tune.defaults.purge", G, "defaults are not kept after reading"),
     no_effect("tune.disable-fast-forward", G, "forwarding is chosen by ebpf.splice and option splice-*"),
-    no_effect("tune.disable-zero-copy-forwarding", G, "forwarding is chosen by ebpf.splice and option splice-*"),
+    no_effect(
+        "tune.disable-zero-copy-forwarding",
+        G,
+        "forwarding is chosen by ebpf.splice and option splice-*",
+    ),
     no_effect("tune.epoll.mask-events", G, "the runtime polls"),
     no_effect("tune.events.max-events-at-once", G, "the runtime polls"),
     no_effect("tune.fail-alloc", G, "it is for developers of HAProxy"),

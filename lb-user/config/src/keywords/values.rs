@@ -22,7 +22,9 @@ pub(crate) fn size(words: &mut Words<'_>) -> Option<u64> {
             words.alert(message);
             return None;
         }
-        Err(SizeError::Unexpected(_)) => word.trim_start_matches(|character: char| character.is_ascii_digit()),
+        Err(SizeError::Unexpected(_)) => {
+            word.trim_start_matches(|character: char| character.is_ascii_digit())
+        }
     };
     let rest = if rest.is_empty() { word } else { rest };
     let message = format!("unexpected '{rest}' after size passed to '{}'", words.keyword());
@@ -83,13 +85,21 @@ pub(crate) fn timer(words: &mut Words<'_>, unit: TimeUnit) -> Option<Duration> {
 }
 
 /// An address whose host name, if it has one, is resolved now. The error is the text behind `'KEYWORD' : `.
-pub(crate) fn resolved(text: &str, options: ParseOptions, resolver: &dyn Resolver) -> Result<Address, String> {
+pub(crate) fn resolved(
+    text: &str,
+    options: ParseOptions,
+    resolver: &dyn Resolver,
+) -> Result<Address, String> {
     let address = address::parse_address(text, options).map_err(|error| error.to_string())?;
     resolve_host(address, text, resolver)
 }
 
 /// Puts the address of a host name in its place.
-pub(crate) fn resolve_host(mut address: Address, text: &str, resolver: &dyn Resolver) -> Result<Address, String> {
+pub(crate) fn resolve_host(
+    mut address: Address,
+    text: &str,
+    resolver: &dyn Resolver,
+) -> Result<Address, String> {
     if let Host::Name { name, family } = &address.host {
         match resolver.resolve(name, *family) {
             Some(ip) => address.host = Host::Ip(ip),

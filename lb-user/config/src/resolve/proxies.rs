@@ -138,7 +138,9 @@ fn check_proxy(
 fn is_layer7(settings: &Settings) -> bool {
     matches!(
         settings.balance.algorithm,
-        Some(DraftAlgorithm::Hash(HashSource::Uri { .. } | HashSource::UrlParam { .. } | HashSource::Hdr { .. }))
+        Some(DraftAlgorithm::Hash(
+            HashSource::Uri { .. } | HashSource::UrlParam { .. } | HashSource::Hdr { .. }
+        ))
     )
 }
 

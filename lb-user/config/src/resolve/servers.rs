@@ -1,14 +1,12 @@
 //! Servers: names, numbers, and who takes its state from whom.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Findings;
 use super::names::{Names, assign};
 use crate::draft::{DraftServer, Proxy};
 use crate::keywords::server::title;
-use crate::model::{
-    BackendId, Check, CheckStep, Config, Host, Server, ServerAddress, ServerId, ServerPort,
-};
+use crate::model::{BackendId, Check, CheckStep, Config, Host, Server, ServerAddress, ServerId, ServerPort};
 
 /// A server of the draft: index of its proxy and its own.
 type At = (usize, usize);
@@ -103,7 +101,9 @@ fn check_port(proxy: &Proxy, draft: &DraftServer, check: &Check, findings: &mut 
         };
         findings.alert(format!("config: {title} has neither service port nor check port{rules}."));
     }
-    if matches!(server.address, ServerAddress::Inet { host: Host::Original, .. }) && server.check.addr.is_none() {
+    if matches!(server.address, ServerAddress::Inet { host: Host::Original, .. })
+        && server.check.addr.is_none()
+    {
         findings.alert(format!(
             "config: {title} has no address to check: its connections go where each client wanted to go. Use 'addr'."
         ));
@@ -156,40 +156,69 @@ fn by_name(proxy: &Proxy) -> HashMap<&str, usize> {
     out
 }
 
+/// Where a chain of tracking servers leads.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// To a server that tracks nobody.
+    Server(At),
+    /// Back to this one.
+    Loop(At),
+}
+
 /// Every chain must end at a server with checks.
 fn check_chains(proxies: &[Proxy], found: &HashMap<At, At>, findings: &mut Findings<'_>) {
-    let name = |at: &At| format!("{}/{}", proxies[at.0].name, proxies[at.0].servers[at.1].server.name);
-    let mut starts: Vec<&At> = found.keys().collect();
+    let name = |at: At| format!("{}/{}", proxies[at.0].name, proxies[at.0].servers[at.1].server.name);
+    let ends = ends(found);
+    let mut starts: Vec<At> = found.keys().copied().collect();
     starts.sort_unstable();
     for start in starts {
         let draft = &proxies[start.0].servers[start.1];
         let title = title(&proxies[start.0].name, &draft.server.name);
-        let mut at = found[start];
-        let mut steps = 0;
-        while let Some(next) = found.get(&at) {
-            // A chain longer than the number of links has met itself.
-            if at == *start || steps > found.len() {
-                break;
+        let message = match ends[&start] {
+            End::Loop(at) => format!(
+                "{title}unable to track {} as it belongs to a tracking chain looping back to {}.",
+                name(found[&start]),
+                name(at)
+            ),
+            End::Server(at) => {
+                let end = &proxies[at.0].servers[at.1];
+                // An end that wanted to track somebody was reported already.
+                if end.track.is_some() || end.server.check.enabled {
+                    continue;
+                }
+                format!(
+                    "{title}unable to use {} for tracking as it does not have any check nor agent enabled.",
+                    name(at)
+                )
             }
-            at = *next;
-            steps += 1;
-        }
-        let end = &proxies[at.0].servers[at.1];
-        if found.contains_key(&at) {
-            let target = name(&found[start]);
-            let message = format!(
-                "{title}unable to track {target} as it belongs to a tracking chain looping back to {}.",
-                name(&at)
-            );
-            findings.alert_at(&draft.location, message);
-        } else if end.track.is_none() && !end.server.check.enabled {
-            let message = format!(
-                "{title}unable to use {} for tracking as it does not have any check nor agent enabled.",
-                name(&at)
-            );
-            findings.alert_at(&draft.location, message);
-        }
+        };
+        findings.alert_at(&draft.location, message);
     }
+}
+
+/// The end of the chain from every tracking server; each link is walked once.
+fn ends(found: &HashMap<At, At>) -> HashMap<At, End> {
+    let mut ends: HashMap<At, End> = HashMap::with_capacity(found.len());
+    let mut order: Vec<At> = found.keys().copied().collect();
+    order.sort_unstable();
+    for start in order {
+        let mut path = Vec::new();
+        let mut on_path = HashSet::new();
+        let mut at = start;
+        let end = loop {
+            if let Some(end) = ends.get(&at) {
+                break *end;
+            }
+            let Some(next) = found.get(&at) else { break End::Server(at) };
+            if !on_path.insert(at) {
+                break End::Loop(at);
+            }
+            path.push(at);
+            at = *next;
+        };
+        ends.extend(path.into_iter().map(|at| (at, end)));
+    }
+    ends
 }
 
 /// Writes the tracked servers into the model.
@@ -204,4 +233,3 @@ pub(crate) fn link(config: &mut Config, proxies: &[Proxy], tracks: &HashMap<At, 
         config.backends[backend].servers[from.index].check.track = Some(to);
     }
 }
-

@@ -1,25 +1,18 @@
-//! `server`, `default-server` and `server-template` lines (manual 5.2).
+//! The options of `server` and `default-server` lines: one table, one small parser each.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_syntax::address::{self, ParseOptions, Port};
-use sockeye_syntax::diag::{Diagnostic, Severity};
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
-use super::timeout::suspicious;
-use super::{source, values};
+use super::super::timeout::suspicious;
+use super::super::{source, values};
 use crate::draft::DraftServer;
-use crate::keyword::{Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, supported, takes};
-use crate::model::{
-    Host, InitAddr, InitState, Mode, Observe, OnError, Place, Server, ServerAddress, ServerPort,
-};
-use crate::scope::{ProxyScope, Resolver};
-
-/// Servers that one `server-template` may make: as many as ports, which is more than a farm has.
-const TEMPLATE_MAX: u32 = 65_536;
+use crate::keyword::{Keyword, Sections, no_effect, not_yet, not_yet_message, supported, takes};
+use crate::model::{InitAddr, InitState, Mode, Observe, OnError};
+use crate::scope::Resolver;
 
 /// The largest weight (manual 5.2 "weight").
 const WEIGHT_MAX: u32 = 256;
@@ -27,11 +20,11 @@ const WEIGHT_MAX: u32 = 256;
 /// What the options may look at.
 pub(crate) struct Context<'a> {
     /// The server's name, or `default-server`.
-    name: &'a str,
-    mode: Mode,
-    resolver: &'a dyn Resolver,
+    pub(super) name: &'a str,
+    pub(super) mode: Mode,
+    pub(super) resolver: &'a dyn Resolver,
     /// Warnings about times without a unit.
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 type Parser = fn(&mut Words<'_>, &mut DraftServer, &mut Context<'_>) -> Result<(), String>;
@@ -64,7 +57,10 @@ pub(crate) const TABLE: &[Keyword<Parser>] = &[
     takes(1, supported("observe", B, observe, "watches real traffic")),
     takes(1, supported("on-error", B, on_error, "what observed errors lead to")),
     takes(1, supported("on-marked-down", B, on_marked_down, "what happens to sessions when it goes down")),
-    takes(1, supported("on-marked-up", B, on_marked_up, "what happens to backups' sessions when it comes up")),
+    takes(
+        1,
+        supported("on-marked-up", B, on_marked_up, "what happens to backups' sessions when it comes up"),
+    ),
     takes(1, supported("pool-low-conn", B, pool_low_conn, "idle connections that are not shared")),
     takes(1, supported("pool-max-conn", B, pool_max_conn, "idle connections kept")),
     takes(1, supported("pool-purge-delay", B, pool_purge_delay, "time between purges of idle connections")),
@@ -167,170 +163,6 @@ pub(crate) const TABLE: &[Keyword<Parser>] = &[
     takes(1, not_yet("verifyhost", B)),
 ];
 
-/// `server NAME ADDRESS[:PORT] [OPTION …]`.
-pub(crate) fn server(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
-    let (Some(name), Some(address)) = (words.next(), words.next()) else {
-        return alert(words, "'server' expects <name> and <addr>[:<port>] as arguments.");
-    };
-    if let Some(character) = invalid_character(name) {
-        return alert(words, &format!("character '{character}' is not permitted in server name '{name}'."));
-    }
-    let title = format!("'server {}/{name}' : ", scope.proxy.name);
-    let mut draft = new(words, scope, name);
-    match server_address(address) {
-        Ok(address) => draft.server.address = address,
-        Err(message) => alert(words, &format!("{title}{message}")),
-    }
-    options(&title, name, words, &mut draft, scope);
-    check_tracking(&title, words, &draft);
-    scope.proxy.servers.push(draft);
-}
-
-/// `default-server OPTION …`: each adds to what the ones before said.
-pub(crate) fn default_server(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
-    let mut draft = std::mem::take(&mut scope.proxy.settings.default_server);
-    if words.is_end() {
-        alert(words, "'default-server' expects at least one option.");
-    }
-    options("", "default-server", words, &mut draft, scope);
-    if draft.given_id.take().is_some() {
-        alert(words, "'default-server' : 'id' cannot be shared by several servers.");
-    }
-    scope.proxy.settings.default_server = draft;
-}
-
-/// `server-template PREFIX COUNT|FROM-TO ADDRESS[:PORT] [OPTION …]`: as many servers that differ in their name.
-pub(crate) fn template(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
-    let (Some(prefix), Some(numbers), Some(address)) = (words.next(), words.next(), words.next()) else {
-        return alert(words, "'server-template' expects <prefix> <nb | range> <addr>[:<port>] as arguments.");
-    };
-    if let Some(character) = invalid_character(prefix) {
-        return alert(words, &format!("character '{character}' is not permitted in server-template prefix '{prefix}'."));
-    }
-    let (low, high) = numbers.split_once('-').unwrap_or(("1", numbers));
-    let range = match (low.parse::<u32>(), high.parse::<u32>()) {
-        (Ok(low), Ok(high)) if 0 < low && low <= high && high - low < TEMPLATE_MAX => low..=high,
-        _ => return alert(words, &format!("Wrong server-template number or range arg '{numbers}'.")),
-    };
-    let title = format!("'server-template {}/{prefix}' : ", scope.proxy.name);
-    let mut draft = new(words, scope, prefix);
-    match server_address(address) {
-        Ok(address) => draft.server.address = address,
-        Err(message) => alert(words, &format!("{title}{message}")),
-    }
-    options(&title, prefix, words, &mut draft, scope);
-    if let Some((_, _)) = draft.given_id.take() {
-        alert(words, &format!("{title}'id' cannot be shared by several servers."));
-    }
-    check_tracking(&title, words, &draft);
-    for number in range {
-        let mut one = draft.clone();
-        one.server.name = format!("{prefix}{number}").into();
-        scope.proxy.servers.push(one);
-    }
-}
-
-fn check_tracking(title: &str, words: &mut Words<'_>, draft: &DraftServer) {
-    if draft.track.is_some() && draft.server.check.enabled {
-        alert(words, &format!("{title}unable to enable checks and tracking at the same time!"));
-    }
-}
-
-fn new(words: &Words<'_>, scope: &ProxyScope<'_>, name: &str) -> DraftServer {
-    let location = words.location();
-    let base = &scope.proxy.settings.default_server;
-    DraftServer {
-        location: location.clone(),
-        server: Server {
-            place: Place { file: location.file.clone(), line: location.line },
-            name: name.into(),
-            ..base.server.clone()
-        },
-        given_id: None,
-        track: base.track.clone(),
-    }
-}
-
-/// An alert with the place as server lines write it.
-fn alert(words: &mut Words<'_>, message: &str) {
-    say(words, Severity::Alert, message);
-    words.skip_rest();
-}
-
-fn say(words: &mut Words<'_>, severity: Severity, message: &str) {
-    let place = sockeye_syntax::diag::Place::At(words.location().clone());
-    words.diags().push(Diagnostic::new(severity, place, message));
-}
-
-/// The first character that names of servers and proxies cannot have.
-pub(crate) fn invalid_character(name: &str) -> Option<char> {
-    name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '_' | ':' | '.' | '-'))
-}
-
-fn server_address(text: &str) -> Result<ServerAddress, String> {
-    let address = address::parse_address(text, ParseOptions::SERVER).map_err(|error| error.to_string())?;
-    if address.mptcp {
-        return Err(not_yet_message(text));
-    }
-    let host = match address.host {
-        address::Host::Unix(path) => return Ok(ServerAddress::Unix(path.into())),
-        address::Host::Abstract(name) => return Ok(ServerAddress::Abstract { name, padded: true }),
-        address::Host::AbstractTerminated(name) => return Ok(ServerAddress::Abstract { name, padded: false }),
-        address::Host::Sockpair(_) | address::Host::Descriptor(_) => return Err(not_yet_message(text)),
-        address::Host::AnyIpv4 => Host::Original,
-        address::Host::Ip(ip) if ip.is_unspecified() => Host::Original,
-        address::Host::Ip(ip) => Host::Ip(ip),
-        address::Host::Name { name, family: None } => Host::Name(name),
-        // The start resolves names without regard to the family.
-        address::Host::Name { family: Some(_), .. } => return Err(not_yet_message(text)),
-    };
-    let port = match address.port {
-        Port::Fixed(port) => ServerPort::Fixed(port),
-        Port::Offset(offset) => ServerPort::Offset(offset),
-        Port::None | Port::Range(_) => ServerPort::Offset(0),
-    };
-    Ok(ServerAddress::Inet { host, port })
-}
-
-fn options(title: &str, name: &str, words: &mut Words<'_>, draft: &mut DraftServer, scope: &ProxyScope<'_>) {
-    let mut context = Context {
-        name,
-        mode: scope.proxy.settings.mode,
-        resolver: scope.around.resolver,
-        warnings: Vec::new(),
-    };
-    while let Some(word) = words.next() {
-        let Some(row) = find(TABLE, word) else {
-            let hint = hint(words, word, TABLE.iter().map(|row| row.name));
-            let end = if hint.is_empty() { "." } else { &hint };
-            alert(words, &format!("{title}unknown keyword '{word}'{end}"));
-            break;
-        };
-        match row.status {
-            Status::Supported(parser) => {
-                if let Err(message) = parser(words, draft, &mut context) {
-                    say(words, Severity::Alert, &format!("{title}{message}"));
-                }
-            }
-            Status::NoEffect => {
-                say(words, Severity::Notice, &format!("{title}'{word}' has no effect: {}.", row.help));
-                words.seek(words.position() + row.arguments);
-            }
-            Status::NotYet => {
-                say(words, Severity::Alert, &format!("{title}{}", not_yet_message(word)));
-                words.seek(words.position() + row.arguments);
-            }
-            Status::Removed(message) => {
-                say(words, Severity::Alert, &format!("{title}{message}"));
-                words.seek(words.position() + row.arguments);
-            }
-        }
-    }
-    for warning in context.warnings {
-        say(words, Severity::Warning, &format!("{title}{warning}"));
-    }
-}
-
 #[allow(clippy::unnecessary_wraps)] // the shape of all option parsers
 fn flag(slot: &mut bool, value: bool) -> Result<(), String> {
     *slot = value;
@@ -370,23 +202,39 @@ fn inter(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'
     Ok(())
 }
 
-fn fastinter(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+fn fastinter(
+    words: &mut Words<'_>,
+    draft: &mut DraftServer,
+    context: &mut Context<'_>,
+) -> Result<(), String> {
     draft.server.check.fastinter = Some(interval(words, "fastinter", context)?);
     Ok(())
 }
 
-fn downinter(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+fn downinter(
+    words: &mut Words<'_>,
+    draft: &mut DraftServer,
+    context: &mut Context<'_>,
+) -> Result<(), String> {
     draft.server.check.downinter = Some(interval(words, "downinter", context)?);
     Ok(())
 }
 
-fn slowstart(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+fn slowstart(
+    words: &mut Words<'_>,
+    draft: &mut DraftServer,
+    context: &mut Context<'_>,
+) -> Result<(), String> {
     let value = delay(words, "slowstart", context)?;
     draft.server.slowstart = (!value.is_zero()).then_some(value);
     Ok(())
 }
 
-fn pool_purge_delay(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+fn pool_purge_delay(
+    words: &mut Words<'_>,
+    draft: &mut DraftServer,
+    context: &mut Context<'_>,
+) -> Result<(), String> {
     draft.server.pool_purge_delay = interval(words, "pool-purge-delay", context)?;
     Ok(())
 }
@@ -414,9 +262,10 @@ fn count(words: &mut Words<'_>, keyword: &str, low: i64) -> Result<u32, String> 
 
 fn weight(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
     let value = number(words, "weight")?;
-    draft.server.weight = u32::try_from(value).ok().filter(|weight| *weight <= WEIGHT_MAX).ok_or_else(|| {
-        format!("weight of server {} is not within 0 and {WEIGHT_MAX} ({value}).", context.name)
-    })?;
+    draft.server.weight =
+        u32::try_from(value).ok().filter(|weight| *weight <= WEIGHT_MAX).ok_or_else(|| {
+            format!("weight of server {} is not within 0 and {WEIGHT_MAX} ({value}).", context.name)
+        })?;
     Ok(())
 }
 
@@ -555,8 +404,7 @@ fn on_marked_up(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<
 }
 
 fn track(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
-    draft.track =
-        Some(words.next().ok_or("'track' expects [<proxy>/]<server> as argument.")?.to_owned());
+    draft.track = Some(words.next().ok_or("'track' expects [<proxy>/]<server> as argument.")?.to_owned());
     Ok(())
 }
 
@@ -593,7 +441,11 @@ fn init_addr(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>
     Ok(())
 }
 
-fn source_address(words: &mut Words<'_>, draft: &mut DraftServer, context: &mut Context<'_>) -> Result<(), String> {
+fn source_address(
+    words: &mut Words<'_>,
+    draft: &mut DraftServer,
+    context: &mut Context<'_>,
+) -> Result<(), String> {
     let usage = "'source' expects <addr>[:<port>[-<port>]], and optionally 'usesrc' <addr>, and 'interface' <name> as argument.";
     let source = source::read(words, ParseOptions::SERVER_SOURCE, context.resolver, usage)?;
     draft.server.source = Some(source);
@@ -629,9 +481,4 @@ fn ws(words: &mut Words<'_>, _: &mut DraftServer, _: &mut Context<'_>) -> Result
         Some("h2") => Err(not_yet_message("ws h2")),
         _ => Err("'ws' has to be 'auto', 'h1' or 'h2'.".to_owned()),
     }
-}
-
-/// For messages about a server after reading.
-pub(crate) fn title(proxy: &str, name: &Arc<str>) -> String {
-    format!("'server {proxy}/{name}' : ")
 }

@@ -1,0 +1,153 @@
+//! Nothing in a file may panic, and reading takes time in proportion to its length.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use sockeye_config::keyword::{Class, all};
+use sockeye_config::model::Config;
+use sockeye_config::{NoNames, Options, Surroundings, dump, read_text};
+use sockeye_syntax::condition::Facts;
+use sockeye_syntax::diag::Diagnostics;
+use sockeye_syntax::source::{Environment, Loader};
+
+struct Nothing;
+
+impl Facts for Nothing {
+    fn version(&self) -> &str {
+        "3.4.0"
+    }
+    fn feature(&self, _: &str) -> bool {
+        false
+    }
+    fn enabled(&self, _: &str) -> bool {
+        false
+    }
+    fn tls_library(&self) -> Option<(&str, &str)> {
+        None
+    }
+    fn awslc_api(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl Loader for Nothing {
+    fn read(&self, _: &str) -> io::Result<Vec<u8>> {
+        Ok(b"HTTP/1.0 503 x\r\n\r\n".to_vec())
+    }
+    fn list(&self, _: &str) -> io::Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+}
+
+fn read(text: &[u8]) -> (Option<Config>, Diagnostics) {
+    let around = Surroundings { loader: &Nothing, resolver: &NoNames, facts: &Nothing };
+    read_text("test.cfg", text, &around, &mut Environment::new(), &Options::default())
+}
+
+/// Statements made of known words in wild order, in known sections.
+fn statements() -> impl Strategy<Value = String> {
+    let words: Vec<String> = all()
+        .into_iter()
+        .filter(|word| !matches!(word.class, Class::Cli | Class::Fetch | Class::Converter | Class::Acl))
+        .map(|word| word.name.to_owned())
+        .chain(
+            [
+                "127.0.0.1:80",
+                ":1-3",
+                "*",
+                "a",
+                "b",
+                "5s",
+                "0",
+                "-1",
+                "99999999999",
+                "no",
+                "default",
+                "from",
+                "\"",
+                "!",
+                "é",
+                "/",
+            ]
+            .map(str::to_owned),
+        )
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let line = prop::collection::vec(prop::sample::select(words), 1..7).prop_map(|words| words.join(" "));
+    prop::collection::vec(line, 1..30).prop_map(|lines| lines.join("\n") + "\n")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(text in prop::collection::vec(any::<u8>(), 0..400)) {
+        read(&text);
+    }
+
+    #[test]
+    fn arbitrary_words_never_panic(section in prop::sample::select(vec!["global", "defaults", "frontend f", "backend b", "listen l"]), text in statements()) {
+        let (config, diags) = read(format!("{section}\n{text}").as_bytes());
+        prop_assert_eq!(config.is_none(), diags.has_alerts());
+        if let Some(config) = config {
+            dump::dump(&config);
+        }
+    }
+}
+
+/// A farm of that many servers, each with the words that servers have.
+fn farm(servers: usize) -> String {
+    let mut text = "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n\
+        listen l\n bind 127.0.0.1:80\n"
+        .to_owned();
+    for number in 0..servers {
+        let (high, low) = (number / 250, number % 250);
+        let _ = writeln!(
+            text,
+            " server s{number} 10.1.{high}.{low}:80 check inter 5s fall 2 rise 3 weight 10 maxconn 100"
+        );
+    }
+    text
+}
+
+#[test]
+fn ten_thousand_servers() {
+    let begin = Instant::now();
+    let (config, diags) = read(farm(10_000).as_bytes());
+    // Far below a second when optimized; this bound is for machines that are busy, and still none for n².
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(diags.is_empty());
+    assert_eq!(config.map(|config| config.backends[0].servers.len()), Some(10_000));
+}
+
+#[test]
+fn many_sections_names_and_mistakes() {
+    let mut text =
+        "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n".to_owned();
+    for number in 0..10_000 {
+        let _ = writeln!(
+            text,
+            "backend b{number}\n blance roundrobin\n server s 127.0.0.1:1 track b{}/s",
+            number / 2
+        );
+    }
+    let begin = Instant::now();
+    let (config, diags) = read(text.as_bytes());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(config.is_none() && diags.alerts() >= 10_000);
+}
+
+/// A chain of servers that follow each other is walked once per server at most.
+#[test]
+fn long_tracking_chains() {
+    let mut text = "backend b\n server s0 127.0.0.1:1 check\n".to_owned();
+    for number in 1..3_000 {
+        let _ = writeln!(text, " server s{number} 127.0.0.1:1 track s{}", number - 1);
+    }
+    let (config, _) = read(text.as_bytes());
+    assert!(config.is_some());
+}
