@@ -323,7 +323,8 @@ fn server(out: &mut Text, config: &Config, srv: &Server) {
         ServerAddress::Inet { host, port } => {
             let host = match host {
                 Host::Ip(ip) => ip.to_string(),
-                Host::Name(name) => name.clone(),
+                Host::Name { name, family: None } => name.clone(),
+                Host::Name { name, family: Some(family) } => format!("{family:?}@{name}").to_lowercase(),
                 Host::Original => "*".to_owned(),
             };
             match port {

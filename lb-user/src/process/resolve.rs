@@ -32,7 +32,7 @@ pub fn server(backend: &Backend, server: &Server) -> Result<Resolved, String> {
     match host {
         Host::Ip(ip) => Ok(Resolved::To(at(*ip, port))),
         Host::Original => Ok(Resolved::To(Destination::Original(port))),
-        Host::Name(name) => by_name(backend, server, name, port),
+        Host::Name { name, family } => by_name(backend, server, (name, *family), port),
     }
 }
 
@@ -43,14 +43,19 @@ fn at(ip: IpAddr, port: ServerPort) -> Destination {
     }
 }
 
-fn by_name(backend: &Backend, server: &Server, name: &str, port: ServerPort) -> Result<Resolved, String> {
+fn by_name(
+    backend: &Backend,
+    server: &Server,
+    (name, family): (&str, Option<Family>),
+    port: ServerPort,
+) -> Result<Resolved, String> {
     let default = [InitAddr::Last, InitAddr::Libc];
     let steps: &[InitAddr] = if server.init_addr.is_empty() { &default } else { &server.init_addr };
     for step in steps {
         match step {
             InitAddr::Last => {}
             InitAddr::Libc => {
-                if let Some(ip) = lookup(name, None) {
+                if let Some(ip) = lookup(name, family) {
                     return Ok(Resolved::To(at(ip, port)));
                 }
             }

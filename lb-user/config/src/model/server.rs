@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_syntax::address::Family;
+
 use super::{Place, ServerId};
 
 /// One server of a backend.
@@ -89,7 +91,11 @@ pub enum ServerAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     Ip(IpAddr),
-    Name(String),
+    /// Within a family if one was forced (`ipv6@`).
+    Name {
+        name: String,
+        family: Option<Family>,
+    },
     /// `0.0.0.0`, `*`: connect to the address the client asked for.
     Original,
 }

@@ -137,9 +137,7 @@ fn server_address(text: &str) -> Result<ServerAddress, String> {
         address::Host::AnyIpv4 => Host::Original,
         address::Host::Ip(ip) if ip.is_unspecified() => Host::Original,
         address::Host::Ip(ip) => Host::Ip(ip),
-        address::Host::Name { name, family: None } => Host::Name(name),
-        // The start resolves names without regard to the family.
-        address::Host::Name { family: Some(_), .. } => return Err(not_yet_message(text)),
+        address::Host::Name { name, family } => Host::Name { name, family },
     };
     let port = match address.port {
         Port::Fixed(port) => ServerPort::Fixed(port),
