@@ -523,3 +523,68 @@ fn fill(send: &mut HttpSend) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lists() {
+        let check = |text: &str, expected: Result<&[(u16, u16)], &str>| {
+            let found = statuses(text);
+            let found = found.as_deref().map_err(String::as_str);
+            assert_eq!(found, expected, "{text}");
+        };
+        check("200", Ok(&[(200, 200)]));
+        check("200-399,404", Ok(&[(200, 399), (404, 404)]));
+        check("2xx", Err("invalid character 'x' in the list of status codes."));
+        for wrong in ["", "200,", "399-200", "99", "1000", "200-", "-200"] {
+            check(
+                wrong,
+                Err(&format!("invalid range of status codes '{}'.", wrong.trim_start_matches("200,"))),
+            );
+        }
+    }
+
+    #[test]
+    fn hexadecimal() {
+        let check = |text: &str, expected: Option<&[u8]>| {
+            assert_eq!(binary(text).ok().as_deref(), expected, "{text}");
+        };
+        check("", Some(b""));
+        check("2b4F", Some(b"+O"));
+        check("2b4", None);
+        check("zz", None);
+        check("é0", None);
+    }
+
+    /// The requests of a check as text.
+    fn requests(httpchk: Option<(&str, &str)>, rules: Vec<CheckStep>) -> Vec<String> {
+        let request = |(method, uri): (&str, &str)| HttpSend {
+            method: method.into(),
+            uri: uri.into(),
+            ..empty_request()
+        };
+        let check = DraftCheck { httpchk: httpchk.map(request), http_rules: rules, ..DraftCheck::default() };
+        let show = |step| match step {
+            CheckStep::HttpSend(send) => format!("{} {} {}", send.method, send.uri, send.version),
+            CheckStep::Connect(_) => "connect".to_owned(),
+            _ => "other".to_owned(),
+        };
+        http_steps(&check).into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn the_first_request_is_completed_by_option_httpchk() {
+        let connect = || CheckStep::Connect(CheckConnect::default());
+        let send = |uri: &str| CheckStep::HttpSend(HttpSend { uri: uri.into(), ..empty_request() });
+        assert_eq!(requests(None, vec![]), Vec::<String>::new());
+        assert_eq!(requests(Some(("GET", UNSET)), vec![]), ["GET / HTTP/1.0"]);
+        assert_eq!(requests(Some(("GET", "/a")), vec![connect()]), ["connect", "GET /a HTTP/1.0"]);
+        assert_eq!(
+            requests(Some(("GET", "/a")), vec![connect(), send("/b"), connect(), send("/c")]),
+            ["connect", "GET /b HTTP/1.0", "connect", "OPTIONS /c HTTP/1.0"]
+        );
+        assert_eq!(requests(None, vec![send(UNSET)]), ["OPTIONS / HTTP/1.0"]);
+    }
+}

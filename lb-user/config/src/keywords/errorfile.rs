@@ -85,3 +85,26 @@ fn plausible(text: &[u8]) -> Result<(), String> {
 fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
     text.windows(pattern.len()).position(|window| window == pattern)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies() {
+        let check = |text: &str, expected: Result<(), &str>| {
+            assert_eq!(plausible(text.as_bytes()), expected.map_err(str::to_owned), "{text:?}");
+        };
+        check("HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/html\r\n\r\n<html>", Ok(()));
+        check("HTTP/1.1 503 x\nContent-Length: 3\n\nfoo", Ok(()));
+        check("HTTP/1.1 200 \r\n\r\n", Ok(()));
+        check(
+            "HTTP/1.1 503 x\r\nContent-Length: 50\r\n\r\nfoo",
+            Err("payload size does not match the announced content-length (3 != 50)"),
+        );
+        check("HTTP/1.1 503 x\r\nno colon\r\n\r\n", Err("unable to parse headers (error offset: 16)"));
+        for wrong in ["root:x:0", "HTTP/1.1\r\n\r\n", "HTTP/1.1 5 x\r\n\r\n", "HTTP/1.1 503 x\r\nA: b\r\n"] {
+            check(wrong, Err("unable to parse headers (error offset: 0)"));
+        }
+    }
+}

@@ -201,3 +201,30 @@ fn read_sample(text: &str) -> Result<LogSample, String> {
     }
     Ok(LogSample { ranges, size })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples() {
+        let check = |text: &str, expected: Result<(&[(u32, u32)], u32), &str>| {
+            let found = read_sample(text);
+            let found = found.as_ref().map(|sample| (sample.ranges.as_slice(), sample.size));
+            assert_eq!(found.map_err(String::as_str), expected, "{text}");
+        };
+        check("1:10", Ok((&[(1, 1)], 10)));
+        check("2-3,8-11:11", Ok((&[(2, 3), (8, 11)], 11)));
+        check("8,1-2:9", Ok((&[(1, 2), (8, 8)], 9)));
+        check("1", Err("Missing sample size"));
+        check("1:0", Err("wrong sample size '0' for sample range '1'"));
+        check("1:x", Err("wrong sample size 'x' for sample range '1'"));
+        check("1-3,2:5", Err("ranges are overlapping"));
+        check("0:5", Err("bad range '0' in sample ranges"));
+        check("3-1:5", Err("bad range '3-1' in sample ranges"));
+        check(
+            "5:3",
+            Err("sample size 3 should be greater or equal to 5 the maximum of the high ranges limits"),
+        );
+    }
+}

@@ -442,3 +442,37 @@ pub(crate) fn needs_http(settings: &Settings) -> impl Iterator<Item = &'static s
     let names = if settings.mode == Mode::Http { &[][..] } else { &settings.http_options[..] };
     names.iter().copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        let check = |text: &str, expected: Option<(&str, u8)>| {
+            let expected = expected.map(|(ip, bits)| (ip.parse().expect("an address"), bits));
+            assert_eq!(network(text), expected, "{text}");
+        };
+        check("127.0.0.1", Some(("127.0.0.1", 32)));
+        check("10.0.0.0/8", Some(("10.0.0.0", 8)));
+        check("10.0.0.0/255.0.0.0", Some(("10.0.0.0", 8)));
+        check("10.0.0.0/0.0.0.0", Some(("10.0.0.0", 0)));
+        check("10.0.0.0/255.255.255.255", Some(("10.0.0.0", 32)));
+        check("::1", Some(("::1", 128)));
+        check("fe80::/10", Some(("fe80::", 10)));
+        for wrong in
+            ["", "/8", "10.0.0.0/33", "10.0.0.0/255.0.255.0", "::/129", "::/255.0.0.0", "host/8", "1.2.3.4/"]
+        {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn field_names() {
+        for (name, expected) in
+            [("X-A", true), ("x_a!", true), ("", false), ("a b", false), ("a:", false), ("é", false)]
+        {
+            assert_eq!(is_token(name), expected, "{name}");
+        }
+    }
+}
