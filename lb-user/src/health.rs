@@ -124,18 +124,24 @@ impl Observer for Watch {
         let Some(transition) = report.transition else { return };
         let cause = if logs { messages::Cause::CheckLogged } else { messages::Cause::Check(report.outcome) };
         self.shared.change(backend, server, transition, cause);
-        for follower_backend in &self.shared.objects.backends {
-            for follower in &follower_backend.servers {
-                if follower.cfg.check.track == Some(server.id) {
-                    let cause = messages::Cause::Tracked(name(backend, server));
-                    self.shared.change(follower_backend, follower, transition, cause);
-                }
-            }
-        }
+        self.shared.spread(backend, server, transition);
     }
 }
 
 impl Farmyard {
+    /// Lets those that track a server follow it, and those that track them. The parser refuses circles.
+    fn spread(&self, backend: &'static Backend, server: &'static Server, transition: Transition) {
+        for follower_backend in &self.objects.backends {
+            for follower in &follower_backend.servers {
+                if follower.cfg.check.track == Some(server.id) {
+                    let cause = messages::Cause::Tracked(name(backend, server));
+                    self.change(follower_backend, follower, transition, cause);
+                    self.spread(follower_backend, follower, transition);
+                }
+            }
+        }
+    }
+
     /// Puts a server into the state its checks, or those it tracks, say.
     fn change(
         &self,
@@ -149,11 +155,11 @@ impl Farmyard {
         }
         let was_available = backend.has_server();
         let sessions = server.served.now() as usize;
-        let mut requeued = 0;
+        let requeued;
         let mut orders = Vec::new();
         match transition {
             Transition::Up => {
-                if server.cfg.check.on_marked_up {
+                if server.cfg.check.on_marked_up && !server.cfg.backup {
                     for backup in backend.servers.iter().filter(|server| server.cfg.backup) {
                         orders.push(Command::KillServer(backup.id, Cause::Up));
                     }
@@ -172,11 +178,13 @@ impl Farmyard {
             }
             Transition::Stopping => {
                 server.set_state(backend, State::Drain);
+                requeued = backend.queue.redistribute(backend, server.id.index);
             }
             Transition::Down { .. } => {
                 server.set_state(backend, State::Down);
                 requeued = backend.queue.redistribute(backend, server.id.index);
                 // Idle connections to a server that is down are of no use to anybody.
+                orders.push(Command::ClearPool(server.id));
                 if server.cfg.check.on_marked_down {
                     orders.push(Command::KillServer(server.id, Cause::Down));
                 }

@@ -138,6 +138,11 @@ impl Balance {
         }
     }
 
+    /// Whether a server is a member now: it takes traffic, and so does its group (actives, or backups).
+    pub fn is_in_turn(&self, index: usize) -> bool {
+        self.farm.share(index) > 0
+    }
+
     /// The sum of the members' effective weights: 0 when no server takes traffic.
     pub fn total_weight(&self) -> u32 {
         self.farm.total()

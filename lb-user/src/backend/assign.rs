@@ -3,6 +3,8 @@
 //! The order is HAProxy's: a server that persistence names, else the balancing algorithm; a server without room
 //! makes the request wait in its line, no server with room in the backend's.
 
+use std::sync::atomic::{Ordering, fence};
+
 use sockeye_balance::Pick;
 
 use super::Backend;
@@ -68,7 +70,8 @@ pub struct Vacancy {
 
 impl Drop for Vacancy {
     fn drop(&mut self) {
-        if self.backend.queue.len() > 0 {
+        fence(Ordering::SeqCst);
+        if !self.backend.queue.is_empty() {
             self.backend.queue.dispatch(self.backend, self.index);
         }
     }
@@ -139,6 +142,11 @@ pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unp
             let server = &backend.servers[index];
             let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
             let ticket = backend.queue.join(backend, Some(index), limit).ok_or(Unplaced::QueueFull)?;
+            if !server.usable() {
+                // It went down in between, and its line was dissolved before this one joined.
+                drop(ticket);
+                continue;
+            }
             backend.queue.dispatch(backend, index);
             return Ok(Placement::Wait(ticket));
         }

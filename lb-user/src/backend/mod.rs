@@ -57,7 +57,12 @@ impl Backend {
             .iter()
             .enumerate()
             .map(|(index, server)| {
-                Server::new(server, model::ServerId { backend: id, index }, first_ordinal + index)
+                Server::new(
+                    server,
+                    model::ServerId { backend: id, index },
+                    first_ordinal + index,
+                    &cfg.source,
+                )
             })
             .collect();
         let entries: Vec<Entry> = cfg
@@ -101,6 +106,11 @@ impl Backend {
     fn weigh(&self, index: usize) {
         let weight = self.servers[index].effective_weight();
         self.balance().set_weight(index, weight);
+    }
+
+    /// Whether the server is among those the algorithm chooses from now: a backup is not while an active one is up.
+    fn is_in_turn(&self, index: usize) -> bool {
+        self.balance().is_in_turn(index)
     }
 
     /// What the balance may know of a server's load.

@@ -5,19 +5,34 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use sockeye_config::model::{HttpReuse, ServerId};
 use sockeye_conn::Socket;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::server::Server;
+use crate::stats::Gauge;
 
 /// Idle connections one thread keeps for one server when `pool-max-conn` sets no limit.
 const IDLE_PER_SERVER_MAX: usize = 4_096;
 /// How often a thread looks at its idle connections.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Idle connections of all threads, and how many there may be: they must leave descriptors for those in use.
+static IDLE: Gauge = Gauge::new();
+static IDLE_MAX: AtomicU32 = AtomicU32::new(u32::MAX);
+/// The part of the process's descriptors that idle connections may hold, in percent (`tune.pool-low-fd-ratio`).
+const IDLE_PERCENT_MAX: u64 = 20;
+
+/// Sets the limit that follows from the process's descriptors. Called once, before the first connection.
+pub fn limit(descriptors: u64) {
+    IDLE_MAX
+        .store(u32::try_from(descriptors / 100 * IDLE_PERCENT_MAX).unwrap_or(u32::MAX), Ordering::Relaxed);
+}
 
 thread_local! {
     /// Indexed by [`Server::ordinal`].
@@ -30,6 +45,8 @@ pub struct Idle {
     pub socket: Socket,
     /// Requests it has carried.
     pub uses: u32,
+    /// The client has authenticated the connection itself (NTLM, Negotiate): it must never serve another.
+    pub private: bool,
 }
 
 /// One thread's idle connections to one server, the most recently used last.
@@ -57,7 +74,7 @@ pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool) -> Option<Id
                 shelf.idle.len().checked_sub(1)?
             };
             let (mut idle, _) = shelf.idle.remove(at)?;
-            server.idle.leave();
+            left(server);
             if is_quiet(&mut idle.socket) {
                 return Some(idle);
             }
@@ -68,6 +85,9 @@ pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool) -> Option<Id
 /// Keeps a connection for later, unless limits say otherwise.
 pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
     let limit = server.cfg.pool_max_conn;
+    if !server.shareable || !server.usable() || IDLE.now() >= IDLE_MAX.load(Ordering::Relaxed) {
+        return;
+    }
     if server.cfg.max_reuse.is_some_and(|max| idle.uses > max) {
         return;
     }
@@ -75,6 +95,7 @@ pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
         server.idle.leave();
         return;
     }
+    IDLE.enter();
     POOL.with_borrow_mut(|pool| {
         if pool.len() <= server.ordinal {
             pool.resize_with(server.ordinal + 1, Shelf::default);
@@ -83,10 +104,16 @@ pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
         shelf.owner = Some(server);
         if shelf.idle.len() >= IDLE_PER_SERVER_MAX {
             shelf.idle.pop_front();
-            server.idle.leave();
+            left(server);
         }
         shelf.idle.push_back((idle, now));
     });
+}
+
+/// Counts an idle connection out.
+fn left(server: &Server) {
+    server.idle.leave();
+    IDLE.leave();
 }
 
 /// Drops connections that ended, and half of those idle for longer than their server's `pool-purge-delay`.
@@ -102,7 +129,7 @@ pub fn sweep(now: Instant) {
             shelf.idle.drain(..purge);
             shelf.idle.retain_mut(|(idle, _)| is_quiet(&mut idle.socket));
             for _ in shelf.idle.len()..before {
-                owner.idle.leave();
+                left(owner);
             }
         }
     });
@@ -116,17 +143,18 @@ pub fn clear(server: Option<ServerId>) {
                 continue;
             };
             for _ in shelf.idle.drain(..) {
-                owner.idle.leave();
+                left(owner);
             }
         }
     });
 }
 
 /// Whether nothing has happened on an idle connection: no end, no error, no unasked bytes.
+///
+/// Asked outside the task's budget: a task that has used it up would be told that every connection is quiet.
 pub fn is_quiet(socket: &mut Socket) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
-    match socket.poll_read(&mut cx, &mut [0; 1]) {
-        Poll::Pending => true,
-        Poll::Ready(_) => false,
-    }
+    let mut byte = [0; 1];
+    let reading = unconstrained(std::future::poll_fn(|cx| socket.poll_read(cx, &mut byte)));
+    std::pin::pin!(reading).poll(&mut cx).is_pending()
 }

@@ -5,6 +5,7 @@
 //! the line; a slot that was handed to a ticket nobody reads any more goes to the next.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -65,6 +66,10 @@ impl Queue {
         Self { lines: Mutex::new(lines), waiting: Gauge::new() }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Requests waiting in all lines.
     pub fn len(&self) -> u32 {
         self.waiting.now()
@@ -95,6 +100,8 @@ impl Queue {
         lines.next += 1;
         // Counted under the lock, so that whoever sees the count also finds the waiter.
         self.waiting.enter();
+        // Against the leaver, who first gives its place back and then looks for waiters: one of the two sees the other.
+        fence(Ordering::SeqCst);
         if let Some(server) = server {
             backend.servers[server].queued.enter();
         }
@@ -105,11 +112,13 @@ impl Queue {
     /// Hands free slots of `server` to those who wait longest, for it or for any.
     pub fn dispatch(&self, backend: &'static Backend, server: usize) {
         while self.waiting.now() > 0 {
+            // Asked before the lines are locked: no lock is held while another is taken.
+            let in_turn = backend.is_in_turn(server);
             let Some(slot) = Slot::take(backend, server) else { return };
             let waiter = {
                 let mut lines = self.lock();
                 let own = lines.servers[server].front().map(|waiter| waiter.sequence);
-                let any = lines.any.front().map(|waiter| waiter.sequence);
+                let any = lines.any.front().filter(|_| in_turn).map(|waiter| waiter.sequence);
                 match (own, any) {
                     (None, None) => None,
                     (Some(own), any) if any.is_none_or(|any| own < any) => {

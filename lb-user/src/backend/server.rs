@@ -20,6 +20,9 @@ pub struct Server {
     pub id: model::ServerId,
     /// Number of the server in the process, over all backends, from 0.
     pub ordinal: usize,
+    /// Whether an idle connection to it may serve any client: not when its address, or the one we come from,
+    /// depends on the client.
+    pub shareable: bool,
     /// Where to connect now; `None` until a name is resolved.
     address: RwLock<Option<Destination>>,
     /// Administrative and operational state, see [`State`].
@@ -69,7 +72,12 @@ pub enum State {
 }
 
 impl Server {
-    pub fn new(cfg: &'static model::Server, id: model::ServerId, ordinal: usize) -> Self {
+    pub fn new(
+        cfg: &'static model::Server,
+        id: model::ServerId,
+        ordinal: usize,
+        source: &model::Source,
+    ) -> Self {
         let state = if cfg.disabled {
             State::Maintenance
         } else if cfg.check.enabled
@@ -83,6 +91,7 @@ impl Server {
             cfg,
             id,
             ordinal,
+            shareable: is_shareable(cfg, cfg.source.as_ref().unwrap_or(source)),
             address: RwLock::new(None),
             state: AtomicU8::new(state as u8),
             warming_since: Mutex::new(None),
@@ -113,8 +122,9 @@ impl Server {
         let before = self.state();
         self.state.store(state as u8, Ordering::Release);
         backend.weigh(self.id.index);
-        if self.usable() {
-            backend.queue.dispatch(backend, self.id.index);
+        // Another server may have come into turn: a backup when the last active one went.
+        for index in 0..backend.servers.len() {
+            backend.queue.dispatch(backend, index);
         }
         before
     }
@@ -195,4 +205,15 @@ impl Server {
         backend.queue.dispatch(backend, self.id.index);
         !done
     }
+}
+
+fn is_shareable(cfg: &model::Server, source: &model::Source) -> bool {
+    use model::{Host, ServerAddress, ServerPort, UseSource};
+    let fixed = match &cfg.address {
+        ServerAddress::Inet { host, port } => {
+            !matches!(host, Host::Original) && matches!(port, ServerPort::Fixed(_))
+        }
+        ServerAddress::Unix(_) | ServerAddress::Abstract { .. } => true,
+    };
+    fixed && matches!(source.usesrc, UseSource::Own | UseSource::Address(_))
 }

@@ -17,6 +17,7 @@ use super::Frontend;
 use super::limit::Admission;
 use super::listener::Listener;
 use super::session::Session;
+use crate::backend::pool;
 use crate::stats::PROCESS;
 
 /// How long a loop rests when the process is out of descriptors or memory.
@@ -58,6 +59,8 @@ pub async fn serve(frontend: &'static Frontend, listener: &'static Listener, soc
                         frontend.name()
                     );
                     frontend.logger.event(Level::Emerg, &text);
+                    drop(admission);
+                    pool::clear(None);
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             },

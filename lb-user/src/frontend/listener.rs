@@ -48,6 +48,8 @@ pub enum BindError {
     Option { option: &'static str, error: io::Error },
     #[error("cannot change UNIX socket ownership or mode ({})", Words(.0))]
     Ownership(io::Error),
+    #[error("'thread' only references non-existing threads")]
+    NoThread,
     #[error("unknown user or group '{0}'")]
     Identity(String),
     #[error("cannot use inherited descriptor ({})", Words(.0))]
@@ -85,6 +87,9 @@ pub fn bind(cfg: &Bind, context: &BindContext<'_>) -> Result<Vec<(OwnedFd, Vec<u
     } else {
         cfg.threads.iter().map(|thread| usize::from(*thread)).filter(|n| *n < context.workers).collect()
     };
+    if workers.is_empty() {
+        return Err(BindError::NoThread);
+    }
     let BindAddress::Inet(addr) = cfg.address else {
         let socket = match &cfg.address {
             BindAddress::Unix(path) => unix(cfg, path, context)?,

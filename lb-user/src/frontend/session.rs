@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::task::Poll;
 use std::time::SystemTime;
 
 use sockeye_config::model::{Mode, ServerId};
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::Frontend;
 use super::limit::Admission;
 use super::listener::Listener;
-use super::worker::Registration;
+use super::worker::{Control, Registration};
 use crate::backend::pool::Idle;
 use crate::stream;
 
@@ -29,7 +30,8 @@ pub struct Session {
     pub idle_since: Instant,
     /// Requests begun on it.
     pub requests: u32,
-    /// With `http-reuse never`: the server connection that only this session may use again.
+    /// The server connection that only this session may use again: `http-reuse never`, an address that follows the
+    /// client, an authenticated connection.
     pub private: Option<(ServerId, Idle)>,
     /// The server of its last request (`option prefer-last-server`).
     pub last_server: Option<ServerId>,
@@ -39,14 +41,21 @@ impl Session {
     /// Runs the session to its end. `admission` counts it among the connections for as long.
     pub async fn run(mut self: Box<Self>, admission: Admission) {
         let registration = Registration::new().await;
+        let control = &*registration.control;
         match self.frontend.cfg.mode {
             Mode::Tcp => {
-                let mut streaming = Box::pin(stream::tcp::serve(self, &registration.control));
-                std::future::poll_fn(|cx| clock::hold(|| streaming.as_mut().poll(cx))).await;
+                let mut streaming = Box::pin(stream::tcp::serve(self, control));
+                std::future::poll_fn(|cx| {
+                    unless_killed(control, clock::hold(|| streaming.as_mut().poll(cx)))
+                })
+                .await;
             }
             Mode::Http => {
-                let mut streaming = std::pin::pin!(stream::http::serve(&mut self, &registration.control));
-                std::future::poll_fn(|cx| clock::hold(|| streaming.as_mut().poll(cx))).await;
+                let mut streaming = std::pin::pin!(stream::http::serve(&mut self, control));
+                std::future::poll_fn(|cx| {
+                    unless_killed(control, clock::hold(|| streaming.as_mut().poll(cx)))
+                })
+                .await;
             }
         }
         drop(registration);
@@ -59,4 +68,10 @@ impl Session {
         let addr = rustix::net::getsockname(self.client.as_fd()).ok()?;
         SocketAddr::try_from(addr).ok()
     }
+}
+
+/// A session that was told to end had its chance in the poll that just returned, to log and to answer; if it still
+/// waits for something, it waits no longer.
+fn unless_killed(control: &Control, polled: Poll<()>) -> Poll<()> {
+    if polled.is_pending() && control.is_killed() { Poll::Ready(()) } else { polled }
 }

@@ -59,6 +59,8 @@ pub enum Command {
     KillAll,
     /// End the sessions that use this server, for this cause (`on-marked-down`, `on-marked-up`).
     KillServer(ServerId, Cause),
+    /// Close the idle connections to this server.
+    ClearPool(ServerId),
 }
 
 /// What a session can be told from outside.
@@ -146,13 +148,13 @@ pub fn obey(command: Command) {
                 Command::KillServer(id, cause) if control.server.get() == Some(id) => {
                     control.killed.set(Some(cause));
                 }
-                Command::KillServer(..) => continue,
+                Command::KillServer(..) | Command::ClearPool(_) => continue,
             }
             control.wake();
         }
     });
     match command {
         Command::WakeAll | Command::KillAll => pool::clear(None),
-        Command::KillServer(id, _) => pool::clear(Some(id)),
+        Command::KillServer(id, _) | Command::ClearPool(id) => pool::clear(Some(id)),
     }
 }

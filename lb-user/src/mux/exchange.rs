@@ -35,8 +35,8 @@ pub struct Exchange<'a> {
     pub received: u64,
     /// Whether the client may still be found to have reset its connection; false once it has sent more, or its end.
     watch_client: bool,
-    /// Progress when the timer was last set.
-    mark: u64,
+    /// Progress, and who waits for the receiver, when the timer was last set.
+    mark: (u64, bool, bool),
 }
 
 /// Which side failed, and how.
@@ -85,7 +85,7 @@ impl<'a> Exchange<'a> {
             response: None,
             received: 0,
             watch_client: true,
-            mark: 0,
+            mark: (0, false, false),
         };
         exchange.restart_timer();
         exchange
@@ -130,7 +130,7 @@ impl<'a> Exchange<'a> {
         if let Poll::Ready(error) = self.poll_client_reset(cx) {
             return Poll::Ready(Err(Failure::Client(MoveError::Read(error))));
         }
-        if self.progress() != self.mark {
+        if self.standing() != self.mark {
             self.restart_timer();
         }
         if self.timer.poll_expired(cx).is_ready() {
@@ -238,8 +238,14 @@ impl<'a> Exchange<'a> {
             + u64::from(self.request_done)
     }
 
+    /// What the limit in force depends on.
+    fn standing(&self) -> (u64, bool, bool) {
+        let response = self.response.as_ref().is_some_and(Outgoing::is_blocked);
+        (self.progress(), self.request.is_blocked(), response)
+    }
+
     fn restart_timer(&mut self) {
-        self.mark = self.progress();
+        self.mark = self.standing();
         let limit = self.limit().map(|(limit, _)| limit);
         self.timer.set(limit.and_then(|limit| clock::now().checked_add(limit)));
     }

@@ -19,7 +19,7 @@ use super::objects::{self, Objects};
 use super::resolve::{self, Resolved};
 use super::threads::{self, Share, Worker};
 use super::{limits, run};
-use crate::backend::State;
+use crate::backend::{State, pool};
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
 
 /// What the command line decided.
@@ -56,6 +56,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     // A name of the process that tools look for; it stays as it is where the kernel refuses.
     let _ = sys::set_name(&options.program);
     pipe_limits(config, limits.maxconn).apply();
+    pool::limit(limits.descriptors);
     let ebpf = &config.global.ebpf;
     let wanted = Wanted { accel: ebpf.accel, sockmap: ebpf.splice == EbpfSplice::Sockmap };
     let accel = Accel::start(wanted);
@@ -87,8 +88,9 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
 fn pipe_limits(config: &Config, maxconn: u32) -> PipeLimits {
     let default = PipeLimits::default();
     let tune = &config.global.tune;
-    let pipes =
-        tune.maxpipes.map_or(default.pipes.min((maxconn as usize).div_ceil(4)), |pipes| pipes as usize);
+    let pipes = tune
+        .maxpipes
+        .map_or_else(|| default.pipes.min((maxconn as usize).div_ceil(4)), |pipes| pipes as usize);
     PipeLimits { pipes, bytes: tune.pipesize.unwrap_or(default.bytes) }
 }
 

@@ -1,5 +1,7 @@
 //! The main thread once the workers serve: signals, health checks, the end.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use sockeye_accel::Accel;
 use sockeye_config::model::Level;
@@ -76,6 +78,7 @@ impl Control<'_> {
         let mut grace_until: Option<Instant> = None;
         let mut stop_at: Option<Instant> = None;
         let mut hard_stop_at: Option<Instant> = None;
+        let mut give_up_at: Option<Instant> = None;
         let mut running = self.workers.len();
         while running > 0 {
             tokio::select! {
@@ -103,6 +106,11 @@ impl Control<'_> {
                     hard_stop_at = None;
                     run::say(Severity::Warning, "soft-stop running for too long, performing a hard-stop.");
                     self.order(Order::Do(Command::KillAll)).await;
+                    give_up_at = Some(Instant::now() + RESISTANCE_LIMIT);
+                }
+                () = until(give_up_at) => {
+                    run::say(Severity::Warning, "some tasks resisted to hard-stop, exiting now.");
+                    break;
                 }
                 ended = self.ended.recv() => match ended {
                     Some(_) => running -= 1,
@@ -231,6 +239,9 @@ impl Control<'_> {
         logger.event(level, text);
     }
 }
+
+/// How long sessions may take to end once they have been told to.
+const RESISTANCE_LIMIT: Duration = Duration::from_secs(1);
 
 async fn until(deadline: Option<Instant>) {
     match deadline {

@@ -141,7 +141,7 @@ struct System {
 
 impl Resolver for System {
     fn resolve(&self, host: &str, family: Option<Family>) -> Option<IpAddr> {
-        let family = family.or(self.ipv4_only.then_some(Family::Ipv4));
+        let family = if self.ipv4_only { family.or(Some(Family::Ipv4)) } else { family };
         resolve::lookup(host, family)
     }
 }

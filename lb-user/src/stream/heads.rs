@@ -10,6 +10,7 @@ const SPARE_MAX: usize = 256;
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 thread_local! {
+    #[allow(clippy::vec_box, reason = "a set is some hundred bytes and moves with every request")]
     static SPARE: RefCell<Vec<Box<Storage>>> = const { RefCell::new(Vec::new()) };
 }
 

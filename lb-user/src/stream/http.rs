@@ -1,10 +1,10 @@
 //! The stages of `mode http`, in the order they run, for each request of a client connection.
 
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use sockeye_config::model::{ConnectionMode, HttpReuse, Tune};
-use sockeye_conn::{Buffer, Socket, Timer, clock};
+use sockeye_conn::{Buffer, Timer, clock};
 use sockeye_health::Observed;
 use sockeye_http::h1::{self, ConnectionHeader, EncodeOptions, Limits, ParseError, Strictness};
 use sockeye_http::{BodyLength, Method, Version};
@@ -77,7 +77,7 @@ enum Waited {
 }
 
 /// Waits for the first byte of a request, owning no buffer.
-async fn wait(session: &mut Session, control: &Control, timer: &mut Timer, input: &Buffer) -> Waited {
+async fn wait(session: &Session, control: &Control, timer: &mut Timer, input: &Buffer) -> Waited {
     if !input.is_empty() {
         return Waited::Bytes;
     }
@@ -184,9 +184,10 @@ impl<'a> Transaction<'a> {
         transaction.facts.understood = true;
         transaction.facts.received_at = Some(clock::now());
         if let Some(reply) = transaction.monitor() {
+            let whole = transaction.heads.request.body.is_empty();
             // The monitor asks every second or so; HAProxy does not log it either.
             transaction.facts.logged = true;
-            return Box::pin(transaction.answer(reply, true)).await;
+            return Box::pin(transaction.answer(reply, whole)).await;
         }
         match transaction.forward().await {
             Ok(next) => next,
@@ -370,7 +371,7 @@ impl<'a> Transaction<'a> {
                     let server = reached.slot.server();
                     self.keep_invalid_response(backend, server, error, server_input.filled());
                 }
-                return self.no_response(failure, &reached);
+                return self.no_response(failure, received, &reached);
             }
             self.facts.response_at = Some(clock::now());
             let request = Sent { request, done: request_done };
@@ -422,6 +423,9 @@ impl<'a> Transaction<'a> {
         } else {
             None
         };
+        let private =
+            self.session.private.as_ref().filter(|(id, idle)| idle.private && id.backend == backend.id);
+        let last = private.map(|(id, _)| id.index).or(last);
         let wish = Wish { key: key.as_deref(), last, avoid: None };
         let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
         let reuse = (!reuse).then_some(self.session.requests == 1);
@@ -491,7 +495,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// No response came, or none that can be used.
-    fn no_response(&mut self, failure: Failure, reached: &Reached) -> Result<Next, Refusal> {
+    fn no_response(&self, failure: Failure, received: u64, reached: &Reached) -> Result<Next, Refusal> {
         let (cause, stage, status) = match &failure {
             Failure::Client(MoveError::Invalid(_)) => (Cause::Proxy, Stage::Data, 400),
             Failure::Client(_) => (Cause::Client, Stage::Headers, 400),
@@ -507,11 +511,11 @@ impl<'a> Transaction<'a> {
             reached.slot.server().observe_bad_response(observed(&failure));
         }
         // A client expects that a kept connection may have been closed: silence tells it to try again, and it
-        // knows better than we whether that is safe.
+        // knows better than we whether that is safe. What we could repeat has been repeated.
         let silent = matches!(failure, Failure::Server(_))
+            && received == 0
             && reached.uses > 1
-            && self.session.requests > 1
-            && !self.heads.request.method().is_idempotent();
+            && self.session.requests > 1;
         Err(Refusal { silent, ..Refusal::new(cause, stage, status) })
     }
 
@@ -556,11 +560,12 @@ impl<'a> Transaction<'a> {
         }
         h1::encode_response(&self.heads.response, &mut out, EncodeOptions { connection });
         let policy = &self.session.frontend.relay.response;
-        let outgoing =
-            match Outgoing::new(out, body, framed, &mut server_input, policy, response_rules(backend)) {
-                Ok(outgoing) => outgoing,
-                Err(_) => return self.broke(Ending::new(Cause::Proxy, Stage::Headers)).await,
-            };
+        let rules = response_rules(backend);
+        let Ok(outgoing) = Outgoing::new(out, body, framed, &mut server_input, policy, rules) else {
+            // Nothing of it has been sent, so that the client can be told.
+            server.observe_bad_response(Observed::HttpResponse);
+            return Box::pin(self.refuse(Refusal::new(Cause::Proxy, Stage::Headers, 502))).await;
+        };
         if self.session.frontend.cfg.options.logasap {
             self.log();
         }
@@ -596,7 +601,9 @@ impl<'a> Transaction<'a> {
         self.session.last_server = Some(server.id);
         self.control.server.set(None);
         if server_keeps && request_done && body != BodyLength::UntilClose && server_input.is_empty() {
-            self.keep_server(backend, reached.socket, reached.uses, server, now);
+            let private = reached.private || self.is_authenticated();
+            let idle = Idle { socket: reached.socket, uses: reached.uses, private };
+            self.keep_server(backend, idle, server, now);
         } else {
             drop(reached.socket);
         }
@@ -606,20 +613,32 @@ impl<'a> Transaction<'a> {
         if !request_done {
             return Next::Linger;
         }
-        // All of the request was read, so that closing loses nothing.
-        if client_keeps { Next::KeepAlive } else { Next::Close }
+        if client_keeps { Next::KeepAlive } else { self.close_or_linger() }
     }
 
-    fn keep_server(
-        &mut self,
-        backend: &Backend,
-        socket: Socket,
-        uses: u32,
-        server: &'static Server,
-        now: Instant,
-    ) {
-        let idle = Idle { socket, uses };
-        if backend.cfg.http_reuse == HttpReuse::Never {
+    /// Whether the response asks the client to authenticate its connection instead of its requests: what follows on
+    /// it belongs to whoever did.
+    fn is_authenticated(&self) -> bool {
+        let response = &self.heads.response;
+        if !matches!(response.status(), 401 | 407) {
+            return false;
+        }
+        let schemes = [&b"www-authenticate"[..], b"proxy-authenticate"];
+        schemes.iter().flat_map(|name| response.headers().get_all(name)).any(|value| {
+            [&b"NTLM"[..], b"Negotiate"].iter().any(|scheme| {
+                value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            })
+        })
+    }
+
+    /// Once all of the request was read, closing loses nothing, unless the client has sent more meanwhile.
+    fn close_or_linger(&self) -> Next {
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.session.client.poll_read_ready(&mut cx).is_ready() { Next::Linger } else { Next::Close }
+    }
+
+    fn keep_server(&mut self, backend: &Backend, idle: Idle, server: &'static Server, now: Instant) {
+        if idle.private || !server.shareable || backend.cfg.http_reuse == HttpReuse::Never {
             self.session.private = Some((server.id, idle));
         } else {
             pool::keep(server, idle, now);
@@ -640,6 +659,10 @@ impl<'a> Transaction<'a> {
         };
         if matches!(cause, Cause::Server | Cause::ServerTimeout | Cause::Proxy) {
             reached.slot.server().observe_bad_response(observed);
+        }
+        if matches!(self.heads.response.body, BodyLength::UntilClose) {
+            // A clean end would pass the broken response off as whole.
+            self.session.client.reset_on_close();
         }
         self.broke(Ending::new(cause, Stage::Data)).await
     }
@@ -739,7 +762,7 @@ impl<'a> Transaction<'a> {
         self.log_unless_logged();
         match (keeps, whole) {
             (true, _) => Next::KeepAlive,
-            (false, true) => Next::Close,
+            (false, true) => self.close_or_linger(),
             (false, false) => Next::Linger,
         }
     }

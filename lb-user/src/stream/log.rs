@@ -133,7 +133,10 @@ fn record<'a>(
     let mut record = Record::new(mode, frontend.name(), session.accept_date);
     record.client = Some(client(session));
     record.destination = destination(session);
-    record.backend = facts.backend.map_or(frontend.name(), |backend| backend.name());
+    record.backend = match facts.backend {
+        Some(backend) => backend.name(),
+        None => frontend.name(),
+    };
     record.server = server.map(|server| server.name());
     record.request_date = request_date(session, facts);
     record.timers = timers(session, facts, attempts, mode);

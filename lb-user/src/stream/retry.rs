@@ -43,6 +43,8 @@ pub struct Reached {
     pub socket: Socket,
     /// Requests the connection has carried before: more than 0 when it came from a pool.
     pub uses: u32,
+    /// The connection belongs to this session for good, see [`pool::Idle::private`].
+    pub private: bool,
 }
 
 /// Why no server could be reached, and the last one that was tried.
@@ -133,7 +135,7 @@ pub fn reach_at_once(
     };
     let placed_at = *attempts.placed_at.get_or_insert_with(clock::now);
     attempts.connected_at = Some(placed_at);
-    AtOnce::Reached(Reached { slot, socket: idle.socket, uses: idle.uses })
+    AtOnce::Reached(Reached { slot, socket: idle.socket, uses: idle.uses, private: idle.private })
 }
 
 /// Finds a server, waits for a place on it and connects, as often as the rules allow. `slot` is a place that it
@@ -145,6 +147,7 @@ pub async fn reach(
     attempts: &mut Attempts,
     mut slot: Option<Slot>,
 ) -> Result<Reached, Unreached> {
+    let mut cleared = false;
     loop {
         let place = match slot.take() {
             Some(slot) => slot,
@@ -164,7 +167,7 @@ pub async fn reach(
             && let Some(idle) = lend(session, backend, &place, first)
         {
             attempts.connected_at = attempts.placed_at;
-            return Ok(Reached { slot: place, socket: idle.socket, uses: idle.uses });
+            return Ok(Reached { slot: place, socket: idle.socket, uses: idle.uses, private: idle.private });
         }
         let purpose = Purpose { client: session.peer, wanted: wanted(session, &place) };
         let begun = clock::now();
@@ -179,11 +182,21 @@ pub async fn reach(
             Ok(socket) => {
                 attempts.connected_at = Some(clock::now());
                 server.observe_connection(backend);
-                return Ok(Reached { slot: place, socket, uses: 0 });
+                return Ok(Reached { slot: place, socket, uses: 0, private: false });
             }
             Err(error) => error,
         };
-        server.observe_connection_failure();
+        match &error {
+            // Ours to mend: idle connections may hold what this one needs.
+            ConnectError::Resource(_) if !cleared => {
+                cleared = true;
+                pool::clear(None);
+                slot = Some(place);
+                continue;
+            }
+            ConnectError::Resource(_) | ConnectError::NoAddress => {}
+            ConnectError::Failed(_) | ConnectError::TimedOut => server.observe_connection_failure(),
+        }
         if !backend.cfg.retry_on.conn_failure || !attempts.left(backend) {
             return Err(gave_up(&error, place.index()));
         }
@@ -206,7 +219,7 @@ pub async fn reach(
 
 /// Waits for a place on a server.
 async fn place(
-    session: &mut Session,
+    session: &Session,
     backend: &'static Backend,
     mut wish: Wish<'_>,
     attempts: &mut Attempts,
@@ -248,6 +261,9 @@ fn lend(session: &mut Session, backend: &Backend, slot: &Slot, first: bool) -> O
         && pool::is_quiet(&mut idle.socket)
     {
         return Some(idle);
+    }
+    if !server.shareable {
+        return None;
     }
     pool::lend(server, backend.cfg.http_reuse, first)
 }

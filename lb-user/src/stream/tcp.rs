@@ -55,7 +55,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     )
     .await;
     control.server.set(None);
-    close(&mut session, &facts, outcome.ending);
+    close(&session, &facts, outcome.ending);
     let vacancy = reached.slot.vacate();
     drop(reached.socket);
     finish(&session, facts, &attempts, outcome);
@@ -73,7 +73,7 @@ fn finish(session: &Session, mut facts: Facts, attempts: &Attempts, outcome: Dup
     }
 }
 
-fn close(session: &mut Session, facts: &Facts, ending: Ending) {
+fn close(session: &Session, facts: &Facts, ending: Ending) {
     let nolinger = facts.backend.is_some_and(|backend| backend.cfg.options.nolinger);
     if nolinger || matches!(ending.cause, Cause::Killed | Cause::Down) {
         session.client.reset_on_close();
