@@ -255,6 +255,7 @@ fn backend(out: &mut Text, config: &Config, be: &Backend) {
         ("http-buffer-request", options.http_buffer_request),
         ("accept-unsafe-violations-in-http-response", options.accept_unsafe_violations_in_http_response),
         ("log-health-checks", options.log_health_checks),
+        ("disable-on-404", options.disable_on_404),
         ("nolinger", options.nolinger),
         ("prefer-last-server", options.prefer_last_server),
         ("splice-auto", be.splice.auto),

@@ -31,6 +31,8 @@ pub struct ServerCheckSpec {
     /// `observe` with `error-limit`.
     pub observe: Option<(Observe, u32)>,
     pub on_error: OnError,
+    /// `http-check disable-on-404`.
+    pub disable_on_404: bool,
     /// `spread-checks`.
     pub spread_percent: u8,
     /// See [`FirstChecks`].
@@ -67,6 +69,7 @@ impl ServerCheckSpec {
             init_state: words.init_state,
             observe: words.observe.map(|mode| (mode, words.error_limit)),
             on_error: words.on_error,
+            disable_on_404: backend.options.disable_on_404,
             spread_percent: global.spread_checks,
             first_delay: first_checks.delay(index, first_interval(server)),
             paused: server.disabled,
@@ -247,11 +250,26 @@ struct Watched<'a, O> {
 
 impl<O: Observer> Watched<'_, O> {
     fn checked(&mut self, outcome: &Outcome) {
+        let leaving = self.leaving(outcome);
+        let outcome = leaving.as_ref().unwrap_or(outcome);
         let change = self.health.record(outcome.status.result());
         self.report(outcome, change);
         let pause =
             spread(self.spec.intervals.after(&self.health), self.spec.spread_percent, fastrand::f64());
         self.next = Instant::now() + pause;
+    }
+
+    /// A 404 of a server that is not down means that it wants no new clients (`http-check disable-on-404`), whatever
+    /// the rules say about it.
+    fn leaving(&self, outcome: &Outcome) -> Option<Outcome> {
+        let asks = self.spec.disable_on_404
+            && outcome.code == Some(404)
+            && self.health.state() != crate::rise_fall::State::Stopped;
+        asks.then(|| Outcome {
+            status: CheckStatus::Layer7OkConditional,
+            info: Info::default(),
+            ..outcome.clone()
+        })
     }
 
     fn control_changed(&mut self, now: Control) {
@@ -324,6 +342,7 @@ mod tests {
             init_state: InitState::Up,
             observe: None,
             on_error: OnError::FailCheck,
+            disable_on_404: false,
             spread_percent: 0,
             first_delay: ms(50),
             paused: false,
@@ -361,7 +380,8 @@ mod tests {
         }
     }
 
-    /// A check that takes 10 ms and passes where `results` says `+`; the last result repeats.
+    /// A check that takes 10 ms and passes where `results` says `+`, or is answered with a 404 (`4`); the last result
+    /// repeats.
     fn checks(results: &str) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Outcome>>> + use<> {
         let results: RefCell<VecDeque<char>> = RefCell::new(results.chars().collect());
         move || {
@@ -369,9 +389,12 @@ mod tests {
             let result = if results.len() > 1 { results.pop_front() } else { results.front().copied() };
             Box::pin(async move {
                 sleep(ms(10)).await;
-                let status =
-                    if result == Some('+') { CheckStatus::Layer4Ok } else { CheckStatus::Layer4Connection };
-                Outcome { status, ..Outcome::default() }
+                let (status, code) = match result {
+                    Some('+') => (CheckStatus::Layer4Ok, None),
+                    Some('4') => (CheckStatus::Layer7Status, Some(404)),
+                    _ => (CheckStatus::Layer4Connection, None),
+                };
+                Outcome { status, code, ..Outcome::default() }
             })
         }
     }
@@ -394,6 +417,17 @@ mod tests {
             drop(handle);
         })
         .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_404_takes_new_clients_away_and_never_brings_a_server_up() {
+        let asked = || ServerCheckSpec { disable_on_404: true, ..spec() };
+        assert_eq!(run_for(asked(), "+4+", ms(2500)).await, "60 L4OK UP, 1070 L7OKC NOLB!, 2080 L4OK UP!");
+        assert_eq!(
+            run_for(asked(), "-4", ms(6500)).await,
+            "60 L4CON DOWN!, 3070 L7STS DOWN, 6080 L7STS DOWN="
+        );
+        assert_eq!(run_for(spec(), "+4", ms(1100)).await, "60 L4OK UP, 1070 L7STS UP 2/3");
     }
 
     #[tokio::test(start_paused = true)]

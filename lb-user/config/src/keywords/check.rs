@@ -30,7 +30,7 @@ const BACK: Sections = Sections::SERVER_SIDE;
 pub(crate) const HTTP_CHECK: &[Keyword<Parser>] = &[
     supported("comment", BACK, comment_rule, "names the next rule in messages"),
     supported("connect", BACK, connect, "opens a connection"),
-    not_yet("disable-on-404", BACK),
+    supported("disable-on-404", BACK, disable_on_404, "a 404 takes new clients away"),
     supported("expect", BACK, expect, "judges the response"),
     supported("send", BACK, http_send, "sends a request"),
     not_yet("send-state", BACK),
@@ -53,6 +53,11 @@ pub(crate) const TCP_CHECK: &[Keyword<Parser>] = &[
 ];
 
 pub(crate) fn http_check(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    if words.take("disable-on-404") {
+        // A setting of the backend, not a rule of the sequence.
+        scope.proxy.settings.backend.disable_on_404 |= words.end();
+        return;
+    }
     let Some(rule) = rule(words, scope, HTTP_CHECK, true) else { return };
     let check = &mut scope.proxy.settings.check;
     if std::mem::take(&mut check.http_inherited) {
@@ -111,6 +116,11 @@ fn rule(
             words.skip_rest();
         })
         .ok()
+}
+
+/// Taken by [`http_check`] before any rule is read.
+fn disable_on_404(_: &mut Words<'_>, _: &Context<'_>) -> Result<CheckStep, String> {
+    Err("is not a rule.".to_owned())
 }
 
 fn comment_rule(words: &mut Words<'_>, _: &Context<'_>) -> Result<CheckStep, String> {

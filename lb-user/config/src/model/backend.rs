@@ -69,6 +69,8 @@ pub struct BackendOptions {
     pub http_no_delay: bool,
     pub http_drop_request_trailers: bool,
     pub log_health_checks: bool,
+    /// `http-check disable-on-404`: a server that answers its check so gets no new clients.
+    pub disable_on_404: bool,
     pub nolinger: bool,
     pub prefer_last_server: bool,
     pub tcp_smart_connect: Option<bool>,
