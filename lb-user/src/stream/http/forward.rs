@@ -1,0 +1,274 @@
+//! To a server: the request goes out, and what is tried again until a response begins.
+
+use std::time::SystemTime;
+
+use sockeye_config::model::ConnectionMode;
+use sockeye_conn::{Buffer, clock};
+use sockeye_health::Observed;
+use sockeye_http::h1::{ConnectionHeader, EncodeOptions, ParseError};
+use sockeye_http::{Method, Version, h1};
+
+use super::super::abort::{Cause, Stage};
+use super::super::retry::{AtOnce, Reached, Want};
+use super::super::{balance_key, forwarding, retry};
+use super::{Next, Refusal, Transaction, request_rules, response_rules};
+use crate::backend::assign::Wish;
+use crate::backend::{Backend, Server, pool};
+use crate::mux::exchange::{Exchange, Failure};
+use crate::mux::outgoing::{MoveError, Outgoing};
+use crate::stats::Invalid;
+
+/// Interim (1xx) responses that may precede a response; more are an attack or a fault.
+const INTERIM_MAX: u32 = 64;
+
+impl Transaction<'_> {
+    /// Sends the request to a server and its response back.
+    pub(super) async fn forward(&mut self) -> Result<Next, Refusal> {
+        let Some(backend) = self.session.frontend.backend else {
+            // HAProxy counts the time of a request from when it has a backend.
+            self.facts.received_at = None;
+            return Err(Refusal::new(Cause::Server, Stage::Connect, 503));
+        };
+        if self.session.frontend.cfg.options.http_buffer_request {
+            Box::pin(self.buffer_body()).await?;
+        }
+        self.facts.enter_backend(backend);
+        if backend.cfg.options.http_buffer_request {
+            Box::pin(self.buffer_body()).await?;
+        }
+        forwarding::add_headers(self.session, backend, &mut self.heads.request);
+        let mode = self.session.frontend.cfg.options.connection.max(backend.cfg.options.connection);
+        let mut request = self.encode_request(backend, mode)?;
+        let retained = request.retain();
+        let mut server_input = Buffer::none();
+        loop {
+            let mut reached = self.reach(backend).await?;
+            reached.uses += 1;
+            self.control.server.set(Some(reached.slot.server().id));
+            self.facts.use_server(reached.slot.server());
+            let mut exchange = Exchange::new(
+                (&mut self.session.client, self.input),
+                (&mut reached.socket, &mut server_input),
+                self.timer,
+                self.control,
+                (self.session.frontend.cfg.timeout_client, backend.cfg.timeout_server),
+                request,
+            );
+            let rules = response_rules(backend);
+            let facts = self.heads.request.facts();
+            let mut interim = 0;
+            let head = loop {
+                let head = exchange.response_head(&mut self.heads.response, facts, rules).await;
+                if head.is_err() || !self.heads.response.interim {
+                    break head;
+                }
+                interim += 1;
+                if interim > INTERIM_MAX {
+                    break Err(Failure::TooManyInterim);
+                }
+                if facts.version < Version::Http11 {
+                    continue;
+                }
+                let mut out = Vec::new();
+                h1::encode_response(&self.heads.response, &mut out, EncodeOptions::default());
+                exchange.response = Some(Outgoing::of_bytes(out));
+                if let Err(failure) = exchange.finish_response().await {
+                    break Err(failure);
+                }
+                exchange.response = None;
+            };
+            let request_done = exchange.request_done;
+            let received = exchange.received;
+            request = exchange.request;
+            let verdict = match &head {
+                Ok(()) => backend.cfg.retry_on.statuses.contains(&self.heads.response.status()),
+                Err(failure) => self.may_retry(backend, failure, received, &reached),
+            };
+            if verdict && retained && self.may_try_again(backend, &head, received, &reached) {
+                request.rewind();
+                server_input.clear();
+                drop(reached);
+                continue;
+            }
+            self.facts.uploaded = request.moved();
+            if let Err(failure) = head {
+                if let Failure::InvalidResponse(error) = &failure {
+                    let server = reached.slot.server();
+                    self.keep_invalid_response(backend, server, error, server_input.filled());
+                }
+                return self.no_response(failure, received, &reached);
+            }
+            self.facts.response_at = Some(clock::now());
+            let request = Sent { request, done: request_done };
+            return Ok(self.respond(backend, reached, server_input, request, mode).await);
+        }
+    }
+
+    /// Whether a failure before the response is one that may be repeated.
+    pub(super) fn may_retry(
+        &self,
+        backend: &Backend,
+        failure: &Failure,
+        received: u64,
+        reached: &Reached,
+    ) -> bool {
+        let on = &backend.cfg.retry_on;
+        match failure {
+            Failure::Server(_) if received == 0 => {
+                // A pooled connection may have been closed by the server while the request was on its way.
+                let raced = reached.uses > 1 && self.heads.request.method().is_idempotent();
+                raced || on.empty_response
+            }
+            Failure::Server(_)
+            | Failure::InvalidResponse(_)
+            | Failure::ResponseTooLarge
+            | Failure::TooManyInterim => on.junk_response,
+            Failure::ServerTimeout => on.response_timeout,
+            Failure::Client(_) | Failure::ClientTimeout | Failure::Killed => false,
+        }
+    }
+
+    /// Spends an attempt. A pooled connection that died under the request costs none.
+    pub(super) fn may_try_again(
+        &mut self,
+        backend: &Backend,
+        head: &Result<(), Failure>,
+        received: u64,
+        reached: &Reached,
+    ) -> bool {
+        if matches!(head, Err(Failure::Server(_))) && received == 0 && reached.uses > 1 {
+            pool::clear(Some(reached.slot.server().id));
+            return true;
+        }
+        if !self.attempts.left(backend) {
+            return false;
+        }
+        self.attempts.failed(backend, reached.slot.index());
+        true
+    }
+
+    pub(super) async fn reach(&mut self, backend: &'static Backend) -> Result<Reached, Refusal> {
+        let key = balance_key::http(&backend.cfg.balance, &self.session.peer, &self.heads.request);
+        let last = if backend.cfg.options.prefer_last_server {
+            self.session.last_server.filter(|id| id.backend == backend.id).map(|id| id.index)
+        } else {
+            None
+        };
+        let private =
+            self.session.private.as_ref().filter(|(id, idle)| idle.private && id.backend == backend.id);
+        let last = private.map(|(id, _)| id.index).or(last);
+        let wish = Wish { key: key.as_deref(), last, avoid: None };
+        let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
+        let reuse = (!reuse).then_some(self.session.requests == 1);
+        let want = Want { wish, reuse };
+        let slot = match retry::reach_at_once(self.session, backend, want, &mut self.attempts) {
+            AtOnce::Reached(reached) => return Ok(reached),
+            AtOnce::Placed(slot) => Some(slot),
+            AtOnce::Nothing => None,
+        };
+        // Boxed, like every stage that most requests do not have, to keep the state of the others small.
+        let reached = Box::pin(retry::reach(self.session, backend, want, &mut self.attempts, slot)).await;
+        reached.map_err(|unreached| {
+            self.facts.server = unreached.server;
+            let silent = unreached.ending.cause == Cause::Client;
+            Refusal { ending: unreached.ending, status: unreached.status, invalid: false, silent }
+        })
+    }
+
+    pub(super) fn encode_request(
+        &mut self,
+        backend: &Backend,
+        mode: ConnectionMode,
+    ) -> Result<Outgoing, Refusal> {
+        let closes = mode != ConnectionMode::KeepAlive && !backend.cfg.options.http_pretend_keepalive;
+        let connection = if self.heads.request.upgrade {
+            ConnectionHeader::Upgrade
+        } else if closes {
+            ConnectionHeader::Close
+        } else if self.heads.request.version() < Version::Http11 {
+            // An old client's request goes on as such, and then keeping the connection must be asked for.
+            ConnectionHeader::KeepAlive
+        } else {
+            ConnectionHeader::None
+        };
+        let mut out = self.heads.take_request_bytes();
+        h1::encode_request(&self.heads.request, &mut out, EncodeOptions { connection });
+        let policy = &self.session.frontend.relay.request;
+        Outgoing::new(
+            out,
+            self.heads.request.body,
+            true,
+            self.input,
+            policy,
+            request_rules(self.session.frontend),
+        )
+        .map_err(|_| Refusal::invalid(Cause::Proxy, 400))
+    }
+
+    /// No response came, or none that can be used.
+    pub(super) fn no_response(
+        &self,
+        failure: Failure,
+        received: u64,
+        reached: &Reached,
+    ) -> Result<Next, Refusal> {
+        let (cause, stage, status) = match &failure {
+            Failure::Client(MoveError::Invalid(_)) => (Cause::Proxy, Stage::Data, 400),
+            Failure::Client(_) => (Cause::Client, Stage::Headers, 400),
+            Failure::ClientTimeout => (Cause::ClientTimeout, Stage::Headers, 408),
+            Failure::ServerTimeout => (Cause::ServerTimeout, Stage::Headers, 504),
+            Failure::Server(_) => (Cause::Server, Stage::Headers, 502),
+            Failure::InvalidResponse(_) | Failure::ResponseTooLarge | Failure::TooManyInterim => {
+                (Cause::Proxy, Stage::Headers, 502)
+            }
+            Failure::Killed => (self.control.cause(), Stage::Headers, 503),
+        };
+        if matches!(cause, Cause::Server | Cause::ServerTimeout) || status == 502 {
+            reached.slot.server().observe_bad_response(observed(&failure));
+        }
+        // A client expects that a kept connection may have been closed: silence tells it to try again, and it
+        // knows better than we whether that is safe. What we could repeat has been repeated.
+        let silent = matches!(failure, Failure::Server(_))
+            && received == 0
+            && reached.uses > 1
+            && self.session.requests > 1;
+        Err(Refusal { silent, ..Refusal::new(cause, stage, status) })
+    }
+
+    pub(super) fn keep_invalid_response(
+        &self,
+        backend: &Backend,
+        server: &Server,
+        error: &ParseError,
+        bytes: &[u8],
+    ) {
+        backend.last_invalid.keep(Invalid {
+            when: SystemTime::now(),
+            client: self.session.peer,
+            other: Some(self.session.frontend.name()),
+            server: Some(server.name()),
+            bytes: bytes.to_vec(),
+            position: error.position,
+            reason: error.to_string(),
+        });
+    }
+}
+
+/// What a failed exchange shows of the server's health.
+pub(super) fn observed(failure: &Failure) -> Observed {
+    match failure {
+        Failure::ServerTimeout => Observed::HttpReadTimeout,
+        Failure::Server(MoveError::Truncated) => Observed::HttpClosed,
+        Failure::Server(MoveError::Invalid(_)) => Observed::HttpResponse,
+        Failure::InvalidResponse(_) | Failure::ResponseTooLarge | Failure::TooManyInterim => {
+            Observed::HttpHeaders
+        }
+        _ => Observed::HttpReadError,
+    }
+}
+
+/// A request that has been sent, or is still being sent while its response comes in.
+pub(super) struct Sent {
+    pub(super) request: Outgoing,
+    pub(super) done: bool,
+}

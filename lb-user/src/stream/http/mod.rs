@@ -1,0 +1,227 @@
+//! The stages of `mode http`, in the order they run, for each request of a client connection.
+
+mod forward;
+mod reply;
+mod request;
+mod respond;
+
+use std::task::Poll;
+
+use sockeye_config::model::Tune;
+use sockeye_conn::{Buffer, Timer, clock};
+use sockeye_http::h1::{Limits, Strictness};
+
+use super::abort::{Cause, Ending, Stage};
+use super::heads::Heads;
+use super::log;
+use super::log::Facts;
+use super::retry::Attempts;
+use crate::backend::Backend;
+use crate::frontend::session::Session;
+use crate::frontend::worker::Control;
+use crate::frontend::{Frontend, worker};
+use crate::mux::Rules;
+use crate::services::replies;
+use crate::services::replies::Reply;
+use crate::stats::PROCESS;
+use reply::{linger, send_raw};
+use request::Head;
+
+/// What becomes of the client connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    KeepAlive,
+    Close,
+    /// Close without losing the reply to bytes that the client still sends.
+    Linger,
+}
+
+/// Serves the requests of one client connection, one after the other.
+pub async fn serve(session: &mut Session, control: &Control) {
+    let mut input = Buffer::none();
+    let mut timer = Timer::new();
+    loop {
+        match wait(session, control, &mut timer, &input).await {
+            Waited::Bytes => {}
+            Waited::Over => return,
+            Waited::Late if session.requests == 0 => {
+                Box::pin(silent_timeout(session)).await;
+                return;
+            }
+            Waited::Late => return,
+        }
+        session.requests += 1;
+        // A request's state is a few KiB: it is allocated while there is a request, so that an idle connection
+        // does not own it.
+        let next = Box::pin(Transaction::run(session, control, &mut timer, &mut input)).await;
+        match next {
+            // An idle connection owns no buffer.
+            Next::KeepAlive if input.is_empty() => input = Buffer::none(),
+            Next::KeepAlive => {}
+            Next::Close => return,
+            Next::Linger => {
+                Box::pin(linger(session)).await;
+                return;
+            }
+        }
+    }
+}
+
+/// How waiting for a request ended.
+enum Waited {
+    Bytes,
+    /// The client left, or the proxy stops.
+    Over,
+    Late,
+}
+
+/// Waits for the first byte of a request, owning no buffer.
+async fn wait(session: &Session, control: &Control, timer: &mut Timer, input: &Buffer) -> Waited {
+    if !input.is_empty() {
+        return Waited::Bytes;
+    }
+    let cfg = session.frontend.cfg;
+    let first = session.requests == 0;
+    let limit = if first {
+        cfg.timeout_http_request.or(cfg.timeout_client)
+    } else {
+        cfg.timeout_http_keep_alive.or(cfg.timeout_http_request).or(cfg.timeout_client)
+    };
+    timer.set(limit.and_then(|limit| clock::now().checked_add(limit)));
+    std::future::poll_fn(|cx| {
+        if control.is_killed() {
+            return Poll::Ready(Waited::Over);
+        }
+        if session.client.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(Waited::Bytes);
+        }
+        if !first && let Some(until) = worker::idle_until() {
+            if until <= clock::now() {
+                return Poll::Ready(Waited::Over);
+            }
+            if timer.deadline().is_none_or(|deadline| until < deadline) {
+                timer.set(Some(until));
+            }
+        }
+        timer.poll_expired(cx).map(|()| Waited::Late)
+    })
+    .await
+}
+
+/// A client that connected and sent nothing in time.
+async fn silent_timeout(session: &mut Session) {
+    let cfg = session.frontend.cfg;
+    let mut facts = Facts::new(session);
+    facts.ending = Ending::new(Cause::ClientTimeout, Stage::Request);
+    if !cfg.options.http_ignore_probes {
+        facts.status = Some(408);
+        let reply = replies::raw(408, &cfg.errorfiles);
+        send_raw(session, &reply).await;
+    }
+    if !(cfg.options.dontlognull || cfg.options.http_ignore_probes) {
+        log::stream(session, &facts, &Attempts::default(), None);
+    }
+}
+
+/// One request: its state while it passes through the stages.
+pub(super) struct Transaction<'a> {
+    session: &'a mut Session,
+    control: &'a Control,
+    timer: &'a mut Timer,
+    input: &'a mut Buffer,
+    heads: Heads,
+    facts: Facts,
+    attempts: Attempts,
+}
+
+/// Why a stage answers instead of going on.
+pub(super) struct Refusal {
+    ending: Ending,
+    status: u16,
+    /// Whether the message was not understood, so that nothing after it can be.
+    invalid: bool,
+    /// Close without a word: nobody is there to answer, or silence says more.
+    silent: bool,
+}
+
+impl Refusal {
+    fn new(cause: Cause, stage: Stage, status: u16) -> Self {
+        Self { ending: Ending::new(cause, stage), status, invalid: false, silent: false }
+    }
+
+    fn invalid(cause: Cause, status: u16) -> Self {
+        Self { ending: Ending::new(cause, Stage::Request), status, invalid: true, silent: false }
+    }
+}
+
+impl<'a> Transaction<'a> {
+    async fn run(
+        session: &'a mut Session,
+        control: &'a Control,
+        timer: &'a mut Timer,
+        input: &'a mut Buffer,
+    ) -> Next {
+        let mut facts = Facts::new(session);
+        facts.started_at = clock::now();
+        let heads = Heads::take();
+        let mut transaction =
+            Self { session, control, timer, input, heads, facts, attempts: Attempts::default() };
+        match transaction.read_head().await {
+            Ok(Head::Complete) => {}
+            Ok(Head::Nothing) => return Box::pin(transaction.nothing()).await,
+            Err(refusal) => return Box::pin(transaction.refuse(refusal)).await,
+        }
+        PROCESS.streams.count();
+        log::connect(transaction.session);
+        transaction.facts.understood = true;
+        transaction.facts.received_at = Some(clock::now());
+        if let Some(reply) = transaction.monitor() {
+            let whole = transaction.heads.request.body.is_empty();
+            // The monitor asks every second or so; HAProxy does not log it either.
+            transaction.facts.logged = true;
+            return Box::pin(transaction.answer(reply, whole)).await;
+        }
+        match transaction.forward().await {
+            Ok(next) => next,
+            Err(refusal) => Box::pin(transaction.refuse(refusal)).await,
+        }
+    }
+
+    /// `monitor-uri`: answered here, for load balancers in front of us.
+    fn monitor(&self) -> Option<Reply> {
+        let uri = self.session.frontend.cfg.monitor_uri.as_ref()?;
+        (self.heads.request.target() == uri.as_bytes()).then(replies::monitor)
+    }
+
+    pub(super) fn log(&mut self) {
+        let request = self.facts.understood.then_some(&self.heads.request);
+        log::stream(self.session, &self.facts, &self.attempts, request);
+        self.facts.logged = true;
+    }
+
+    pub(super) fn log_unless_logged(&mut self) {
+        self.facts.leave_backend();
+        if !self.facts.logged {
+            self.log();
+        }
+    }
+}
+
+/// How the client's messages are read.
+pub(super) fn request_rules(frontend: &Frontend) -> Rules {
+    rules(frontend.tune, frontend.cfg.options.accept_unsafe_violations_in_http_request)
+}
+
+/// How a server's messages are read.
+pub(super) fn response_rules(backend: &Backend) -> Rules {
+    rules(backend.tune, backend.cfg.options.accept_unsafe_violations_in_http_response)
+}
+
+fn rules(tune: &Tune, relaxed: bool) -> Rules {
+    let limits = Limits {
+        fields_max: tune.http_maxhdr,
+        head_bytes_max: tune.bufsize.saturating_sub(tune.maxrewrite),
+        ..Limits::default()
+    };
+    Rules { limits, strictness: if relaxed { Strictness::Relaxed } else { Strictness::Strict } }
+}

@@ -1,0 +1,117 @@
+//! Replies of our own, and closing a connection without losing them.
+
+use std::time::Duration;
+
+use sockeye_config::model::ConnectionMode;
+use sockeye_conn::{Buffer, clock};
+use sockeye_http::{Method, Version};
+
+use super::super::abort::Cause;
+use super::{Next, Refusal, Transaction};
+use crate::frontend::session::Session;
+use crate::frontend::worker;
+use crate::services::replies;
+use crate::services::replies::Reply;
+
+/// How long a reply of ours may take to be accepted by the client's socket.
+const REPLY_LIMIT: Duration = Duration::from_secs(10);
+/// How long, and for how many bytes, a closing connection is read so that its reply is not lost to a reset.
+const LINGER_LIMIT: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+impl Transaction<'_> {
+    /// Answers with an error and decides about the connection.
+    pub(super) async fn refuse(&mut self, refusal: Refusal) -> Next {
+        self.facts.ending = refusal.ending;
+        self.facts.ended_at = Some(clock::now());
+        self.control.server.set(None);
+        if matches!(refusal.ending.cause, Cause::Killed | Cause::Down) {
+            self.log_unless_logged();
+            return Next::Close;
+        }
+        let cfg = self.session.frontend.cfg;
+        let files = match self.facts.backend {
+            Some(backend) if backend.cfg.errorfiles.reply(refusal.status).is_some() => {
+                &backend.cfg.errorfiles
+            }
+            _ => &cfg.errorfiles,
+        };
+        if refusal.invalid {
+            let silent = refusal.status == 408 && cfg.options.http_ignore_probes;
+            if !silent {
+                self.facts.status = Some(refusal.status);
+                let reply = replies::raw(refusal.status, files);
+                // Not counted as downloaded: the reply belongs to no exchange.
+                send_raw(self.session, &reply).await;
+            }
+            self.log_unless_logged();
+            return Next::Linger;
+        }
+        if refusal.silent {
+            self.log_unless_logged();
+            return Next::Close;
+        }
+        let consumed = self.heads.request.body.is_empty();
+        self.answer(replies::error(refusal.status, files), consumed).await
+    }
+
+    /// Sends a reply of our own. `whole` is whether the request has been read to its end.
+    pub(super) async fn answer(&mut self, reply: Reply, whole: bool) -> Next {
+        let mode = self.session.frontend.cfg.options.connection;
+        let keeps =
+            whole && self.heads.request.keep_alive && mode != ConnectionMode::Close && !worker::is_stopping();
+        let head_only = self.heads.request.method() == Method::Head;
+        let mut out = self.heads.take_response_bytes();
+        let is_11 = self.heads.request.version() >= Version::Http11;
+        reply.encode(keeps, is_11, head_only, &mut out);
+        self.facts.status = Some(reply.status);
+        self.facts.downloaded = send_raw(self.session, &out).await;
+        self.heads.give_response_bytes(out);
+        let now = clock::now();
+        self.facts.ended_at = Some(now);
+        self.session.idle_since = now;
+        self.log_unless_logged();
+        match (keeps, whole) {
+            (true, _) => Next::KeepAlive,
+            (false, true) => self.close_or_linger(),
+            (false, false) => Next::Linger,
+        }
+    }
+}
+
+/// Sends bytes of our own; returns how many were accepted.
+pub(super) async fn send_raw(session: &mut Session, bytes: &[u8]) -> u64 {
+    let mut sent = 0;
+    let sending = async {
+        while sent < bytes.len() {
+            match std::future::poll_fn(|cx| session.client.poll_write(cx, &bytes[sent..])).await {
+                Ok(n) if n > 0 => sent += n,
+                _ => break,
+            }
+        }
+    };
+    // A client that does not take a reply of a few hundred bytes is gone or hostile.
+    let _ = tokio::time::timeout(REPLY_LIMIT, sending).await;
+    sent as u64
+}
+
+/// Sends our end and waits, within limits, for the client's: closing with unread bytes would reset the
+/// connection and could destroy the reply on its way (RFC 9112 §9.6).
+pub(super) async fn linger(session: &mut Session) {
+    if session.frontend.cfg.options.nolinger || session.client.shutdown_write().is_err() {
+        return;
+    }
+    let draining = async {
+        let mut buffer = Buffer::take();
+        let mut drained = 0;
+        while drained < LINGER_BYTES_MAX {
+            buffer.clear();
+            match std::future::poll_fn(|cx| session.client.poll_read(cx, buffer.space())).await {
+                Ok(n) if n > 0 => drained += n,
+                _ => break,
+            }
+        }
+    };
+    // Past the limit the connection is closed as it is.
+    let _ = tokio::time::timeout(LINGER_LIMIT, draining).await;
+}

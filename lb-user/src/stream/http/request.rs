@@ -1,0 +1,140 @@
+//! Bytes in: the head of a request, and its body as far as it has to be waited for.
+
+use std::task::Poll;
+use std::time::SystemTime;
+
+use sockeye_conn::{Buffer, clock};
+use sockeye_http::h1;
+use sockeye_http::h1::ParseError;
+
+use super::super::abort::{Cause, Ending, Stage};
+use super::reply::send_raw;
+use super::{Next, Refusal, Transaction, request_rules};
+use crate::mux::outgoing::is_whole;
+use crate::stats::Invalid;
+
+/// How the head of the request came in.
+pub(super) enum Head {
+    Complete,
+    /// The client closed before its first byte.
+    Nothing,
+}
+
+impl Transaction<'_> {
+    /// Reads until the request's head is complete and valid.
+    pub(super) async fn read_head(&mut self) -> Result<Head, Refusal> {
+        let cfg = self.session.frontend.cfg;
+        let rules = request_rules(self.session.frontend);
+        let limit = cfg.timeout_http_request.or(cfg.timeout_client);
+        // `timeout http-request` counts from the first byte of a request, or from accept for the first one.
+        let from = if self.session.requests == 1 { self.session.accepted_at } else { self.facts.started_at };
+        self.timer.set(limit.and_then(|limit| from.checked_add(limit)));
+        loop {
+            if !self.input.is_empty() {
+                match h1::parse_request(
+                    self.input.filled(),
+                    &mut self.heads.request,
+                    &rules.limits,
+                    rules.strictness,
+                ) {
+                    Ok(Some(used)) => {
+                        self.input.consume(used);
+                        return Ok(Head::Complete);
+                    }
+                    Ok(None) if self.input.is_full() => return Err(Refusal::invalid(Cause::Proxy, 400)),
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.keep_invalid_request(&error);
+                        return Err(Refusal::invalid(Cause::Proxy, error.status()));
+                    }
+                }
+            }
+            match self.read_more().await {
+                Read::Some => {}
+                Read::End if self.input.is_empty() => return Ok(Head::Nothing),
+                Read::End | Read::Failed => return Err(Refusal::invalid(Cause::Client, 400)),
+                Read::Late => return Err(Refusal::invalid(Cause::ClientTimeout, 408)),
+                Read::Killed => return Err(Refusal::invalid(self.control.cause(), 500)),
+            }
+        }
+    }
+
+    pub(super) fn keep_invalid_request(&self, error: &ParseError) {
+        self.session.frontend.last_invalid.keep(Invalid {
+            when: SystemTime::now(),
+            client: self.session.peer,
+            other: None,
+            server: None,
+            bytes: self.input.filled().to_vec(),
+            position: error.position,
+            reason: error.to_string(),
+        });
+    }
+
+    /// Reads once into the input buffer, within the timer.
+    pub(super) async fn read_more(&mut self) -> Read {
+        if self.input.capacity() == 0 {
+            *self.input = Buffer::take();
+        }
+        std::future::poll_fn(|cx| {
+            if self.control.is_killed() {
+                return Poll::Ready(Read::Killed);
+            }
+            match self.session.client.poll_read(cx, self.input.space()) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Read::End),
+                Poll::Ready(Ok(n)) => {
+                    self.input.advance(n);
+                    return Poll::Ready(Read::Some);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Read::Failed),
+                Poll::Pending => {}
+            }
+            self.timer.poll_expired(cx).map(|()| Read::Late)
+        })
+        .await
+    }
+
+    /// The client closed where a request could have begun.
+    pub(super) async fn nothing(mut self) -> Next {
+        let options = &self.session.frontend.cfg.options;
+        if self.session.requests == 1 && !options.dontlognull && !options.http_ignore_probes {
+            self.facts.ending = Ending::new(Cause::Client, Stage::Request);
+            self.facts.status = Some(400);
+            self.log();
+        }
+        Next::Close
+    }
+
+    /// `option http-buffer-request`: waits for the whole body, or as much of it as a buffer holds.
+    pub(super) async fn buffer_body(&mut self) -> Result<(), Refusal> {
+        if self.heads.request.body.is_empty() {
+            return Ok(());
+        }
+        if self.heads.request.expect_continue {
+            send_raw(self.session, b"HTTP/1.1 100 Continue\r\n\r\n").await;
+            self.heads.request.headers_mut().remove(b"expect");
+            self.heads.request.expect_continue = false;
+        }
+        let rules = request_rules(self.session.frontend);
+        let received_at = self.facts.received_at.take();
+        while !self.input.is_full() && !is_whole(self.heads.request.body, self.input.filled(), rules) {
+            match self.read_more().await {
+                Read::Some => {}
+                Read::End | Read::Failed => return Err(Refusal::invalid(Cause::Client, 400)),
+                Read::Late => return Err(Refusal::invalid(Cause::ClientTimeout, 408)),
+                Read::Killed => return Err(Refusal::invalid(self.control.cause(), 500)),
+            }
+        }
+        self.facts.received_at = received_at.map(|_| clock::now());
+        Ok(())
+    }
+}
+
+/// How a read ended.
+pub(super) enum Read {
+    Some,
+    End,
+    Failed,
+    Late,
+    Killed,
+}

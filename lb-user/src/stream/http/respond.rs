@@ -1,0 +1,220 @@
+//! Back to the client: the response, what becomes of both connections, and what follows a switch of protocols.
+
+use std::task::{Context, Waker};
+
+use sockeye_config::model::{ConnectionMode, HttpReuse};
+use sockeye_conn::{Buffer, clock};
+use sockeye_health::Observed;
+use sockeye_http::h1::{ConnectionHeader, EncodeOptions};
+use sockeye_http::{BodyLength, Version, h1};
+use tokio::time::Instant;
+
+use super::super::abort::{Cause, Ending, Stage};
+use super::super::duplex;
+use super::super::duplex::DuplexTimeouts;
+use super::super::retry::Reached;
+use super::forward::{Sent, observed};
+use super::{Next, Refusal, Transaction, response_rules};
+use crate::backend::pool::Idle;
+use crate::backend::{Backend, Server, pool};
+use crate::frontend::worker;
+use crate::mux::exchange::{Exchange, Failure};
+use crate::mux::outgoing::{MoveError, Outgoing};
+
+impl Transaction<'_> {
+    /// Sends the response, returns the server connection to the pool and decides about the client's.
+    pub(super) async fn respond(
+        &mut self,
+        backend: &'static Backend,
+        mut reached: Reached,
+        mut server_input: Buffer,
+        request: Sent,
+        mode: ConnectionMode,
+    ) -> Next {
+        let server = reached.slot.server();
+        let response = &self.heads.response;
+        let body = response.body;
+        self.facts.status = Some(response.status());
+        server.observe_response(response.status());
+        let server_keeps = response.keep_alive && mode == ConnectionMode::KeepAlive;
+        let client_is_11 = self.heads.request.version() >= Version::Http11;
+        let framed = client_is_11 || body != BodyLength::Chunked;
+        let client_keeps = self.heads.request.keep_alive
+            && request.done
+            && framed
+            && body != BodyLength::UntilClose
+            && mode != ConnectionMode::Close
+            && !worker::is_stopping();
+        let response_is_10 = response.version() < Version::Http11;
+        let switches = response.status() == 101;
+        let mut out = self.heads.take_response_bytes();
+        let connection = match body {
+            BodyLength::Tunnel if switches => ConnectionHeader::Upgrade,
+            BodyLength::Tunnel => ConnectionHeader::None,
+            _ if client_keeps && client_is_11 => ConnectionHeader::None,
+            _ if client_keeps => ConnectionHeader::KeepAlive,
+            // What an HTTP/1.0 response says by itself.
+            _ if response_is_10 => ConnectionHeader::None,
+            _ => ConnectionHeader::Close,
+        };
+        if !framed {
+            // An HTTP/1.0 client gets the content as it is, ended by the close.
+            self.heads.response.body = BodyLength::UntilClose;
+        }
+        h1::encode_response(&self.heads.response, &mut out, EncodeOptions { connection });
+        let policy = &self.session.frontend.relay.response;
+        let rules = response_rules(backend);
+        let Ok(outgoing) = Outgoing::new(out, body, framed, &mut server_input, policy, rules) else {
+            // Nothing of it has been sent, so that the client can be told.
+            server.observe_bad_response(Observed::HttpResponse);
+            return Box::pin(self.refuse(Refusal::new(Cause::Proxy, Stage::Headers, 502))).await;
+        };
+        if self.session.frontend.cfg.options.logasap {
+            self.log();
+        }
+        let mut exchange = Exchange::new(
+            (&mut self.session.client, self.input),
+            (&mut reached.socket, &mut server_input),
+            self.timer,
+            self.control,
+            (self.session.frontend.cfg.timeout_client, backend.cfg.timeout_server),
+            request.request,
+        );
+        exchange.request_done = request.done;
+        exchange.response = Some(outgoing);
+        let finished = exchange.finish_response().await;
+        let request_done = exchange.request_done;
+        let response = exchange.response.take();
+        self.facts.uploaded = exchange.request.moved();
+        let request = exchange.request;
+        self.heads.give_request_bytes(request.release(self.input));
+        if let Some(response) = response {
+            self.facts.downloaded = response.moved();
+            self.heads.give_response_bytes(response.release(&mut server_input));
+        }
+        if let Err(failure) = finished {
+            return self.response_broke(failure, &reached).await;
+        }
+        if body == BodyLength::Tunnel {
+            return Box::pin(self.tunnel(backend, reached, server_input)).await;
+        }
+        let now = clock::now();
+        self.facts.ended_at = Some(now);
+        self.session.idle_since = now;
+        self.session.last_server = Some(server.id);
+        self.control.server.set(None);
+        if server_keeps && request_done && body != BodyLength::UntilClose && server_input.is_empty() {
+            let private = reached.private || self.is_authenticated();
+            let idle = Idle { socket: reached.socket, uses: reached.uses, private };
+            self.keep_server(backend, idle, server, now);
+        } else {
+            drop(reached.socket);
+        }
+        let vacancy = reached.slot.vacate();
+        self.log_unless_logged();
+        drop(vacancy);
+        if !request_done {
+            return Next::Linger;
+        }
+        if client_keeps { Next::KeepAlive } else { self.close_or_linger() }
+    }
+
+    /// Whether the response asks the client to authenticate its connection instead of its requests: what follows on
+    /// it belongs to whoever did.
+    pub(super) fn is_authenticated(&self) -> bool {
+        let response = &self.heads.response;
+        if !matches!(response.status(), 401 | 407) {
+            return false;
+        }
+        let schemes = [&b"www-authenticate"[..], b"proxy-authenticate"];
+        schemes.iter().flat_map(|name| response.headers().get_all(name)).any(|value| {
+            [&b"NTLM"[..], b"Negotiate"].iter().any(|scheme| {
+                value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            })
+        })
+    }
+
+    /// Once all of the request was read, closing loses nothing, unless the client has sent more meanwhile.
+    pub(super) fn close_or_linger(&self) -> Next {
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.session.client.poll_read_ready(&mut cx).is_ready() { Next::Linger } else { Next::Close }
+    }
+
+    pub(super) fn keep_server(
+        &mut self,
+        backend: &Backend,
+        idle: Idle,
+        server: &'static Server,
+        now: Instant,
+    ) {
+        if idle.private || !server.shareable || backend.cfg.http_reuse == HttpReuse::Never {
+            self.session.private = Some((server.id, idle));
+        } else {
+            pool::keep(server, idle, now);
+        }
+    }
+
+    /// The response began and could not be completed: all that is left is to cut the connection.
+    pub(super) async fn response_broke(&mut self, failure: Failure, reached: &Reached) -> Next {
+        let observed = observed(&failure);
+        let cause = match failure {
+            Failure::Client(_) => Cause::Client,
+            Failure::ClientTimeout => Cause::ClientTimeout,
+            Failure::Server(MoveError::Invalid(_)) => Cause::Proxy,
+            Failure::Server(_) => Cause::Server,
+            Failure::ServerTimeout => Cause::ServerTimeout,
+            Failure::InvalidResponse(_) | Failure::ResponseTooLarge | Failure::TooManyInterim => Cause::Proxy,
+            Failure::Killed => self.control.cause(),
+        };
+        if matches!(cause, Cause::Server | Cause::ServerTimeout | Cause::Proxy) {
+            reached.slot.server().observe_bad_response(observed);
+        }
+        if matches!(self.heads.response.body, BodyLength::UntilClose) {
+            // A clean end would pass the broken response off as whole.
+            self.session.client.reset_on_close();
+        }
+        self.broke(Ending::new(cause, Stage::Data)).await
+    }
+
+    pub(super) async fn broke(&mut self, ending: Ending) -> Next {
+        self.facts.ending = ending;
+        self.facts.ended_at = Some(clock::now());
+        self.control.server.set(None);
+        self.log_unless_logged();
+        Next::Close
+    }
+
+    /// After a switch of protocols: bytes both ways until both sides have ended.
+    pub(super) async fn tunnel(
+        &mut self,
+        backend: &'static Backend,
+        mut reached: Reached,
+        server_input: Buffer,
+    ) -> Next {
+        let fe = self.session.frontend.cfg;
+        let be = backend.cfg;
+        let timeouts = DuplexTimeouts {
+            client: be.timeout_tunnel.or(fe.timeout_client),
+            server: be.timeout_tunnel.or(be.timeout_server),
+            client_fin: fe.timeout_client_fin,
+            server_fin: be.timeout_server_fin,
+        };
+        let first = (std::mem::replace(self.input, Buffer::none()), server_input);
+        let outcome = duplex::run(
+            &mut self.session.client,
+            &mut reached.socket,
+            first,
+            &self.session.frontend.relay,
+            timeouts,
+            self.control,
+        )
+        .await;
+        self.facts.ending = outcome.ending;
+        self.facts.uploaded += outcome.uploaded;
+        self.facts.downloaded += outcome.downloaded;
+        self.facts.ended_at = Some(clock::now());
+        self.control.server.set(None);
+        self.log_unless_logged();
+        Next::Close
+    }
+}
