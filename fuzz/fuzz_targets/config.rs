@@ -1,9 +1,9 @@
-//! Any bytes as a configuration: reading them must end, without a panic, with sections and diagnostics.
+//! Any bytes as a configuration: reading them must end, without a panic, with a configuration or diagnostics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sockeye_syntax::fuzz::read_anything;
 
 fuzz_target!(|text: &[u8]| {
-    read_anything(text);
+    sockeye_syntax::fuzz::read_anything(text);
+    sockeye_config::fuzz::read_anything(text);
 });

@@ -21,6 +21,9 @@ mod resolve;
 
 pub mod dump;
 
+#[doc(hidden)]
+pub mod fuzz;
+
 use sockeye_syntax::ast::File;
 use sockeye_syntax::diag::{Diagnostic, Diagnostics, Place, Severity};
 use sockeye_syntax::read::Reader;

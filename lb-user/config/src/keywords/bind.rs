@@ -451,3 +451,31 @@ fn thread(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
 fn unix_option(_: &mut Words<'_>, _: &mut Bind) -> Result<(), String> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use sockeye_syntax::ast::{Statement, Word};
+    use sockeye_syntax::diag::{Diagnostics, Location};
+
+    use super::*;
+
+    #[test]
+    fn thread_sets() {
+        let check = |text: &str, expected: Option<&[u16]>| {
+            let words = vec![Word::from("thread"), Word::from(text)];
+            let statement = Statement { words, location: Location::new("f", 1) };
+            let mut bind = template(Place::default(), UnixOptions::default());
+            let result = thread(&mut Words::new(&statement, &mut Diagnostics::new()), &mut bind);
+            assert_eq!(result.ok().map(|()| bind.threads).as_deref(), expected, "{text}");
+        };
+        check("all", Some(&[]));
+        check("1", Some(&[0]));
+        check("3,1-2,2", Some(&[0, 1, 2]));
+        check("4-2", Some(&[1, 2, 3]));
+        check("1/1-3", Some(&[0, 1, 2]));
+        check("1023-", Some(&[1022, 1023]));
+        for wrong in ["", "0", "0-3", "1025", "x", "2/1", "1,,2", "-"] {
+            check(wrong, None);
+        }
+    }
+}
