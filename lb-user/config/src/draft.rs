@@ -122,10 +122,8 @@ pub(crate) struct Settings {
 pub(crate) struct Timeouts {
     pub(crate) client: Option<Duration>,
     pub(crate) client_fin: Option<Duration>,
-    pub(crate) client_hs: Option<Duration>,
     pub(crate) http_request: Option<Duration>,
     pub(crate) http_keep_alive: Option<Duration>,
-    pub(crate) tarpit: Option<Duration>,
     pub(crate) connect: Option<Duration>,
     pub(crate) server: Option<Duration>,
     pub(crate) server_fin: Option<Duration>,

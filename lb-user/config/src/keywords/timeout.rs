@@ -6,7 +6,7 @@ use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use crate::draft::Timeouts;
-use crate::keyword::{Keyword, Sections, find, supported};
+use crate::keyword::{Keyword, Sections, find, no_effect, supported};
 use crate::scope::ProxyScope;
 
 /// A bare number below this many milliseconds was probably meant as seconds.
@@ -22,26 +22,26 @@ pub(crate) const TABLE: &[Keyword<Slot>] = &[
     supported("check", SERVER, |t| &mut t.check, "answer to a health check"),
     supported("client", CLIENT, |t| &mut t.client, "silence of the client"),
     supported("client-fin", CLIENT, |t| &mut t.client_fin, "silence of a half-closed client"),
-    supported("client-hs", CLIENT, |t| &mut t.client_hs, "handshake of the client"),
+    no_effect("client-hs", CLIENT, "there is no handshake to wait for"),
     supported("connect", SERVER, |t| &mut t.connect, "connection to a server"),
     supported("http-keep-alive", ALL, |t| &mut t.http_keep_alive, "wait for the next request"),
     supported("http-request", ALL, |t| &mut t.http_request, "arrival of a whole request head"),
     supported("queue", SERVER, |t| &mut t.queue, "wait for a free server"),
     supported("server", SERVER, |t| &mut t.server, "silence of the server"),
     supported("server-fin", SERVER, |t| &mut t.server_fin, "silence of a half-closed server"),
-    supported("tarpit", ALL, |t| &mut t.tarpit, "how long a tarpitted request is held"),
+    no_effect("tarpit", ALL, "no rule holds requests"),
     supported("tunnel", SERVER, |t| &mut t.tunnel, "silence on both sides of a tunnel"),
 ];
 
 pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     let name = words.extend_keyword().unwrap_or_default();
-    let row = find(TABLE, name);
-    let Some((keyword, slot)) = row.and_then(|row| Some((row, row.parser(words)?))) else {
+    let Some(keyword) = find(TABLE, name) else {
         words.alert(format!(
             "'timeout' supports 'client', 'server', 'connect', 'check', 'queue', 'handshake', 'http-keep-alive', 'http-request', 'tunnel', 'tarpit', 'client-fin' and 'server-fin' (got '{name}')"
         ));
-        return;
+        return words.skip_rest();
     };
+    let Some(slot) = keyword.parser(words) else { return };
     let text = words.peek().unwrap_or_default();
     let Some(value) = words.duration(TimeUnit::Milliseconds).filter(|_| words.end()) else { return };
     let proxy = &mut *scope.proxy;
