@@ -19,6 +19,7 @@ use sockeye_log::Logger;
 
 pub use server::{Server, State};
 
+use crate::services::replies::ErrorReplies;
 use crate::stats::{Gauge, LastInvalid};
 
 /// Running object of one `backend`, or of the server half of a `listen`.
@@ -38,6 +39,7 @@ pub struct Backend {
     pub fullconn: u32,
     pub tune: &'static model::Tune,
     pub logger: Logger,
+    pub replies: ErrorReplies,
     /// The last response that was refused.
     pub last_invalid: LastInvalid,
 }
@@ -89,6 +91,7 @@ impl Backend {
             fullconn: cfg.fullconn.filter(|n| *n > 0).unwrap_or(fullconn).max(1),
             tune,
             logger,
+            replies: ErrorReplies::new(&cfg.errorfiles),
             last_invalid: LastInvalid::default(),
         }
     }

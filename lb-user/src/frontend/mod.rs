@@ -13,6 +13,7 @@ use sockeye_config::model;
 use sockeye_log::{Format, Logger};
 
 use crate::backend::Backend;
+use crate::services::replies::ErrorReplies;
 use crate::stats::{LastInvalid, Total};
 use limit::Limit;
 use listener::Listener;
@@ -35,6 +36,7 @@ pub struct Frontend {
     /// `maxconn` of the process.
     pub process: &'static Limit,
     pub relay: RelayPolicies,
+    pub replies: ErrorReplies,
     /// The last request that was refused.
     pub last_invalid: LastInvalid,
 }

@@ -279,22 +279,32 @@ impl Outgoing {
     }
 }
 
-/// Whether `bytes` hold a whole body of this length, or one that is invalid and will be refused anyway.
-pub fn is_whole(body: BodyLength, bytes: &[u8], rules: Rules) -> bool {
-    match body {
-        BodyLength::None | BodyLength::Tunnel => true,
-        BodyLength::Length(length) => bytes.len() as u64 >= length,
-        BodyLength::UntilClose => false,
-        BodyLength::Chunked => {
-            let mut decoder = ChunkDecoder::new();
-            let mut rest = bytes;
-            loop {
-                match decoder.decode(rest, &rules.limits, rules.strictness) {
+/// Watches a body come in, without consuming it.
+#[derive(Debug, Default)]
+pub struct Arrival {
+    decoder: ChunkDecoder,
+    /// Bytes that the decoder has seen.
+    seen: usize,
+}
+
+impl Arrival {
+    /// Whether `bytes`, which must start with those of the last call, hold a whole body of this length, or one that
+    /// is invalid and will be refused anyway.
+    pub fn is_whole(&mut self, body: BodyLength, bytes: &[u8], rules: Rules) -> bool {
+        match body {
+            BodyLength::None | BodyLength::Tunnel => true,
+            BodyLength::Length(length) => bytes.len() as u64 >= length,
+            BodyLength::UntilClose => false,
+            BodyLength::Chunked => loop {
+                match self.decoder.decode(&bytes[self.seen..], &rules.limits, rules.strictness) {
                     Ok((_, Decoded::Done)) | Err(_) => return true,
-                    Ok((_, Decoded::NeedMore)) => return false,
-                    Ok((used, Decoded::Data(_))) => rest = &rest[used..],
+                    Ok((used, Decoded::NeedMore)) => {
+                        self.seen += used;
+                        return false;
+                    }
+                    Ok((used, Decoded::Data(_))) => self.seen += used,
                 }
-            }
+            },
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::frontend::limit::Limit;
 use crate::frontend::listener::Listener;
 use crate::frontend::{Frontend, RelayPolicies};
+use crate::services::replies::ErrorReplies;
 use crate::stats::{LastInvalid, Total};
 
 /// Everything that runs.
@@ -95,6 +96,7 @@ fn frontend(
         log_format: Format::of_option(cfg.log_format, cfg.mode),
         process,
         relay: relay_policies(config, cfg, backend, accel),
+        replies: ErrorReplies::new(&cfg.errorfiles),
         last_invalid: LastInvalid::default(),
     }
 }

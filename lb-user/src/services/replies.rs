@@ -4,6 +4,7 @@
 //! response of the exchange, after which the connection may live on.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use sockeye_config::model::ErrorFiles;
 use sockeye_http::h1::{self, Limits, Strictness};
@@ -112,11 +113,53 @@ pub fn monitor() -> Reply {
     }
 }
 
-/// The error reply for `status`: the configured file, or the built-in one.
-pub fn error(status: u16, files: &ErrorFiles) -> Reply {
-    if let Some(reply) = files.reply(status).and_then(|file| parse_file(status, file)) {
-        return reply;
+/// The error replies of one section: its `errorfile`s, read into responses once, at start.
+#[derive(Debug, Default)]
+pub struct ErrorReplies {
+    own: Vec<OwnReply>,
+}
+
+/// What one `errorfile` says.
+#[derive(Debug)]
+struct OwnReply {
+    status: u16,
+    /// `None` for a file that is no response, such as an empty one, which can only be sent as it is.
+    reply: Option<Arc<Reply>>,
+    raw: Arc<[u8]>,
+}
+
+impl ErrorReplies {
+    pub fn new(files: &ErrorFiles) -> Self {
+        let reply = |(status, file): &(u16, Arc<[u8]>)| {
+            let reply = parse_file(*status, file).map(Arc::new);
+            OwnReply { status: *status, reply, raw: Arc::clone(file) }
+        };
+        Self { own: files.0.iter().map(reply).collect() }
     }
+
+    /// Whether the section has a reply of its own for `status`.
+    pub fn has(&self, status: u16) -> bool {
+        self.own(status).is_some()
+    }
+
+    fn own(&self, status: u16) -> Option<&OwnReply> {
+        self.own.iter().find(|own| own.status == status)
+    }
+
+    /// The error reply for `status`: the section's, or the built-in one.
+    pub fn error(&self, status: u16) -> Arc<Reply> {
+        let own = self.own(status).and_then(|own| own.reply.clone());
+        own.unwrap_or_else(|| Arc::new(built_in_reply(status)))
+    }
+
+    /// The whole message that answers a request which could not be understood.
+    pub fn raw(&self, status: u16) -> Arc<[u8]> {
+        let own = self.own(status).map(|own| Arc::clone(&own.raw));
+        own.unwrap_or_else(|| built_in_raw(status).into())
+    }
+}
+
+fn built_in_reply(status: u16) -> Reply {
     let (status, reason, title, sentence) = built_in(status);
     Reply {
         status,
@@ -126,11 +169,7 @@ pub fn error(status: u16, files: &ErrorFiles) -> Reply {
     }
 }
 
-/// The whole message that answers a request which could not be understood.
-pub fn raw(status: u16, files: &ErrorFiles) -> Vec<u8> {
-    if let Some(file) = files.reply(status) {
-        return file.to_vec();
-    }
+fn built_in_raw(status: u16) -> Vec<u8> {
     let (status, reason, title, sentence) = built_in(status);
     let page = page(title, sentence);
     format!(
@@ -212,14 +251,12 @@ fn normalize_line_ends(file: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
     fn the_invalid_request_reply_is_haproxys() {
         assert_eq!(
-            String::from_utf8(raw(400, &ErrorFiles::default())).unwrap(),
+            String::from_utf8(built_in_raw(400)).unwrap(),
             "HTTP/1.1 400 Bad request\r\nContent-length: 90\r\nCache-Control: no-cache\r\nConnection: close\r\n\
              Content-Type: text/html\r\n\r\n<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid \
              request.\n</body></html>\n"
@@ -229,7 +266,7 @@ mod tests {
     #[test]
     fn an_error_of_the_exchange_keeps_the_connection_when_it_can() {
         let mut out = Vec::new();
-        error(503, &ErrorFiles::default()).encode(true, true, true, &mut out);
+        ErrorReplies::default().error(503).encode(true, true, true, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 107\r\ncache-control: no-cache\r\n\
@@ -242,7 +279,7 @@ mod tests {
         let file: Arc<[u8]> =
             b"HTTP/1.0 503 Gone Fishing\nX-Why: summer\nConnection: close\n\nback\nsoon"[..].into();
         let mut out = Vec::new();
-        error(503, &ErrorFiles(vec![(503, file)])).encode(false, true, false, &mut out);
+        ErrorReplies::new(&ErrorFiles(vec![(503, file)])).error(503).encode(false, true, false, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 503 Gone Fishing\r\nx-why: summer\r\ncontent-length: 9\r\nconnection: close\r\n\r\nback\nsoon"

@@ -111,9 +111,18 @@ impl Attempts {
 pub enum AtOnce {
     /// A server with room and an idle connection to it: nearly every request of a busy proxy.
     Reached(Reached),
+    /// What is still needed: a connection, or a place first.
+    Begun(Begun),
+}
+
+/// How far a stream has come before it has to wait.
+#[derive(Debug)]
+pub enum Begun {
+    Nothing,
+    /// In a line.
+    Waiting(Ticket),
     /// A server with room, to connect to.
     Placed(Slot),
-    Nothing,
 }
 
 /// The first step of [`reach`], apart from it because it is all that most requests need and no future has to be
@@ -125,28 +134,36 @@ pub fn reach_at_once(
     attempts: &mut Attempts,
 ) -> AtOnce {
     let wish = Wish { avoid: attempts.avoid, ..want.wish };
-    // A ticket is given back: whoever has to wait stands in line anew a moment later.
-    let Ok(Placement::Now(slot)) = assign::place(backend, wish) else { return AtOnce::Nothing };
+    let slot = match assign::place(backend, wish) {
+        Ok(Placement::Now(slot)) => slot,
+        Ok(Placement::Wait(ticket)) => return AtOnce::Begun(Begun::Waiting(ticket)),
+        Err(_) => return AtOnce::Begun(Begun::Nothing),
+    };
     if attempts.avoid.is_some_and(|avoid| avoid != slot.index()) {
         attempts.redispatched = true;
     }
     let Some(idle) = want.reuse.and_then(|first| lend(session, backend, &slot, first)) else {
-        return AtOnce::Placed(slot);
+        return AtOnce::Begun(Begun::Placed(slot));
     };
     let placed_at = *attempts.placed_at.get_or_insert_with(clock::now);
     attempts.connected_at = Some(placed_at);
     AtOnce::Reached(Reached { slot, socket: idle.socket, uses: idle.uses, private: idle.private })
 }
 
-/// Finds a server, waits for a place on it and connects, as often as the rules allow. `slot` is a place that it
-/// has already.
+/// Finds a server, waits for a place on it and connects, as often as the rules allow. `begun` is what it has of
+/// that already.
 pub async fn reach(
     session: &mut Session,
     backend: &'static Backend,
     want: Want<'_>,
     attempts: &mut Attempts,
-    mut slot: Option<Slot>,
+    begun: Begun,
 ) -> Result<Reached, Unreached> {
+    let (mut slot, mut ticket) = match begun {
+        Begun::Nothing => (None, None),
+        Begun::Waiting(ticket) => (None, Some(ticket)),
+        Begun::Placed(slot) => (Some(slot), None),
+    };
     let mut cleared = false;
     loop {
         let place = match slot.take() {
@@ -154,7 +171,7 @@ pub async fn reach(
             None => {
                 let wish = Wish { avoid: attempts.avoid, ..want.wish };
                 let before = attempts.avoid;
-                let slot = place(session, backend, wish, attempts).await?;
+                let slot = place(session, backend, wish, attempts, ticket.take()).await?;
                 if before.is_some_and(|before| before != slot.index()) {
                     attempts.redispatched = true;
                 }
@@ -223,11 +240,16 @@ async fn place(
     backend: &'static Backend,
     mut wish: Wish<'_>,
     attempts: &mut Attempts,
+    mut ticket: Option<Ticket>,
 ) -> Result<Slot, Unreached> {
     let limit = backend.cfg.timeout_queue.or(backend.cfg.timeout_connect);
     let deadline = limit.and_then(|limit| clock::now().checked_add(limit));
     loop {
-        let mut ticket = match assign::place(backend, wish) {
+        let placed = match ticket.take() {
+            Some(ticket) => Ok(Placement::Wait(ticket)),
+            None => assign::place(backend, wish),
+        };
+        let mut ticket = match placed {
             Ok(Placement::Now(slot)) => return Ok(slot),
             Ok(Placement::Wait(ticket)) => ticket,
             Err(Unplaced::NoServer) => return Err(unreached(Cause::Server, Stage::Connect, 503, None)),

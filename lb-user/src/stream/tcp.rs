@@ -6,7 +6,7 @@ use super::abort::{Cause, Ending, Stage};
 use super::balance_key;
 use super::duplex::{self, DuplexOutcome, DuplexTimeouts};
 use super::log::{self, Facts};
-use super::retry::{self, Attempts, Want};
+use super::retry::{self, Attempts, Begun, Want};
 use crate::backend::Backend;
 use crate::backend::assign::Wish;
 use crate::frontend::session::Session;
@@ -27,7 +27,8 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     facts.enter_backend(backend);
     let key = balance_key::tcp(&backend.cfg.balance, &session.peer);
     let wish = Wish { key: key.as_deref(), ..Wish::default() };
-    let reached = retry::reach(&mut session, backend, Want { wish, reuse: None }, &mut attempts, None).await;
+    let reached =
+        retry::reach(&mut session, backend, Want { wish, reuse: None }, &mut attempts, Begun::Nothing).await;
     let mut reached = match reached {
         Ok(reached) => reached,
         Err(unreached) => {

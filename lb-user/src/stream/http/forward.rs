@@ -161,13 +161,12 @@ impl Transaction<'_> {
         let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
         let reuse = (!reuse).then_some(self.session.requests == 1);
         let want = Want { wish, reuse };
-        let slot = match retry::reach_at_once(self.session, backend, want, &mut self.attempts) {
+        let begun = match retry::reach_at_once(self.session, backend, want, &mut self.attempts) {
             AtOnce::Reached(reached) => return Ok(reached),
-            AtOnce::Placed(slot) => Some(slot),
-            AtOnce::Nothing => None,
+            AtOnce::Begun(begun) => begun,
         };
         // Boxed, like every stage that most requests do not have, to keep the state of the others small.
-        let reached = Box::pin(retry::reach(self.session, backend, want, &mut self.attempts, slot)).await;
+        let reached = Box::pin(retry::reach(self.session, backend, want, &mut self.attempts, begun)).await;
         reached.map_err(|unreached| {
             self.facts.server = unreached.server;
             let silent = unreached.ending.cause == Cause::Client;

@@ -115,7 +115,7 @@ async fn silent_timeout(session: &mut Session) {
     facts.ending = Ending::new(Cause::ClientTimeout, Stage::Request);
     if !cfg.options.http_ignore_probes {
         facts.status = Some(408);
-        let reply = replies::raw(408, &cfg.errorfiles);
+        let reply = session.frontend.replies.raw(408);
         send_raw(session, &reply).await;
     }
     if !(cfg.options.dontlognull || cfg.options.http_ignore_probes) {
@@ -179,7 +179,7 @@ impl<'a> Transaction<'a> {
             let whole = transaction.heads.request.body.is_empty();
             // The monitor asks every second or so; HAProxy does not log it either.
             transaction.facts.logged = true;
-            return Box::pin(transaction.answer(reply, whole)).await;
+            return Box::pin(transaction.answer(&reply, whole)).await;
         }
         match transaction.forward().await {
             Ok(next) => next,

@@ -10,7 +10,6 @@ use super::super::abort::Cause;
 use super::{Next, Refusal, Transaction};
 use crate::frontend::session::Session;
 use crate::frontend::worker;
-use crate::services::replies;
 use crate::services::replies::Reply;
 
 /// How long a reply of ours may take to be accepted by the client's socket.
@@ -29,18 +28,15 @@ impl Transaction<'_> {
             self.log_unless_logged();
             return Next::Close;
         }
-        let cfg = self.session.frontend.cfg;
-        let files = match self.facts.backend {
-            Some(backend) if backend.cfg.errorfiles.reply(refusal.status).is_some() => {
-                &backend.cfg.errorfiles
-            }
-            _ => &cfg.errorfiles,
+        let replies = match self.facts.backend {
+            Some(backend) if backend.replies.has(refusal.status) => &backend.replies,
+            _ => &self.session.frontend.replies,
         };
         if refusal.invalid {
-            let silent = refusal.status == 408 && cfg.options.http_ignore_probes;
+            let silent = refusal.status == 408 && self.session.frontend.cfg.options.http_ignore_probes;
             if !silent {
                 self.facts.status = Some(refusal.status);
-                let reply = replies::raw(refusal.status, files);
+                let reply = replies.raw(refusal.status);
                 // Not counted as downloaded: the reply belongs to no exchange.
                 send_raw(self.session, &reply).await;
             }
@@ -52,11 +48,12 @@ impl Transaction<'_> {
             return Next::Close;
         }
         let consumed = self.heads.request.body.is_empty();
-        self.answer(replies::error(refusal.status, files), consumed).await
+        let reply = replies.error(refusal.status);
+        self.answer(&reply, consumed).await
     }
 
     /// Sends a reply of our own. `whole` is whether the request has been read to its end.
-    pub(super) async fn answer(&mut self, reply: Reply, whole: bool) -> Next {
+    pub(super) async fn answer(&mut self, reply: &Reply, whole: bool) -> Next {
         let mode = self.session.frontend.cfg.options.connection;
         let keeps =
             whole && self.heads.request.keep_alive && mode != ConnectionMode::Close && !worker::is_stopping();

@@ -10,7 +10,7 @@ use sockeye_http::h1::ParseError;
 use super::super::abort::{Cause, Ending, Stage};
 use super::reply::send_raw;
 use super::{Next, Refusal, Transaction, request_rules};
-use crate::mux::outgoing::is_whole;
+use crate::mux::outgoing::Arrival;
 use crate::stats::Invalid;
 
 /// How the head of the request came in.
@@ -117,7 +117,9 @@ impl Transaction<'_> {
         }
         let rules = request_rules(self.session.frontend);
         let received_at = self.facts.received_at.take();
-        while !self.input.is_full() && !is_whole(self.heads.request.body, self.input.filled(), rules) {
+        let mut arrival = Arrival::default();
+        while !self.input.is_full() && !arrival.is_whole(self.heads.request.body, self.input.filled(), rules)
+        {
             match self.read_more().await {
                 Read::Some => {}
                 Read::End | Read::Failed => return Err(Refusal::invalid(Cause::Client, 400)),
