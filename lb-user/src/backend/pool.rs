@@ -3,7 +3,7 @@
 //! Each worker thread has its own pool, so lending takes no lock. A connection is checked when it is lent and on
 //! every sweep: one that the server closed, or on which it said something unasked, is dropped.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Waker};
@@ -15,26 +15,28 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::server::Server;
-use crate::stats::Gauge;
 
 /// Idle connections one thread keeps for one server when `pool-max-conn` sets no limit.
 const IDLE_PER_SERVER_MAX: usize = 4_096;
 /// How often a thread looks at its idle connections.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Idle connections of all threads, and how many there may be: they must leave descriptors for those in use.
-static IDLE: Gauge = Gauge::new();
+/// Idle connections that one thread may keep: they must leave descriptors for those in use.
 static IDLE_MAX: AtomicU32 = AtomicU32::new(u32::MAX);
 /// The part of the process's descriptors that idle connections may hold, in percent (`tune.pool-low-fd-ratio`).
 const IDLE_PERCENT_MAX: u64 = 20;
 
-/// Sets the limit that follows from the process's descriptors. Called once, before the first connection.
-pub fn limit(descriptors: u64) {
+/// Sets the limit of each of the `threads` that follows from the process's descriptors. Called once, before the first
+/// connection.
+pub fn limit(descriptors: u64, threads: usize) {
+    let descriptors = descriptors / threads.max(1) as u64;
     IDLE_MAX
         .store(u32::try_from(descriptors / 100 * IDLE_PERCENT_MAX).unwrap_or(u32::MAX), Ordering::Relaxed);
 }
 
 thread_local! {
+    /// Idle connections of this thread.
+    static IDLE: Cell<u32> = const { Cell::new(0) };
     /// Indexed by [`Server::ordinal`].
     static POOL: RefCell<Vec<Shelf>> = const { RefCell::new(Vec::new()) };
 }
@@ -85,7 +87,7 @@ pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool) -> Option<Id
 /// Keeps a connection for later, unless limits say otherwise.
 pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
     let limit = server.cfg.pool_max_conn;
-    if !server.shareable || !server.usable() || IDLE.now() >= IDLE_MAX.load(Ordering::Relaxed) {
+    if !server.shareable || !server.usable() || IDLE.get() >= IDLE_MAX.load(Ordering::Relaxed) {
         return;
     }
     if server.cfg.max_reuse.is_some_and(|max| idle.uses > max) {
@@ -95,7 +97,7 @@ pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
         server.idle.leave();
         return;
     }
-    IDLE.enter();
+    IDLE.set(IDLE.get() + 1);
     POOL.with_borrow_mut(|pool| {
         if pool.len() <= server.ordinal {
             pool.resize_with(server.ordinal + 1, Shelf::default);
@@ -113,7 +115,7 @@ pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
 /// Counts an idle connection out.
 fn left(server: &Server) {
     server.idle.leave();
-    IDLE.leave();
+    IDLE.set(IDLE.get().saturating_sub(1));
 }
 
 /// Drops connections that ended, and half of those idle for longer than their server's `pool-purge-delay`.

@@ -44,7 +44,16 @@ pub struct Outgoing {
 enum Rest {
     Done,
     Raw { pump: Box<Pump>, limited: bool },
-    Chunked { decoder: Box<ChunkDecoder>, framed: bool, done: bool, rules: Rules },
+    Chunked(Box<Chunks>),
+}
+
+/// A chunked body being decoded, checked and encoded anew.
+#[derive(Debug)]
+struct Chunks {
+    decoder: ChunkDecoder,
+    framed: bool,
+    done: bool,
+    rules: Rules,
 }
 
 /// Why a message did not get through.
@@ -91,7 +100,9 @@ impl Outgoing {
                 let pump = Pump::new(policy, None, Buffer::none());
                 Rest::Raw { pump: Box::new(pump), limited: false }
             }
-            BodyLength::Chunked => Rest::Chunked { decoder: Box::default(), framed, done: false, rules },
+            BodyLength::Chunked => {
+                Rest::Chunked(Box::new(Chunks { decoder: ChunkDecoder::new(), framed, done: false, rules }))
+            }
         };
         if direct > 0 && direct <= COPIED_BYTES_MAX {
             out.extend_from_slice(&input.filled()[..direct]);
@@ -132,8 +143,17 @@ impl Outgoing {
     /// Keeps what it sends so that [`rewind`](Self::rewind) can send it again. Returns whether that is possible:
     /// only when all of the message is at hand.
     pub fn retain(&mut self) -> bool {
-        self.retained = matches!(self.rest, Rest::Done | Rest::Chunked { done: true, .. });
+        self.retained = self.is_at_hand();
         self.retained
+    }
+
+    /// Whether nothing of the body has to be read any more.
+    fn is_at_hand(&self) -> bool {
+        match &self.rest {
+            Rest::Done => true,
+            Rest::Raw { .. } => false,
+            Rest::Chunked(chunks) => chunks.done,
+        }
     }
 
     /// Starts over, on another connection.
@@ -177,7 +197,8 @@ impl Outgoing {
             ready!(self.poll_flush(cx, input, dst)).map_err(MoveError::Write)?;
             self.blocked = false;
             match &mut self.rest {
-                Rest::Done | Rest::Chunked { done: true, .. } => return Poll::Ready(Ok(())),
+                Rest::Done => return Poll::Ready(Ok(())),
+                Rest::Chunked(chunks) if chunks.done => return Poll::Ready(Ok(())),
                 Rest::Raw { pump, limited } => {
                     if input.is_empty() {
                         // The pump reads into buffers of its own size from here on.
@@ -191,7 +212,7 @@ impl Outgoing {
                         Err(RelayError::Write(error)) => Err(MoveError::Write(error)),
                     });
                 }
-                Rest::Chunked { .. } => {
+                Rest::Chunked(_) => {
                     self.out.clear();
                     self.out_at = 0;
                     if input.is_empty() {
@@ -213,7 +234,8 @@ impl Outgoing {
 
     /// Decodes the chunks in `input` and appends their new form to the output.
     fn encode_chunks(&mut self, input: &mut Buffer) -> Result<(), MoveError> {
-        let Rest::Chunked { decoder, framed, done, rules } = &mut self.rest else { return Ok(()) };
+        let Rest::Chunked(chunks) = &mut self.rest else { return Ok(()) };
+        let Chunks { decoder, framed, done, rules } = &mut **chunks;
         while !*done && self.out.len() < CHUNK_OUT_BYTES {
             let bytes = input.filled();
             let (used, decoded) = decoder.decode(bytes, &rules.limits, rules.strictness)?;

@@ -56,7 +56,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     // A name of the process that tools look for; it stays as it is where the kernel refuses.
     let _ = sys::set_name(&options.program);
     pipe_limits(config, limits.maxconn).apply();
-    pool::limit(limits.descriptors);
+    pool::limit(limits.descriptors, workers);
     let ebpf = &config.global.ebpf;
     let wanted = Wanted { accel: ebpf.accel, sockmap: ebpf.splice == EbpfSplice::Sockmap };
     let accel = Accel::start(wanted);

@@ -11,7 +11,7 @@ use sockeye_http::{Method, Version, h1};
 use super::super::abort::{Cause, Stage};
 use super::super::retry::{AtOnce, Reached, Want};
 use super::super::{balance_key, forwarding, retry};
-use super::{Next, Refusal, Transaction, request_rules, response_rules};
+use super::{Refusal, Transaction, request_rules, response_rules};
 use crate::backend::assign::Wish;
 use crate::backend::{Backend, Server, pool};
 use crate::mux::exchange::{Exchange, Failure};
@@ -23,7 +23,7 @@ const INTERIM_MAX: u32 = 64;
 
 impl Transaction<'_> {
     /// Sends the request to a server and its response back.
-    pub(super) async fn forward(&mut self) -> Result<Next, Refusal> {
+    pub(super) async fn forward(&mut self) -> Result<Answered, Refusal> {
         let Some(backend) = self.session.frontend.backend else {
             // HAProxy counts the time of a request from when it has a backend.
             self.facts.received_at = None;
@@ -96,11 +96,10 @@ impl Transaction<'_> {
                     let server = reached.slot.server();
                     self.keep_invalid_response(backend, server, error, server_input.filled());
                 }
-                return self.no_response(failure, received, &reached);
+                return Err(self.no_response(failure, received, &reached));
             }
             self.facts.response_at = Some(clock::now());
-            let request = Sent { request, done: request_done };
-            return Ok(self.respond(backend, reached, server_input, request, mode).await);
+            return Ok(Answered { backend, reached, server_input, request, request_done, mode });
         }
     }
 
@@ -205,12 +204,7 @@ impl Transaction<'_> {
     }
 
     /// No response came, or none that can be used.
-    pub(super) fn no_response(
-        &self,
-        failure: Failure,
-        received: u64,
-        reached: &Reached,
-    ) -> Result<Next, Refusal> {
+    pub(super) fn no_response(&self, failure: Failure, received: u64, reached: &Reached) -> Refusal {
         let (cause, stage, status) = match &failure {
             Failure::Client(MoveError::Invalid(_)) => (Cause::Proxy, Stage::Data, 400),
             Failure::Client(_) => (Cause::Client, Stage::Headers, 400),
@@ -231,7 +225,7 @@ impl Transaction<'_> {
             && received == 0
             && reached.uses > 1
             && self.session.requests > 1;
-        Err(Refusal { silent, ..Refusal::new(cause, stage, status) })
+        Refusal { silent, ..Refusal::new(cause, stage, status) }
     }
 
     pub(super) fn keep_invalid_response(
@@ -266,8 +260,13 @@ pub(super) fn observed(failure: &Failure) -> Observed {
     }
 }
 
-/// A request that has been sent, or is still being sent while its response comes in.
-pub(super) struct Sent {
+/// A server has begun to answer: what it takes to send its response on.
+pub(super) struct Answered {
+    pub(super) backend: &'static Backend,
+    pub(super) reached: Reached,
+    pub(super) server_input: Buffer,
+    /// The request, which may still be on its way.
     pub(super) request: Outgoing,
-    pub(super) done: bool,
+    pub(super) request_done: bool,
+    pub(super) mode: ConnectionMode,
 }

@@ -182,8 +182,9 @@ impl<'a> Transaction<'a> {
             transaction.facts.logged = true;
             return Box::pin(transaction.answer(&reply, whole)).await;
         }
-        match transaction.forward().await {
-            Ok(next) => next,
+        let forwarded = transaction.forward().await;
+        match forwarded {
+            Ok(answered) => transaction.respond(answered).await,
             Err(refusal) => Box::pin(transaction.refuse(refusal)).await,
         }
     }

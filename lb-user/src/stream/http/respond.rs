@@ -13,7 +13,7 @@ use super::super::abort::{Cause, Ending, Stage};
 use super::super::duplex;
 use super::super::duplex::DuplexTimeouts;
 use super::super::retry::Reached;
-use super::forward::{Sent, observed};
+use super::forward::{Answered, observed};
 use super::{Next, Refusal, Transaction, response_rules};
 use crate::backend::pool::Idle;
 use crate::backend::{Backend, Server, pool};
@@ -23,15 +23,9 @@ use crate::mux::outgoing::{MoveError, Outgoing};
 
 impl Transaction<'_> {
     /// Sends the response, returns the server connection to the pool and decides about the client's.
-    pub(super) async fn respond(
-        &mut self,
-        backend: &'static Backend,
-        mut reached: Reached,
-        mut server_input: Buffer,
-        request: Sent,
-        mode: ConnectionMode,
-    ) -> Next {
-        let server = reached.slot.server();
+    pub(super) async fn respond(&mut self, mut answered: Answered) -> Next {
+        let (backend, mode, request_done) = (answered.backend, answered.mode, answered.request_done);
+        let server = answered.reached.slot.server();
         let response = &self.heads.response;
         let body = response.body;
         self.facts.status = Some(response.status());
@@ -40,7 +34,7 @@ impl Transaction<'_> {
         let client_is_11 = self.heads.request.version() >= Version::Http11;
         let framed = client_is_11 || body != BodyLength::Chunked;
         let client_keeps = self.heads.request.keep_alive
-            && request.done
+            && request_done
             && framed
             && body != BodyLength::UntilClose
             && mode != ConnectionMode::Close
@@ -64,7 +58,7 @@ impl Transaction<'_> {
         h1::encode_response(&self.heads.response, &mut out, EncodeOptions { connection });
         let policy = &self.session.frontend.relay.response;
         let rules = response_rules(backend);
-        let Ok(outgoing) = Outgoing::new(out, body, framed, &mut server_input, policy, rules) else {
+        let Ok(outgoing) = Outgoing::new(out, body, framed, &mut answered.server_input, policy, rules) else {
             // Nothing of it has been sent, so that the client can be told.
             server.observe_bad_response(Observed::HttpResponse);
             return Box::pin(self.refuse(Refusal::new(Cause::Proxy, Stage::Headers, 502))).await;
@@ -74,13 +68,13 @@ impl Transaction<'_> {
         }
         let mut exchange = Exchange::new(
             (&mut self.session.client, self.input),
-            (&mut reached.socket, &mut server_input),
+            (&mut answered.reached.socket, &mut answered.server_input),
             self.timer,
             self.control,
             (self.session.frontend.cfg.timeout_client, backend.cfg.timeout_server),
-            request.request,
+            answered.request,
         );
-        exchange.request_done = request.done;
+        exchange.request_done = request_done;
         exchange.response = Some(outgoing);
         let finished = exchange.finish_response().await;
         let request_done = exchange.request_done;
@@ -90,27 +84,28 @@ impl Transaction<'_> {
         self.heads.give_request_bytes(request.release(self.input));
         if let Some(response) = response {
             self.facts.downloaded = response.moved();
-            self.heads.give_response_bytes(response.release(&mut server_input));
+            self.heads.give_response_bytes(response.release(&mut answered.server_input));
         }
         if let Err(failure) = finished {
-            return self.response_broke(failure, &reached).await;
+            return self.response_broke(failure, &answered.reached).await;
         }
         if body == BodyLength::Tunnel {
-            return Box::pin(self.tunnel(backend, reached, server_input)).await;
+            return Box::pin(self.tunnel(backend, answered.reached, answered.server_input)).await;
         }
         let now = clock::now();
         self.facts.ended_at = Some(now);
         self.session.idle_since = now;
         self.session.last_server = Some(server.id);
         self.control.server.set(None);
-        if server_keeps && request_done && body != BodyLength::UntilClose && server_input.is_empty() {
-            let private = reached.private || self.is_authenticated();
-            let idle = Idle { socket: reached.socket, uses: reached.uses, private };
+        if server_keeps && request_done && body != BodyLength::UntilClose && answered.server_input.is_empty()
+        {
+            let private = answered.reached.private || self.is_authenticated();
+            let idle = Idle { socket: answered.reached.socket, uses: answered.reached.uses, private };
             self.keep_server(backend, idle, server, now);
         } else {
-            drop(reached.socket);
+            drop(answered.reached.socket);
         }
-        let vacancy = reached.slot.vacate();
+        let vacancy = answered.reached.slot.vacate();
         self.log_unless_logged();
         drop(vacancy);
         if !request_done {
