@@ -133,19 +133,6 @@ impl Socket {
         }
     }
 
-    /// Whether nothing has arrived: no data, no end, no error. Costs a system call only when something may have, and
-    /// takes a byte off the stream if it has. Registers nothing, and asks outside the task's budget: a task that has
-    /// used it up would be told that every connection is quiet.
-    pub fn is_quiet(&self) -> bool {
-        let read = match self {
-            Self::Tcp(stream) => stream.try_read(&mut [0; 1]),
-            Self::Unix(stream) => stream.try_read(&mut [0; 1]),
-            // Its descriptor is watched for its end alone.
-            Self::Quiet(_) => return false,
-        };
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
     /// Sends the end of our direction (FIN); what was written before it still arrives.
     pub fn shutdown_write(&self) -> io::Result<()> {
         SockRef::from(self).shutdown(std::net::Shutdown::Write)

@@ -6,10 +6,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use sockeye_config::model::{HttpReuse, ServerId};
 use sockeye_conn::Socket;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::server::Server;
@@ -73,9 +75,9 @@ pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool) -> Option<Id
             } else {
                 shelf.idle.len().checked_sub(1)?
             };
-            let (idle, _) = shelf.idle.remove(at)?;
+            let (mut idle, _) = shelf.idle.remove(at)?;
             left(server);
-            if idle.socket.is_quiet() {
+            if is_quiet(&mut idle.socket) {
                 return Some(idle);
             }
         }
@@ -127,7 +129,7 @@ pub fn sweep(now: Instant) {
             let old = shelf.idle.iter().filter(|(_, since)| now.duration_since(*since) >= delay).count();
             let purge = old.div_ceil(2).min(before.saturating_sub(spare));
             shelf.idle.drain(..purge);
-            shelf.idle.retain(|(idle, _)| idle.socket.is_quiet());
+            shelf.idle.retain_mut(|(idle, _)| is_quiet(&mut idle.socket));
             for _ in shelf.idle.len()..before {
                 left(owner);
             }
@@ -147,4 +149,14 @@ pub fn clear(server: Option<ServerId>) {
             }
         }
     });
+}
+
+/// Whether nothing has happened on an idle connection: no end, no error, no unasked bytes.
+///
+/// Asked outside the task's budget: a task that has used it up would be told that every connection is quiet.
+pub fn is_quiet(socket: &mut Socket) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut byte = [0; 1];
+    let reading = unconstrained(std::future::poll_fn(|cx| socket.poll_read(cx, &mut byte)));
+    std::pin::pin!(reading).poll(&mut cx).is_pending()
 }

@@ -278,9 +278,9 @@ async fn place(
 
 fn lend(session: &mut Session, backend: &Backend, slot: &Slot, first: bool) -> Option<pool::Idle> {
     let server = slot.server();
-    if let Some((id, idle)) = session.private.take()
+    if let Some((id, mut idle)) = session.private.take()
         && id == server.id
-        && idle.socket.is_quiet()
+        && pool::is_quiet(&mut idle.socket)
     {
         return Some(idle);
     }
