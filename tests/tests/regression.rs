@@ -177,3 +177,43 @@ async fn soft_stop_closes_idle_connections() {
     let closed = tokio::time::timeout(Duration::from_secs(3), client.expect_closed()).await;
     assert!(closed.is_ok(), "the idle connection is still open");
 }
+
+/// During `grace` a daemon that is told to stop still accepts.
+#[tokio::test]
+async fn grace_keeps_accepting() {
+    let mut rig = Rig::http().global("grace 2s").start();
+    rig.client().await.close();
+    rig.daemon.signal(Signal::USR1);
+    // Longer than a stop without grace takes to close the listener.
+    rig.origin.expect_quiet().await;
+    let (mut client, mut server) = rig.asked(get("/")).await;
+    server.head().await;
+    server.send(lb_tests::ok("late")).await;
+    assert_eq!(client.reply().await.text(), "late");
+}
+
+/// However many idle connections the server closes at once, the next requests find one that works.
+#[tokio::test]
+async fn a_server_that_closes_its_whole_pool_loses_no_request() {
+    const POOL: usize = 320;
+    let mut rig = Rig::http().global("maxconn 1000").defaults("http-reuse always").quiet().start();
+    let (mut clients, mut servers) = (Vec::new(), Vec::new());
+    for _ in 0..POOL {
+        let (client, mut server) = rig.asked(get("/")).await;
+        server.head().await;
+        clients.push(client);
+        servers.push(server);
+    }
+    for (client, server) in clients.iter_mut().zip(&mut servers) {
+        server.send(lb_tests::ok("x")).await;
+        client.reply().await;
+    }
+    drop(servers);
+    for request in [lb_tests::http::post("/1", "abcd"), get("/2"), lb_tests::http::post("/3", "abcd")] {
+        let (mut client, mut server) = rig.asked(&request).await;
+        server.expect(request.as_bytes()).await;
+        server.send(lb_tests::ok("new")).await;
+        assert_eq!(client.reply().await.text(), "new");
+        server.close();
+    }
+}
