@@ -1,0 +1,29 @@
+//! The expression language: typed values, sample expressions, variables and format strings.
+//!
+//! Pure: what an expression looks at is a [`Scene`], put together by the caller. An expression is compiled and
+//! type-checked when the file is read; evaluating it allocates only where a value is made anew. The words of the
+//! language are in crates above this one, which hand their tables in through [`Language`].
+
+mod arguments;
+mod cast;
+mod compile;
+mod expression;
+mod language;
+mod scene;
+mod stage;
+mod value;
+mod variables;
+
+pub use arguments::{Arg, NameRef, Named, Target};
+pub use compile::{Compiler, References};
+pub use expression::{Expr, ExprError};
+pub use language::{
+    Convert, Converter, Each, Fetch, Language, Prepare, Run, Signature, Signatures, converters, fetches,
+};
+pub use scene::{
+    Address, Body, Bytes, Date, Facts, Number, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber,
+    Text, World,
+};
+pub use stage::{Stage, Stages};
+pub use value::{OwnedValue, Type, Value};
+pub use variables::{Scope, VarId, VariableNames, Variables, VariablesInUse};
