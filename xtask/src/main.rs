@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
+mod compat_doc;
 mod demo;
 mod run;
 mod setup;
@@ -42,6 +43,8 @@ enum Task {
     Ci,
     /// Check module order, purity, unsafe, file sizes and example configurations
     Tidy,
+    /// Write docs/compat.md from the keyword tables
+    CompatDoc(compat_doc::Args),
     /// Measure against HAProxy and nginx in the same run
     Bench(bench::Args),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
+        Task::CompatDoc(args) => compat_doc::run(&args),
         Task::Bench(args) => bench::run(&args),
     };
     match result {
