@@ -26,8 +26,6 @@ struct Entry {
     settings: Settings,
     explicitly_used: bool,
     implicitly_used: bool,
-    /// The warning about both was given.
-    warned: bool,
 }
 
 impl DefaultsSections {
@@ -42,7 +40,6 @@ impl DefaultsSections {
             settings: section.settings,
             explicitly_used: false,
             implicitly_used: false,
-            warned: false,
         });
     }
 
@@ -103,9 +100,8 @@ impl DefaultsSections {
 }
 
 impl Entry {
-    fn warn_about_both(&mut self, header: &Statement, diags: &mut Diagnostics) {
-        if self.explicitly_used && self.implicitly_used && !self.warned {
-            self.warned = true;
+    fn warn_about_both(&self, header: &Statement, diags: &mut Diagnostics) {
+        if self.explicitly_used && self.implicitly_used {
             let message = format!(
                 "defaults section '{}' (declared at {}) is explicitly referenced by another proxy and implicitly used here. To avoid any ambiguity don't mix both usage. Add a last defaults section not explicitly used or always use explicit references.",
                 self.name, self.location
