@@ -469,9 +469,12 @@ fn sizes() {
     assert_eq!(status(&head_of(65)), Err(V::HeadTooLarge));
     assert_eq!(status(&head_of(65)[..63]), Ok(None));
     assert_eq!(status(&head_of(65)[..64]), Err(V::HeadTooLarge));
+    assert_eq!(status(&head_of(90)), Err(V::RequestLineTooLong));
     assert_eq!(status(&b"G".repeat(64)), Err(V::HeadTooLarge));
     let error = parse_request(&head_of(65), &mut RequestHead::new(), &limits, Strictness::Strict);
     assert_eq!(error.map_err(|error| error.status()), Err(431));
+    let error = parse_request(&head_of(90), &mut RequestHead::new(), &limits, Strictness::Strict);
+    assert_eq!(error.map_err(|error| error.status()), Err(414));
     // What lies behind the limit is not looked at.
     assert_eq!(
         status(&[&b"GET / HTTP/1.1\r\nX: "[..], &b"x".repeat(64), b"\0"].concat()),

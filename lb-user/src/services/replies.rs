@@ -26,7 +26,7 @@ const ERRORS: &[(u16, &str, &str, &str)] = &[
     (408, "Request Time-out", "408 Request Time-out", "Your browser didn't send a complete request in time."),
     (410, "Gone", "410 Gone", "The resource is no longer available and will not be available again."),
     (413, "Payload Too Large", "413 Payload Too Large", "The request entity exceeds the maximum allowed."),
-    (414, "URI Too Long", "414 URI Too Long", "The request target is too long."),
+    (414, "URI Too Long", "414 URI Too Long", "The URI provided was too long for the server to process."),
     (421, "Misdirected Request", "421 Misdirected Request", "Request sent to a non-authoritative server."),
     (
         422,
@@ -45,7 +45,7 @@ const ERRORS: &[(u16, &str, &str, &str)] = &[
         431,
         "Request Header Fields Too Large",
         "431 Request Header Fields Too Large",
-        "The request head is too large.",
+        "Request Header Fields Too Large.",
     ),
     (500, "Internal Server Error", "500 Internal Server Error", "An internal server error occurred."),
     (

@@ -38,7 +38,8 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>, options: EncodeOpti
     out.extend_from_slice(b"\r\n");
     // A request without body has no framing field at all, whatever rules added.
     let framing = Framing { body: head.body, keep_announced: false };
-    encode_fields(headers, out, options.connection, framing, head.te_trailers);
+    let extras = Extras { te_trailers: head.te_trailers, required_upgrade: false };
+    encode_fields(headers, out, options.connection, framing, extras);
 }
 
 /// Appends a response's head, empty line included.
@@ -60,7 +61,9 @@ pub fn encode_response(head: &ResponseHead, out: &mut Vec<u8>, options: EncodeOp
     out.extend_from_slice(b"\r\n");
     // The answer to HEAD and a 304 announce the body that a GET would get (RFC 9110 §8.6).
     let framing = Framing { body: head.body, keep_announced: status >= 200 && status != 204 };
-    encode_fields(headers, out, options.connection, framing, false);
+    // RFC 9110 §15.5.22: a 426 says what to upgrade to. Any other offer is made to us alone.
+    let extras = Extras { te_trailers: false, required_upgrade: status == 426 };
+    encode_fields(headers, out, options.connection, framing, extras);
 }
 
 /// What is written besides the arena's text: status, framing and connection fields.
@@ -73,12 +76,21 @@ struct Framing {
     keep_announced: bool,
 }
 
+/// Hop-by-hop fields that go on nevertheless.
+#[derive(Clone, Copy)]
+struct Extras {
+    /// `TE: trailers`, which we support.
+    te_trailers: bool,
+    /// The `Upgrade` of a response that demands one.
+    required_upgrade: bool,
+}
+
 fn encode_fields(
     headers: &Headers,
     out: &mut Vec<u8>,
     connection: ConnectionHeader,
     framing: Framing,
-    te_trailers: bool,
+    extras: Extras,
 ) {
     let upgrading = connection == ConnectionHeader::Upgrade;
     let mut connection_written = false;
@@ -99,13 +111,13 @@ fn encode_fields(
                 }
             }
             Known::Upgrade => {
-                if upgrading {
+                if upgrading || extras.required_upgrade {
                     push_field(out, b"upgrade", value);
                 }
             }
             Known::KeepAlive | Known::ProxyConnection | Known::Http2Settings => {}
             Known::Te => {
-                if te_trailers && !te_written {
+                if extras.te_trailers && !te_written {
                     push_field(out, b"te", b"trailers");
                     te_written = true;
                 }

@@ -20,7 +20,7 @@ impl ParseError {
         match self.violation {
             Violation::UnsupportedVersion => 505,
             Violation::UnexpectedPayload => 413,
-            // What HAProxy answers since 3.1; the request line counts as a field here.
+            Violation::RequestLineTooLong => 414,
             Violation::HeadTooLarge => 431,
             // RFC 9112 §6.1 suggests 501; HAProxy answers 422 and so do we.
             Violation::UnsupportedTransferCoding => 422,
@@ -46,6 +46,9 @@ pub enum Violation {
     /// The head does not end within the limit.
     #[error("head larger than the buffer")]
     HeadTooLarge,
+    /// Not even the request line ends within the limit.
+    #[error("request line longer than the buffer")]
+    RequestLineTooLong,
 
     // --- request line ---
     /// The method is empty, not a token, or not followed by one space.

@@ -80,7 +80,10 @@ pub fn parse_request(
     }
 
     let mut lines = Lines { bytes: view, position: base, strictness };
-    let Some(line) = lines.next()? else { return incomplete() };
+    let Some(line) = lines.next()? else {
+        return incomplete()
+            .map_err(|error| ParseError::new(Violation::RequestLineTooLong, error.position));
+    };
     // The method and the space after it lie before any LF, hence inside the line.
     let target_start = method_end + 1;
     let line_end = line.end;
