@@ -160,6 +160,9 @@ pub fn read(args: &Args, identity: &Identity) -> Result<Config, u8> {
     let mut environment = environment(args);
     let (config, diagnostics) = sockeye_config::read(&args.files, &surroundings, &mut environment, &options);
     print_error(&diagnostics.render(std::process::id(), &identity.banner(), args.diagnostic));
+    if matches!(args.command, Command::Check) && config.is_some() && diagnostics.warnings() > 0 {
+        print("Warnings were found.\n");
+    }
     match config {
         Some(mut config) => {
             config.global.nosplice |= args.no_splice;
