@@ -20,6 +20,8 @@ pub struct Facts {
     pub idle_since: Instant,
     /// First byte of the request; accept for a TCP stream.
     pub started_at: Instant,
+    /// The client has sent something, understood or not.
+    pub received: bool,
     /// The request's head was valid, so that the line can show it.
     pub understood: bool,
     /// The request was complete as far as it has to be.
@@ -46,6 +48,7 @@ impl Facts {
         Self {
             idle_since: session.idle_since,
             started_at: session.idle_since,
+            received: false,
             understood: false,
             received_at: None,
             response_at: None,
@@ -116,7 +119,7 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
         return;
     }
     let record = record(session, facts, attempts, request);
-    let received = request.is_some() || facts.uploaded > 0 || facts.downloaded > 0;
+    let received = facts.received || facts.uploaded > 0 || facts.downloaded > 0;
     let Some(level) = record.level(options, received) else { return };
     frontend.logger.stream(level, format, &record);
 }

@@ -1,5 +1,7 @@
 //! The stages of `mode tcp`: a backend, a server, bytes both ways, a log line.
 
+use std::task::Poll;
+
 use sockeye_conn::{Buffer, clock};
 
 use super::abort::{Cause, Ending, Stage};
@@ -21,6 +23,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     let mut attempts = Attempts::default();
     let Some(backend) = session.frontend.backend else {
         facts.ending = Ending::new(Cause::Server, Stage::Connect);
+        facts.received = take_request(&mut session).await;
         log::stream(&session, &facts, &attempts, None);
         return;
     };
@@ -32,6 +35,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     let mut reached = match reached {
         Ok(reached) => reached,
         Err(unreached) => {
+            facts.received = take_request(&mut session).await;
             facts.leave_backend();
             facts.ending = unreached.ending;
             facts.server = unreached.server;
@@ -72,6 +76,17 @@ fn finish(session: &Session, mut facts: Facts, attempts: &Attempts, outcome: Dup
     if !session.frontend.cfg.options.logasap {
         log::stream(session, &facts, attempts, None);
     }
+}
+
+/// Takes what the client has sent in vain, as much as a buffer holds: closing with unread bytes would reset the
+/// connection instead of ending it. Returns whether there was anything.
+async fn take_request(session: &mut Session) -> bool {
+    let mut buffer = Buffer::take();
+    std::future::poll_fn(|cx| match session.client.poll_read(cx, buffer.space()) {
+        Poll::Ready(Ok(length)) => Poll::Ready(length > 0),
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(false),
+    })
+    .await
 }
 
 fn close(session: &Session, facts: &Facts, ending: Ending) {

@@ -31,6 +31,7 @@ impl Transaction<'_> {
         self.timer.set(limit.and_then(|limit| from.checked_add(limit)));
         loop {
             if !self.input.is_empty() {
+                self.facts.received = true;
                 match h1::parse_request(
                     self.input.filled(),
                     &mut self.heads.request,
