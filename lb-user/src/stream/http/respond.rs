@@ -87,7 +87,7 @@ impl Transaction<'_> {
             self.heads.give_response_bytes(response.release(&mut answered.server_input));
         }
         if let Err(failure) = finished {
-            return self.response_broke(failure, &answered.reached).await;
+            return self.response_broke(failure, answered.reached);
         }
         if body == BodyLength::Tunnel {
             return Box::pin(self.tunnel(backend, answered.reached, answered.server_input)).await;
@@ -150,7 +150,7 @@ impl Transaction<'_> {
     }
 
     /// The response began and could not be completed: all that is left is to cut the connection.
-    pub(super) async fn response_broke(&mut self, failure: Failure, reached: &Reached) -> Next {
+    pub(super) fn response_broke(&mut self, failure: Failure, reached: Reached) -> Next {
         let observed = observed(&failure);
         let cause = match failure {
             Failure::Client(_) => Cause::Client,
@@ -168,14 +168,18 @@ impl Transaction<'_> {
             // A clean end would pass the broken response off as whole.
             self.session.client.reset_on_close();
         }
-        self.broke(Ending::new(cause, Stage::Data)).await
+        self.broke(Ending::new(cause, Stage::Data), reached)
     }
 
-    pub(super) async fn broke(&mut self, ending: Ending) -> Next {
+    /// The end of an exchange whose server connection cannot be used again.
+    fn broke(&mut self, ending: Ending, reached: Reached) -> Next {
         self.facts.ending = ending;
         self.facts.ended_at = Some(clock::now());
         self.control.server.set(None);
+        drop(reached.socket);
+        let vacancy = reached.slot.vacate();
         self.log_unless_logged();
+        drop(vacancy);
         Next::Close
     }
 
@@ -204,12 +208,8 @@ impl Transaction<'_> {
             self.control,
         )
         .await;
-        self.facts.ending = outcome.ending;
         self.facts.uploaded += outcome.uploaded;
         self.facts.downloaded += outcome.downloaded;
-        self.facts.ended_at = Some(clock::now());
-        self.control.server.set(None);
-        self.log_unless_logged();
-        Next::Close
+        self.broke(outcome.ending, reached)
     }
 }
