@@ -42,7 +42,13 @@ impl Transaction<'_> {
         let retained = request.retain();
         let mut server_input = Buffer::none();
         loop {
-            let mut reached = self.reach(backend).await?;
+            let mut reached = match self.reach(backend).await {
+                Ok(reached) => reached,
+                Err(refusal) => {
+                    self.take_back(request, retained);
+                    return Err(refusal);
+                }
+            };
             reached.uses += 1;
             self.control.server.set(Some(reached.slot.server().id));
             self.facts.use_server(reached.slot.server());
@@ -96,11 +102,18 @@ impl Transaction<'_> {
                     let server = reached.slot.server();
                     self.keep_invalid_response(backend, server, error, server_input.filled());
                 }
+                self.take_back(request, retained || request_done);
                 return Err(self.no_response(failure, received, &reached));
             }
             self.facts.response_at = Some(clock::now());
             return Ok(Answered { backend, reached, server_input, request, request_done, mode });
         }
+    }
+
+    /// The request went nowhere; `whole` says that it has been read to its end, so that the next one may follow.
+    fn take_back(&mut self, request: Outgoing, whole: bool) {
+        self.request_read = whole;
+        self.heads.give_request_bytes(request.release(self.input));
     }
 
     /// Whether a failure before the response is one that may be repeated.

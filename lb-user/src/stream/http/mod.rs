@@ -133,6 +133,8 @@ pub(super) struct Transaction<'a> {
     heads: Heads,
     facts: Facts,
     attempts: Attempts,
+    /// Nothing of the request is left to be read from the client.
+    request_read: bool,
 }
 
 /// Why a stage answers instead of going on.
@@ -165,8 +167,9 @@ impl<'a> Transaction<'a> {
         let mut facts = Facts::new(session);
         facts.started_at = clock::now();
         let heads = Heads::take();
+        let attempts = Attempts::default();
         let mut transaction =
-            Self { session, control, timer, input, heads, facts, attempts: Attempts::default() };
+            Self { session, control, timer, input, heads, facts, attempts, request_read: false };
         match transaction.read_head().await {
             Ok(Head::Complete) => {}
             Ok(Head::Nothing) => return Box::pin(transaction.nothing()).await,

@@ -47,7 +47,7 @@ impl Transaction<'_> {
             self.log_unless_logged();
             return Next::Close;
         }
-        let consumed = self.heads.request.body.is_empty();
+        let consumed = self.request_read || self.heads.request.body.is_empty();
         let reply = replies.error(refusal.status);
         self.answer(&reply, consumed).await
     }
