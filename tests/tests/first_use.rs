@@ -22,7 +22,8 @@ async fn dontlognull_logs_what_was_not_understood() {
 /// A client whose server cannot be reached learns that by an end, and its bytes count for `dontlognull`.
 #[tokio::test]
 async fn a_tcp_client_without_a_server_gets_an_end() {
-    let mut daemon = Rig::tcp().defaults("retries 1\ntimeout connect 300ms\noption dontlognull").setup().start();
+    let mut daemon =
+        Rig::tcp().defaults("retries 1\ntimeout connect 300ms\noption dontlognull").setup().start();
     daemon.connect("fe").await.expect_closed().await;
     let mut client = daemon.connect("fe").await;
     client.send("hello").await;

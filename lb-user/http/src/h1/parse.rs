@@ -81,8 +81,7 @@ pub fn parse_request(
 
     let mut lines = Lines { bytes: view, position: base, strictness };
     let Some(line) = lines.next()? else {
-        return incomplete()
-            .map_err(|error| ParseError::new(Violation::RequestLineTooLong, error.position));
+        return incomplete().map_err(|error| ParseError::new(Violation::RequestLineTooLong, error.position));
     };
     // The method and the space after it lie before any LF, hence inside the line.
     let target_start = method_end + 1;
