@@ -86,14 +86,39 @@ impl fmt::Debug for Converter {
 pub struct Language {
     fetches: HashMap<&'static str, &'static Fetch>,
     converters: HashMap<&'static str, &'static Converter>,
+    acl_words: HashMap<&'static str, (&'static str, &'static str)>,
+    predefined_acls: HashMap<&'static str, &'static [&'static str]>,
 }
+
+/// A word of ACLs: its name, the fetch it stands for, and the match method.
+pub type AclWord = (&'static str, &'static str, &'static str);
+/// An ACL that always exists: its name and its words.
+pub type PredefinedAcl = (&'static str, &'static [&'static str]);
 
 impl Language {
     pub fn new(fetches: &[&'static [Fetch]], converters: &[&'static [Converter]]) -> Self {
         Self {
             fetches: fetches.iter().copied().flatten().map(|fetch| (fetch.name, fetch)).collect(),
             converters: converters.iter().copied().flatten().map(|conv| (conv.name, conv)).collect(),
+            ..Self::default()
         }
+    }
+
+    /// With the words of ACLs and the ACLs that always exist.
+    pub fn with_acls(mut self, words: &[AclWord], predefined: &[PredefinedAcl]) -> Self {
+        self.acl_words = words.iter().map(|(name, fetch, method)| (*name, (*fetch, *method))).collect();
+        self.predefined_acls = predefined.iter().copied().collect();
+        self
+    }
+
+    /// What a word of ACLs stands for: a fetch and a match method.
+    pub fn acl_word(&self, name: &str) -> Option<(&'static str, &'static str)> {
+        self.acl_words.get(name).copied()
+    }
+
+    /// The words of an ACL that always exists.
+    pub fn predefined_acl(&self, name: &str) -> Option<&'static [&'static str]> {
+        self.predefined_acls.get(name).copied()
     }
 
     pub fn fetch(&self, name: &str) -> Option<&'static Fetch> {
