@@ -3,9 +3,13 @@
 //! A proxy's inheritable part is its [`Settings`]; a `defaults` section is nothing else. Everything in it is a
 //! copy of the defaults at first and changed by the proxy's own statements.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_sample::Expressions;
+use sockeye_rules::parse::Captures;
+use sockeye_rules::RuleSets;
 use sockeye_balance::{HashFunction, HashMethod, HashSource};
 use sockeye_syntax::diag::Location;
 
@@ -19,6 +23,10 @@ use crate::model::{
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) global: Global,
+    /// `http-errors` sections by name.
+    /// Present when all sections were read.
+    pub(crate) expressions: Option<Expressions>,
+    pub(crate) errors: HashMap<Arc<str>, ErrorFiles>,
     pub(crate) proxies: Vec<Proxy>,
 }
 
@@ -104,6 +112,8 @@ pub(crate) struct Settings {
     pub(crate) srvtcpka: TcpKeepalive,
     pub(crate) monitor_uri: Option<Arc<str>>,
     pub(crate) errorfiles: ErrorFiles,
+    pub(crate) rules: RuleSets,
+    pub(crate) captures: Captures,
     pub(crate) balance: DraftBalance,
     pub(crate) fullconn: Option<u32>,
     pub(crate) retries: Option<u32>,

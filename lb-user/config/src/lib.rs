@@ -11,6 +11,8 @@ mod keywords;
 
 mod scope;
 
+pub mod expressions;
+
 mod draft;
 
 mod defaults;

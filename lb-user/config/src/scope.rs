@@ -1,14 +1,17 @@
 //! What a keyword parser may touch beside the words of its statement.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use sockeye_sample::{AclScope, Expressions};
 use sockeye_syntax::address::Family;
 use sockeye_syntax::condition::Facts;
 use sockeye_syntax::source::Loader;
 use sockeye_syntax::words::Words;
 
 use crate::draft::Proxy;
-use crate::model::Global;
+use crate::model::{ErrorFiles, Global};
 
 /// The outside world, as values: tests answer from memory.
 pub struct Surroundings<'a> {
@@ -57,6 +60,11 @@ pub(crate) struct GlobalScope<'a> {
 /// For the words of proxies and `defaults`.
 pub(crate) struct ProxyScope<'a> {
     pub(crate) proxy: &'a mut Proxy,
+    /// The ACLs of this section.
+    pub(crate) acls: AclScope,
+    /// `http-errors` sections by name.
+    pub(crate) errors: &'a HashMap<Arc<str>, ErrorFiles>,
+    pub(crate) expressions: &'a mut Expressions,
     pub(crate) global: &'a Global,
     pub(crate) around: &'a Surroundings<'a>,
     pub(crate) negation: Negation,

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use sockeye_sample::{AclScope, Expressions};
 use sockeye_syntax::ast::{File, Section};
 use sockeye_syntax::diag::{Diagnostic, Diagnostics, Location, Place, Severity};
 use sockeye_syntax::words::Words;
 
 use crate::defaults::DefaultsSections;
+use crate::expressions;
 use crate::draft::{Draft, Kind, Proxy};
 use crate::keyword::{Status, find, not_yet_message};
 use crate::keywords::server::invalid_character;
@@ -24,15 +26,22 @@ const NEGATABLE_PROXY: &[&str] = &["option", "log"];
 /// Reads all sections.
 pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnostics) -> Draft {
     let mut draft = Draft::default();
+    let mut expressions = expressions::new(around);
     let mut defaults = DefaultsSections::default();
     let mut taken = Taken::default();
+    // Rules may name sections that come later.
+    for section in &file.sections {
+        if section.keyword() == "http-errors" {
+            keywords::http_errors::section(section, &mut draft, around, diags);
+        }
+    }
     for section in &file.sections {
         let opens = find(SECTIONS, section.keyword()).map(|row| row.status);
         match opens {
             Some(Status::Supported(Opens::Global)) => global(section, &mut draft, around, diags),
             Some(Status::Supported(Opens::Proxy(kind))) => {
                 let Some(mut proxy) = open(section, kind, &mut defaults, diags) else { continue };
-                proxy_statements(section, &mut proxy, &draft, around, diags);
+                proxy_statements(section, &mut proxy, &mut expressions, &draft, around, diags);
                 if kind == Kind::Defaults {
                     defaults.add(proxy);
                 } else {
@@ -40,12 +49,14 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
                     draft.proxies.push(proxy);
                 }
             }
+            Some(Status::Supported(Opens::HttpErrors)) => {}
             _ => {
                 let message = not_yet_message(&format!("{} section", section.keyword()));
                 diags.alert(section.location(), message);
             }
         }
     }
+    draft.expressions = Some(expressions);
     draft
 }
 
@@ -63,17 +74,23 @@ fn global(section: &Section, draft: &mut Draft, around: &Surroundings<'_>, diags
 fn proxy_statements(
     section: &Section,
     proxy: &mut Proxy,
+    expressions: &mut Expressions,
     draft: &Draft,
     around: &Surroundings<'_>,
     diags: &mut Diagnostics,
 ) {
-    let mut scope = ProxyScope { proxy, global: &draft.global, around, negation: Negation::None };
+    let mut scope = ProxyScope {
+        proxy,
+        acls: AclScope::default(),
+        errors: &draft.errors,
+        expressions, global: &draft.global, around, negation: Negation::None };
     for statement in &section.statements {
         let mut words = Words::new(statement, diags);
         let Some(negation) = negation(&mut words, NEGATABLE_PROXY) else { continue };
         scope.negation = negation;
         keywords::proxy::statement(&mut words, &mut scope);
     }
+    scope.acls.finish();
 }
 
 /// Takes `no` or `default`; `None` if what follows cannot have it.

@@ -1,1 +1,2 @@
-//! The convert words.
+//! stub
+pub fn all() -> Vec<&'static [sockeye_sample::Converter]> { Vec::new() }

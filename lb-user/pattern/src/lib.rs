@@ -1,5 +1,3 @@
-//! Patterns that values are compared with: match methods, sets, maps, and the files they are read from.
-
+//! stub
 mod library;
-
-pub use library::Library;
+pub use library::*;

@@ -4,12 +4,21 @@ use std::sync::Arc;
 
 use sockeye_pattern::Library;
 
-use crate::arguments::{Named, NameRef};
+use crate::acl::AclScope;
+use crate::arguments::{NameRef, Named};
 use crate::language::Language;
 use crate::variables::VariableNames;
 
 /// Names that are to be resolved once the whole file was read.
-pub type References = Vec<Arc<NameRef>>;
+pub type References = Vec<Reference>;
+
+/// A name and where it was written.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    pub name: Arc<NameRef>,
+    pub file: Box<str>,
+    pub line: u32,
+}
 
 /// What all expressions of a configuration share.
 #[derive(Debug)]
@@ -32,6 +41,7 @@ impl Expressions {
         file: &'a str,
         line: u32,
         proxy: &'a str,
+        acls: &AclScope,
         warnings: &'a mut Vec<String>,
     ) -> Compiler<'a> {
         Compiler {
@@ -39,6 +49,7 @@ impl Expressions {
             variables: &mut self.variables,
             patterns: &mut self.patterns,
             references: &mut self.references,
+            acls: acls.clone(),
             proxy,
             file,
             line,
@@ -54,6 +65,8 @@ pub struct Compiler<'a> {
     /// Files of patterns and maps that were opened so far.
     pub patterns: &'a mut Library,
     pub references: &'a mut References,
+    /// The ACLs of the section.
+    pub acls: AclScope,
     /// The proxy that an omitted name means.
     pub proxy: &'a str,
     /// Where the expression stands, for messages at run time and for map files of a relative name.
@@ -66,9 +79,13 @@ pub struct Compiler<'a> {
 impl Compiler<'_> {
     /// A name to be resolved later; an empty one is that of the proxy in which it stands.
     pub fn name(&mut self, kind: Named, text: &str) -> Arc<NameRef> {
-        let text = if text.is_empty() { self.proxy } else { text };
-        let name = Arc::new(NameRef::new(kind, text));
-        self.references.push(Arc::clone(&name));
+        let text = match kind {
+            _ if text.is_empty() => self.proxy.to_owned(),
+            Named::Server if !text.contains('/') => format!("{}/{text}", self.proxy),
+            _ => text.to_owned(),
+        };
+        let name = Arc::new(NameRef::new(kind, &text));
+        self.references.push(Reference { name: Arc::clone(&name), file: self.file.into(), line: self.line });
         name
     }
 }

@@ -4,21 +4,26 @@
 //! type-checked when the file is read; evaluating it allocates only where a value is made anew. The words of the
 //! language are in crates above this one, which hand their tables in through [`Language`].
 
+mod acl;
 mod arguments;
 mod cast;
 mod compile;
 mod expression;
+pub mod format;
 mod language;
 mod scene;
 mod stage;
 mod value;
 mod variables;
 
+pub use acl::{Acl, AclScope, Condition, FETCHES as ACL_FETCHES, Verdict};
 pub use arguments::{Arg, NameRef, Named, Target};
-pub use compile::{Compiler, References};
+pub use compile::{Compiler, Expressions, Reference, References};
 pub use expression::{Expr, ExprError};
+pub use format::{Alias, Format, FormatError, Purpose, WriteAlias};
 pub use language::{
-    Convert, Converter, Each, Fetch, Language, Prepare, Run, Signature, Signatures, converters, fetches,
+    AclWord, Convert, Converter, Each, Fetch, Language, PredefinedAcl, Prepare, Run, Signature, Signatures,
+    converters, fetches,
 };
 pub use scene::{
     Address, Body, Bytes, Date, Facts, Number, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber,

@@ -4,13 +4,46 @@ use std::sync::Arc;
 
 use sockeye_syntax::words::Words;
 
-use crate::scope::ProxyScope;
+use crate::model::{ErrorFiles, Global};
+use crate::scope::{ProxyScope, Surroundings};
 
 /// The statuses that the proxy itself may answer with.
 const STATUSES: [u16; 20] =
     [200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 500, 501, 502, 503, 504];
 
 pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    one(words, &mut scope.proxy.settings.errorfiles, scope.around, scope.global);
+}
+
+/// `errorfiles SECTION [CODE]…`: the replies of an `http-errors` section.
+pub(crate) fn files(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    let Some(name) = words.expect("the name of an http-errors section") else { return words.skip_rest() };
+    let Some(replies) = scope.errors.get(name) else {
+        words.alert(format!("errorfiles: unknown http-errors section '{name}'."));
+        return words.skip_rest();
+    };
+    let mut wanted = Vec::new();
+    while let Some(text) = words.next() {
+        match text.parse::<u16>().ok().and_then(|code| replies.reply(code).map(|reply| (code, reply.clone()))) {
+            Some(one) => wanted.push(one),
+            None => words.alert(format!("errorfiles: '{name}' has no reply for status '{text}'.")),
+        }
+    }
+    if wanted.is_empty() {
+        wanted.clone_from(&replies.0);
+    }
+    let files = &mut scope.proxy.settings.errorfiles.0;
+    files.retain(|(known, _)| !wanted.iter().any(|(code, _)| code == known));
+    files.extend(wanted);
+}
+
+/// One statement into `files`.
+pub(crate) fn one(
+    words: &mut Words<'_>,
+    files: &mut ErrorFiles,
+    around: &Surroundings<'_>,
+    global: &Global,
+) {
     let (Some(status), Some(path)) = (words.next(), words.next()) else {
         words.alert("errorfile : expects <status_code> and <file> as arguments.");
         return words.skip_rest();
@@ -18,19 +51,23 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     if !words.end() {
         return;
     }
-    match read(status, path, scope) {
+    match read(status, path, around, global) {
         Ok((status, text)) => {
-            let files = &mut scope.proxy.settings.errorfiles.0;
-            files.retain(|(known, _)| *known != status);
-            files.push((status, text));
+            files.0.retain(|(known, _)| *known != status);
+            files.0.push((status, text));
         }
         Err(message) => words.alert(format!("errorfile : {message}")),
     }
 }
 
-fn read(status: &str, path: &str, scope: &ProxyScope<'_>) -> Result<(u16, Arc<[u8]>), String> {
-    let text = scope.around.loader.read(path).map_err(|_| format!("error opening file '{path}'."))?;
-    let bufsize = scope.global.tune.bufsize;
+fn read(
+    status: &str,
+    path: &str,
+    around: &Surroundings<'_>,
+    global: &Global,
+) -> Result<(u16, Arc<[u8]>), String> {
+    let text = around.loader.read(path).map_err(|_| format!("error opening file '{path}'."))?;
+    let bufsize = global.tune.bufsize;
     if text.len() > bufsize {
         return Err(format!("custom error message file '{path}' larger than {bufsize} bytes."));
     }

@@ -9,7 +9,9 @@ pub(crate) mod global;
 pub(crate) mod log;
 pub(crate) mod option;
 pub(crate) mod proxy;
+pub(crate) mod http_errors;
 mod rules;
+mod ruleset;
 mod samples;
 pub(crate) mod server;
 mod source;
@@ -28,6 +30,7 @@ use crate::scope::GlobalScope;
 pub(crate) enum Opens {
     Global,
     Proxy(Kind),
+    HttpErrors,
 }
 
 const ANY: Sections = Sections::ALL_PROXIES;
@@ -43,7 +46,7 @@ pub(crate) const SECTIONS: &[Keyword<Opens>] = &[
     not_yet("cache", ANY),
     not_yet("crt-store", ANY),
     not_yet("fcgi-app", ANY),
-    not_yet("http-errors", ANY),
+    supported("http-errors", ANY, Opens::HttpErrors, "replies of the proxy's own, for several proxies"),
     not_yet("log-forward", ANY),
     not_yet("log-profile", ANY),
     not_yet("mailers", ANY),

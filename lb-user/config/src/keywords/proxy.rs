@@ -4,7 +4,7 @@ use sockeye_syntax::diag::{Diagnostic, Place, Severity};
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
-use super::{balance, bind, check, errorfile, log, option, server, source, timeout, values};
+use super::{balance, bind, check, errorfile, log, option, ruleset, server, source, timeout, values};
 use crate::draft::Kind;
 use crate::keyword::{Keyword, Sections, Status, find, hint, not_yet, removed, supported};
 use crate::model::{HttpReuse, Mode, RetryOn, TcpKeepalive};
@@ -66,8 +66,22 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     supported("srvtcpka-cnt", BACK, srvtcpka_cnt, "TCP keep-alives to a server until it is dead"),
     supported("srvtcpka-idle", BACK, srvtcpka_idle, "silence until the first TCP keep-alive"),
     supported("srvtcpka-intvl", BACK, srvtcpka_intvl, "time between TCP keep-alives"),
+    // --- rules ---
+    supported("acl", ALL, ruleset::acl, "a named test"),
+    supported("http-after-response", ALL, ruleset::http_after_response, "rules for every response, also those made here"),
+    supported("http-error", ALL, ruleset::http_error, "reply of the proxy's own"),
+    supported("http-request", ALL, ruleset::http_request, "rules for requests"),
+    supported("http-response", ALL, ruleset::http_response, "rules for responses of servers"),
+    supported("tcp-request", ALL, ruleset::tcp_request, "rules for connections and what they bring"),
+    supported("tcp-response", BACK, ruleset::tcp_response, "rules for what servers send"),
+    supported("errorfiles", ALL, errorfile::files, "replies of an http-errors section"),
+    supported("force-persist", Sections::BACKENDS, ruleset::force_persist, "servers that are down are used all the same"),
+    supported("ignore-persist", Sections::BACKENDS, ruleset::ignore_persist, "what binds a client to a server is ignored"),
+    supported("monitor", Sections::FRONTENDS, ruleset::monitor, "when monitor-uri says that the service is down"),
+    supported("redirect", Sections::PROXIES, ruleset::redirect, "redirection after the rules"),
+    supported("use-server", Sections::BACKENDS, ruleset::use_server, "server by rule"),
+    supported("use_backend", Sections::FRONTENDS, ruleset::use_backend, "backend by rule"),
     // --- not implemented yet ---
-    not_yet("acl", ALL),
     not_yet("be-unpublished", Sections::BACKENDS),
     not_yet("capture", Sections::FRONTENDS),
     not_yet("compression", ALL),
@@ -77,7 +91,6 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     not_yet("dispatch", Sections::BACKENDS),
     not_yet("email-alert", ALL),
     not_yet("error-log-format", FRONT),
-    not_yet("errorfiles", ALL),
     not_yet("errorloc", ALL),
     not_yet("errorloc302", ALL),
     not_yet("errorloc303", ALL),
@@ -85,37 +98,25 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     not_yet("filter", Sections::PROXIES),
     not_yet("filter-sequence", ALL),
     not_yet("force-be-switch", Sections::FRONTENDS),
-    not_yet("force-persist", Sections::BACKENDS),
     not_yet("guid", Sections::PROXIES),
-    not_yet("http-after-response", ALL),
-    not_yet("http-error", ALL),
-    not_yet("http-request", ALL),
-    not_yet("http-response", ALL),
     not_yet("http-send-name-header", BACK),
-    not_yet("ignore-persist", Sections::BACKENDS),
     not_yet("load-server-state-from-file", BACK),
     not_yet("log-format", FRONT),
     not_yet("log-format-sd", FRONT),
     not_yet("log-steps", FRONT),
     not_yet("max-session-srv-conns", FRONT),
-    not_yet("monitor", Sections::FRONTENDS),
     not_yet("persist", BACK),
     not_yet("quic-initial", FRONT),
     not_yet("rate-limit", FRONT),
-    not_yet("redirect", Sections::PROXIES),
     not_yet("server-state-file-name", BACK),
     not_yet("ssl-f-use", Sections::FRONTENDS),
     not_yet("stats", ALL),
     not_yet("stick", Sections::BACKENDS),
     not_yet("stick-table", Sections::PROXIES),
-    not_yet("tcp-request", ALL),
-    not_yet("tcp-response", BACK),
     not_yet("transparent", BACK),
     not_yet("unique-id-format", FRONT),
     not_yet("unique-id-header", FRONT),
     not_yet("use-fcgi-app", Sections::BACKENDS),
-    not_yet("use-server", Sections::BACKENDS),
-    not_yet("use_backend", Sections::FRONTENDS),
     // --- removed ---
     removed("appsession", ALL, "'appsession' is not supported anymore since HAProxy 1.6."),
     removed("bind-process", ALL, "'bind-process' is not supported anymore."),

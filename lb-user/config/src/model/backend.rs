@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_balance::Algorithm;
+use sockeye_rules::RuleSets;
 
 use super::{
     AddressHeader, Check, ConnectionMode, ErrorFiles, Forwarded, LogTarget, Mode, Place, SectionKind, Server,
@@ -52,6 +53,7 @@ pub struct Backend {
     pub log_tag: Option<String>,
     pub options: BackendOptions,
     pub errorfiles: ErrorFiles,
+    pub rules: RuleSets,
     pub srvtcpka: TcpKeepalive,
     pub splice: SpliceOptions,
     /// `hash-preserve-affinity always|maxconn|maxqueue`.

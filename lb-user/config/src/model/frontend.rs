@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_rules::parse::Captures;
+use sockeye_rules::RuleSets;
+
 use super::{
     AddressHeader, BackendId, Bind, ErrorFiles, Forwarded, LogFormat, LogTarget, Mode, Place, SectionKind,
     SpliceOptions, TcpKeepalive,
@@ -39,6 +42,8 @@ pub struct Frontend {
     pub options: FrontendOptions,
     pub monitor_uri: Option<Arc<str>>,
     pub errorfiles: ErrorFiles,
+    pub rules: RuleSets,
+    pub captures: Captures,
     pub clitcpka: TcpKeepalive,
     pub splice: SpliceOptions,
 }

@@ -9,6 +9,7 @@ mod check;
 mod frontend;
 mod global;
 mod log;
+mod rules;
 mod server;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use check::*;
 pub use frontend::*;
 pub use global::*;
 pub use log::*;
+pub use rules::*;
 pub use server::*;
 
 /// Everything one process runs, from all files of the command line.
@@ -29,6 +31,7 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// `backend` and `listen` sections in file order. Indexed by [`BackendId`].
     pub backends: Vec<Backend>,
+    pub shared: Shared,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 
 pub(crate) mod names;
 mod proxies;
+mod references;
 mod servers;
 
 use sockeye_syntax::diag::{Diagnostic, Diagnostics, Location, Place, Severity};

@@ -15,6 +15,7 @@ const PROXY_ID_FIRST: u32 = 2;
 pub(crate) struct Names {
     /// Backends (and the second half of `listen`) by name: draft index and id.
     backends: HashMap<Arc<str>, (usize, BackendId)>,
+    frontends: HashMap<Arc<str>, FrontendId>,
     /// Of each draft proxy: its ids in the model.
     pub(crate) frontend_ids: Vec<Option<FrontendId>>,
     pub(crate) backend_ids: Vec<Option<BackendId>>,
@@ -26,6 +27,7 @@ impl Names {
     pub(crate) fn new(proxies: &[Proxy]) -> Self {
         let mut names = Self {
             backends: HashMap::new(),
+            frontends: HashMap::new(),
             frontend_ids: Vec::with_capacity(proxies.len()),
             backend_ids: Vec::with_capacity(proxies.len()),
             numeric_ids: Vec::new(),
@@ -34,7 +36,9 @@ impl Names {
         for (index, proxy) in proxies.iter().enumerate() {
             names.frontend_ids.push(proxy.kind.is_frontend().then(|| {
                 frontends += 1;
-                FrontendId(frontends - 1)
+                let id = FrontendId(frontends - 1);
+                names.frontends.entry(proxy.name.clone()).or_insert(id);
+                id
             }));
             names.backend_ids.push(proxy.kind.is_backend().then(|| {
                 backends += 1;
@@ -51,6 +55,11 @@ impl Names {
     /// The backend called `name`.
     pub(crate) fn backend(&self, name: &str) -> Option<(usize, BackendId)> {
         self.backends.get(name).copied()
+    }
+
+    /// The frontend called `name`.
+    pub(crate) fn frontend(&self, name: &str) -> Option<FrontendId> {
+        self.frontends.get(name).copied()
     }
 
     /// The end of a message about a backend that does not exist.

@@ -3,13 +3,13 @@
 use sockeye_balance::{Algorithm, Hash, HashFunction, HashMethod, HashSource, Random};
 
 use super::names::{Names, assign, located};
-use super::{Findings, servers};
+use super::{Findings, references, servers};
 use crate::Options;
 use crate::draft::{Draft, DraftAlgorithm, DraftCheckKind, DraftLog, Kind, Proxy, Settings};
 use crate::keywords::{check, option};
 use crate::model::{
     Backend, BackendId, Bind, Check, CheckStep, Config, Frontend, Global, HashPreserveAffinity, LogFormat,
-    LogTarget, Mode, SectionKind,
+    LogTarget, Mode, SectionKind, Shared,
 };
 use crate::section::place;
 
@@ -17,7 +17,7 @@ use crate::section::place;
 const RETRIES: u32 = 3;
 
 pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &mut Findings<'_>) -> Config {
-    let Draft { global, proxies } = draft;
+    let Draft { global, proxies, expressions, errors: _ } = draft;
     let mut config = Config { global, ..Config::default() };
     let tracks = servers::tracks(&proxies, names, findings);
     for (index, proxy) in proxies.iter().enumerate() {
@@ -26,6 +26,7 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
             check_proxy(proxy, default_backend, names, &proxies, findings);
         }
         let numeric_id = names.numeric_ids[index];
+        references::use_backend(proxy, &proxy.settings.rules, &proxies, names, findings);
         if proxy.kind.is_frontend() {
             config.frontends.push(frontend(proxy, numeric_id, default_backend, &config.global, options));
         }
@@ -33,6 +34,10 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
             let backend = backend(proxy, numeric_id, &config.global, findings);
             config.backends.push(backend);
         }
+    }
+    if let Some(expressions) = expressions {
+        references::expressions(&expressions.references, &proxies, names, findings);
+        config.shared = Shared { variables: expressions.variables, patterns: expressions.patterns.all() };
     }
     servers::link(&mut config, &proxies, &tracks, names);
     config
@@ -83,7 +88,7 @@ fn default_backend(
     Some(id)
 }
 
-fn mode_name(mode: Mode) -> &'static str {
+pub(super) fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Tcp => "tcp",
         Mode::Http => "http",
@@ -297,6 +302,8 @@ fn frontend(
         options: settings.frontend.clone(),
         monitor_uri: settings.monitor_uri.clone(),
         errorfiles: settings.errorfiles.clone(),
+        rules: settings.rules.clone(),
+        captures: settings.captures.clone(),
         clitcpka: settings.clitcpka,
         splice: settings.splice,
     }
@@ -344,6 +351,7 @@ fn backend(proxy: &Proxy, numeric_id: u32, global: &Global, findings: &mut Findi
         log_tag: settings.log_tag.clone(),
         options: settings.backend.clone(),
         errorfiles: settings.errorfiles.clone(),
+        rules: settings.rules.clone(),
         srvtcpka: settings.srvtcpka,
         splice: settings.splice,
         hash_preserve_affinity: settings.hash_preserve_affinity,

@@ -1,0 +1,29 @@
+//! What the rules of all proxies share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sockeye_pattern::Reference;
+use sockeye_sample::VariableNames;
+
+/// Lists and names that rules refer to.
+#[derive(Clone, Default)]
+pub struct Shared {
+    pub variables: VariableNames,
+    /// Files and lists of patterns, maps among them.
+    pub patterns: Vec<Arc<Reference>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("patterns", &self.patterns.len()).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Shared {
+    /// Lists are the same when they are one.
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns.len() == other.patterns.len()
+            && self.patterns.iter().zip(&other.patterns).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}

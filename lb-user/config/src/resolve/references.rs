@@ -1,0 +1,100 @@
+//! Names in expressions and rules: to which proxy, server or list they lead.
+
+use sockeye_rules::{BackendName, RuleSets};
+use sockeye_sample::{NameRef, Named, References, Target};
+use sockeye_syntax::diag::Location;
+
+use super::Findings;
+use super::names::Names;
+use crate::draft::{Kind, Proxy};
+use crate::model::Mode;
+
+/// Leads every name that an expression holds to what it names.
+pub(super) fn expressions(
+    references: &References,
+    proxies: &[Proxy],
+    names: &Names,
+    findings: &mut Findings<'_>,
+) {
+    for reference in references {
+        match find(&reference.name, proxies, names) {
+            Ok(target) => reference.name.resolve(target),
+            Err(message) => {
+                let location = Location::new(&*reference.file, reference.line);
+                findings.alert_parsing(&location, message);
+            }
+        }
+    }
+}
+
+fn find(name: &NameRef, proxies: &[Proxy], names: &Names) -> Result<Target, String> {
+    let text = &*name.text;
+    match name.kind {
+        Named::Frontend => names
+            .frontend(text)
+            .map(|id| Target::Frontend(id.0))
+            .ok_or_else(|| format!("unable to find frontend '{text}' referenced in a sample expression")),
+        Named::Backend => names
+            .backend(text)
+            .map(|(_, id)| Target::Backend(id.0))
+            .ok_or_else(|| format!("unable to find backend '{text}' referenced in a sample expression.{}", names.hint(text))),
+        Named::Server => {
+            let (proxy, server) = text.rsplit_once('/').unwrap_or(("", text));
+            let found = names.backend(proxy).and_then(|(index, id)| {
+                let servers = &proxies[index].servers;
+                let server = servers.iter().position(|known| *known.server.name == *server)?;
+                Some(Target::Server { backend: id.0, server })
+            });
+            found.ok_or_else(|| format!("unable to find server '{text}' referenced by a rule or an expression"))
+        }
+        Named::UserList => Err(format!("unable to find userlist '{text}'")),
+        Named::Table => Err("stick tables are known to HAProxy but not implemented in Sockeye yet".to_owned()),
+    }
+}
+
+/// Leads `use_backend` rules to their backends, which must speak what the frontend does.
+pub(super) fn use_backend(
+    proxy: &Proxy,
+    rules: &RuleSets,
+    proxies: &[Proxy],
+    names: &Names,
+    findings: &mut Findings<'_>,
+) {
+    if !proxy.kind.is_frontend() {
+        return;
+    }
+    let upgrades = rules
+        .tcp_content
+        .iter()
+        .any(|rule| matches!(rule.action, sockeye_rules::Action::SwitchHttp));
+    for rule in &rules.use_backend {
+        let BackendName::Static(name) = &rule.target else { continue };
+        let Some((index, id)) = names.backend(&name.text) else {
+            findings.alert(format!(
+                "Proxy '{}': unable to find required use_backend: '{}'.{}",
+                proxy.name,
+                name.text,
+                names.hint(&name.text).replacen("; d", " D", 1)
+            ));
+            continue;
+        };
+        let target = &proxies[index];
+        let wrong = match (proxy.settings.mode, target.settings.mode) {
+            (Mode::Http, Mode::Tcp) => true,
+            (Mode::Tcp, Mode::Http) => !upgrades,
+            _ => false,
+        };
+        if wrong {
+            findings.alert(format!(
+                "{} {} '{}' tries to use incompatible {} {} '{}' in a 'use_backend' rule (see 'mode').",
+                super::proxies::mode_name(proxy.settings.mode),
+                proxy.kind.name(),
+                proxy.name,
+                super::proxies::mode_name(target.settings.mode),
+                Kind::name(target.kind),
+                target.name
+            ));
+        }
+        name.resolve(Target::Backend(id.0));
+    }
+}

@@ -1,0 +1,262 @@
+//! Changes of a message's head: targets, headers, values (manual 4.4).
+
+use sockeye_http::{Headers, RequestHead, is_valid_name, is_valid_value};
+use sockeye_pattern::Regex;
+
+use crate::action::NameMatch;
+
+/// A rewrite that could not be done: too long, or not valid in a message. With `strict-mode on` the reply is 500.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RewriteFailed;
+
+/// Room for rewrites, in bytes of values: a head grows by no more than this.
+const VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Where the path begins: after `scheme://authority`; the end of the target if there is no path.
+pub fn path_start(target: &[u8]) -> usize {
+    match target.first() {
+        None | Some(b'/') => 0,
+        Some(b'*') if target.len() == 1 => 0,
+        _ => {
+            let Some(colon) = memchr::memmem::find(target, b"://") else {
+                // Authority form (CONNECT) has no path; anything else is taken whole.
+                return memchr::memchr(b'/', target).unwrap_or(target.len());
+            };
+            let authority = colon + 3;
+            memchr::memchr2(b'/', b'?', &target[authority..]).map_or(target.len(), |at| authority + at)
+        }
+    }
+}
+
+/// The path with its query.
+pub fn path_of(target: &[u8]) -> &[u8] {
+    &target[path_start(target)..]
+}
+
+/// What is before the first question mark, and what after it.
+pub fn split_query(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', path) {
+        Some(at) => (&path[..at], Some(&path[at + 1..])),
+        None => (path, None),
+    }
+}
+
+/// Which part of the target a rule replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Without the query.
+    Path,
+    PathAndQuery,
+    /// What follows the question mark.
+    Query,
+    Uri,
+}
+
+impl Part {
+    /// The part of `target`.
+    pub fn of(self, target: &[u8]) -> &[u8] {
+        let path = path_of(target);
+        match self {
+            Self::Path => split_query(path).0,
+            Self::PathAndQuery => path,
+            Self::Query => split_query(path).1.unwrap_or_default(),
+            Self::Uri => target,
+        }
+    }
+}
+
+/// Replaces a part of the target.
+///
+/// # Errors
+/// When the result cannot stand in a request line.
+pub fn set_part(request: &mut RequestHead, part: Part, value: &[u8]) -> Result<(), RewriteFailed> {
+    let target = request.target();
+    let start = path_start(target);
+    let (path, query) = split_query(&target[start..]);
+    let mut out = Vec::with_capacity(target.len() + value.len() + 1);
+    match part {
+        Part::Uri => out.extend_from_slice(value),
+        Part::PathAndQuery => {
+            out.extend_from_slice(&target[..start]);
+            out.extend_from_slice(value);
+        }
+        Part::Path => {
+            out.extend_from_slice(&target[..start]);
+            out.extend_from_slice(value);
+            if let Some(query) = query {
+                out.push(b'?');
+                out.extend_from_slice(query);
+            }
+        }
+        Part::Query => {
+            out.extend_from_slice(&target[..start]);
+            out.extend_from_slice(path);
+            if !value.is_empty() {
+                out.push(b'?');
+                out.extend_from_slice(value);
+            }
+        }
+    }
+    set_target(request, &out)
+}
+
+/// Replaces the whole target.
+///
+/// # Errors
+/// When it is empty, too long, or holds a byte that ends a request line or a word of it.
+pub fn set_target(request: &mut RequestHead, target: &[u8]) -> Result<(), RewriteFailed> {
+    let valid = !target.is_empty()
+        && target.len() <= VALUE_BYTES_MAX
+        && target.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
+    if !valid {
+        return Err(RewriteFailed);
+    }
+    request.set_target(target);
+    Ok(())
+}
+
+/// Replaces the method.
+///
+/// # Errors
+/// When it is not a token.
+pub fn set_method(request: &mut RequestHead, method: &[u8]) -> Result<(), RewriteFailed> {
+    if !is_valid_name(method) {
+        return Err(RewriteFailed);
+    }
+    request.set_method(method);
+    Ok(())
+}
+
+/// `add-header`.
+///
+/// # Errors
+/// When the value cannot stand in a header.
+pub fn add_header(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), RewriteFailed> {
+    check_value(value)?;
+    headers.append(name, trim(value));
+    Ok(())
+}
+
+/// `set-header`.
+///
+/// # Errors
+/// When the value cannot stand in a header.
+pub fn set_header(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), RewriteFailed> {
+    check_value(value)?;
+    headers.set(name, trim(value));
+    Ok(())
+}
+
+/// `del-header`.
+pub fn del_header(headers: &mut Headers, names: &NameMatch) {
+    match names {
+        NameMatch::Str(name) => {
+            headers.remove(name);
+        }
+        names => headers.retain(|name, _| !names.matches(name)),
+    }
+}
+
+/// `replace-header`: every field of the name whose value matches gets the template, filled.
+///
+/// # Errors
+/// When a value cannot stand in a header; fields before it are replaced already.
+pub fn replace_header(
+    headers: &mut Headers,
+    name: &[u8],
+    regex: &Regex,
+    template: &[u8],
+) -> Result<(), RewriteFailed> {
+    for index in indexes_of(headers, name) {
+        let Some((_, value)) = headers.iter().nth(index) else { break };
+        let Some(replaced) = replace(regex, value, template)? else { continue };
+        check_value(&replaced)?;
+        headers.replace_at(index, trim(&replaced));
+    }
+    Ok(())
+}
+
+/// `replace-value`: the same for each element of the comma-separated lists.
+///
+/// # Errors
+/// As for [`replace_header`].
+pub fn replace_value(
+    headers: &mut Headers,
+    name: &[u8],
+    regex: &Regex,
+    template: &[u8],
+) -> Result<(), RewriteFailed> {
+    for index in indexes_of(headers, name) {
+        let Some((_, value)) = headers.iter().nth(index) else { break };
+        let mut out = Vec::with_capacity(value.len());
+        let mut changed = false;
+        for (position, element) in value.split(|byte| *byte == b',').enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            let trimmed = element.trim_ascii();
+            match replace(regex, trimmed, template)? {
+                Some(replaced) => {
+                    let blanks = element.len() - element.trim_ascii_start().len();
+                    out.extend_from_slice(&element[..blanks]);
+                    out.extend_from_slice(&replaced);
+                    changed = true;
+                }
+                None => out.extend_from_slice(element),
+            }
+        }
+        if changed {
+            check_value(&out)?;
+            headers.replace_at(index, trim(&out));
+        }
+    }
+    Ok(())
+}
+
+fn indexes_of(headers: &Headers, name: &[u8]) -> Vec<usize> {
+    let named = headers.iter().enumerate().filter(|(_, (field, _))| field.eq_ignore_ascii_case(name));
+    named.map(|(index, _)| index).collect()
+}
+
+/// The template with what the expression found in `subject`, or `None` where it does not match.
+///
+/// # Errors
+/// When the result is too long.
+pub fn replace(regex: &Regex, subject: &[u8], template: &[u8]) -> Result<Option<Vec<u8>>, RewriteFailed> {
+    let Some(captures) = regex.captures(subject) else { return Ok(None) };
+    let mut out = Vec::with_capacity(template.len() + subject.len());
+    let mut bytes = template.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        match bytes.next() {
+            Some(digit @ b'0'..=b'9') => {
+                out.extend_from_slice(captures.get(usize::from(digit - b'0')).unwrap_or_default());
+            }
+            Some(b'x') => {
+                let digits = [bytes.next(), bytes.next()];
+                let value = digits
+                    .iter()
+                    .try_fold(0, |value: u32, digit| Some(value * 16 + char::from((*digit)?).to_digit(16)?));
+                out.push(u8::try_from(value.ok_or(RewriteFailed)?).map_err(|_| RewriteFailed)?);
+            }
+            Some(other) => out.push(other),
+            None => out.push(b'\\'),
+        }
+        if out.len() > VALUE_BYTES_MAX {
+            return Err(RewriteFailed);
+        }
+    }
+    Ok(Some(out))
+}
+
+fn check_value(value: &[u8]) -> Result<(), RewriteFailed> {
+    if value.len() <= VALUE_BYTES_MAX && is_valid_value(trim(value)) { Ok(()) } else { Err(RewriteFailed) }
+}
+
+/// Blanks around a value are no part of it (RFC 9110 §5.5).
+fn trim(value: &[u8]) -> &[u8] {
+    value.trim_ascii()
+}
