@@ -8,6 +8,7 @@ mod arguments;
 mod cast;
 mod compile;
 mod expression;
+pub mod format;
 mod language;
 mod scene;
 mod stage;
@@ -15,9 +16,10 @@ mod value;
 mod variables;
 
 pub use arguments::{Arg, NameRef, Named, Target};
-pub use compile::{Compiler, References};
+pub use compile::{Compiler, Expressions, References};
 pub use expression::{Expr, ExprError};
-pub use language::{
+pub use format::{Alias, Format, FormatError, Purpose, WriteAlias};
+pub use language::{AclWord, PredefinedAcl, 
     Convert, Converter, Each, Fetch, Language, Prepare, Run, Signature, Signatures, converters, fetches,
 };
 pub use scene::{

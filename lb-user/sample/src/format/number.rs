@@ -4,17 +4,17 @@
 const DIGITS_MAX: usize = 20;
 
 /// Appends a decimal number.
-pub(crate) fn push(out: &mut Vec<u8>, number: u64) {
+pub fn push(out: &mut Vec<u8>, number: u64) {
     push_padded(out, number, 1);
 }
 
 /// Appends a decimal number of at least `width` digits.
-pub(crate) fn push_padded(out: &mut Vec<u8>, number: u64, width: usize) {
+pub fn push_padded(out: &mut Vec<u8>, number: u64, width: usize) {
     push_digits(out, number, 10, width);
 }
 
 /// Appends an upper-case hexadecimal number of at least `width` digits.
-pub(crate) fn push_hex(out: &mut Vec<u8>, number: u64, width: usize) {
+pub fn push_hex(out: &mut Vec<u8>, number: u64, width: usize) {
     push_digits(out, number, 16, width);
 }
 
