@@ -4,8 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
-
-use crate::number;
+use sockeye_sample::format::number;
 
 /// Seconds kept: a line has several dates (accept, request, now), often of different seconds.
 const SECONDS_KEPT: usize = 8;

@@ -1,12 +1,11 @@
-//! Log lines: formats parsed once, lines rendered into reused buffers, targets that never block (manual chapter 8).
+//! Log lines: formats of [`sockeye_sample`], lines rendered into reused buffers, targets that never block (manual chapter 8).
 //!
-//! [`Format`] and [`Record`] are pure: a record in, bytes out. [`Logger`] is what a proxy holds; it stamps each line
+//! [`Record`] and [`write_alias`] are pure: a record in, bytes out. [`Logger`] is what a proxy holds; it stamps each line
 //! for every [`Sink`] and sends it, or counts it as dropped.
 
 mod date;
 mod format;
 mod line;
-mod number;
 mod record;
 mod rfc;
 
@@ -14,11 +13,12 @@ mod logger;
 mod sink;
 
 pub use date::Dates;
-pub use format::{Alias, Flags, Format, FormatError, Item};
-pub use line::{connect_line, connection_error_line};
+pub use format::format_of_option;
+pub use line::{connect_line, connection_error_line, write_alias};
 pub use logger::{Logger, Process};
 pub use record::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers, Tls};
 pub use rfc::Header;
 pub use sink::{Sink, SinkError, Sinks};
 
 pub use sockeye_config::model::Level;
+pub use sockeye_sample::Format;

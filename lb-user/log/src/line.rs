@@ -1,273 +1,172 @@
-//! What each item of a format writes, and the two lines that have no format.
+//! What each alias writes, and the two lines that have no format.
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use sockeye_config::model::Mode;
+use sockeye_sample::Purpose;
+use sockeye_sample::format::{Alias, Flags, Marks, Writer, number, push_ip};
 
 use crate::date::{self, Dates};
-use crate::format::{Alias, Flags, Format, Item};
 use crate::logger::Process;
-use crate::number;
 use crate::record::{Peer, Record, Request};
 
-impl Format {
-    /// Appends the line of `record`, without a line feed.
-    pub fn render(&self, record: &Record<'_>, process: &Process, dates: &mut Dates, out: &mut Vec<u8>) {
-        // A blank at the start is left out, as is one after another.
-        let mut blank = true;
-        for item in &self.items {
-            match item {
-                Item::Text(text) => {
-                    out.extend_from_slice(text);
-                    blank = false;
-                }
-                Item::Blank if blank => {}
-                Item::Blank => {
-                    out.push(b' ');
-                    blank = true;
-                }
-                Item::Alias(alias, flags) => {
-                    let before = out.len();
-                    Writer { record, process, dates, out, flags: *flags }.alias(*alias);
-                    blank &= out.len() == before;
-                }
-            }
-        }
-    }
-}
-
-/// Writes one item.
-struct Writer<'a> {
-    record: &'a Record<'a>,
-    process: &'a Process,
-    dates: &'a mut Dates,
-    out: &'a mut Vec<u8>,
+/// Writes what an alias stands for in the line of `record`.
+pub fn write_alias(
+    alias: Alias,
     flags: Flags,
+    record: &Record<'_>,
+    process: &Process,
+    dates: &mut Dates,
+    out: &mut Vec<u8>,
+) {
+    let mut writer = Writer::new(flags, out);
+    let w = &mut writer;
+    match alias {
+        Alias::AcceptDateUtc => dated(w, |out| dates.push_clf_utc(out, record.accept_date)),
+        Alias::AcceptDateLocal => dated(w, |out| dates.push_clf_local(out, record.accept_date)),
+        Alias::AcceptDate => dated(w, |out| dates.push_clf_ms(out, record.accept_date)),
+        Alias::RequestDate => dated(w, |out| dates.push_clf_ms(out, record.request_date)),
+        Alias::RequestDateUtc => dated(w, |out| dates.push_clf_utc(out, record.request_date)),
+        Alias::RequestDateLocal => dated(w, |out| dates.push_clf_local(out, record.request_date)),
+        Alias::AcceptTimestamp => w.wide(date::split(record.accept_date).0.unsigned_abs(), 1, 4),
+        Alias::AcceptMilliseconds => w.wide(u64::from(date::split(record.accept_date).1 / 1000), 3, 2),
+
+        Alias::TimeActive => w.growing(record.timers.active().into(), record.asap),
+        Alias::TimeTotal => w.growing(record.timers.total.into(), record.asap),
+        Alias::TimeUser => w.growing(record.timers.user().into(), record.asap),
+        Alias::TimeHandshake => w.number(record.timers.handshake.into()),
+        Alias::TimeIdle => timer(w, record.timers.idle),
+        Alias::TimeRequest => timer(w, record.timers.request),
+        Alias::TimeRequestFromAccept => timer(w, record.timers.until_request()),
+        Alias::TimeQueue => timer(w, record.timers.queue),
+        Alias::TimeConnect => timer(w, record.timers.connect),
+        Alias::TimeResponse => timer(w, record.timers.response),
+        Alias::TimeData => timer(w, record.timers.data(record.mode)),
+
+        Alias::BytesRead => w.growing(bytes(record.bytes_read), record.asap),
+        Alias::BytesUploaded => w.number(bytes(record.bytes_uploaded)),
+        Alias::Status => w.number(record.status.map_or(-1, i64::from)),
+        Alias::Termination => w.unquoted(&record.termination[..2]),
+        Alias::TerminationCookie => w.unquoted(&record.termination),
+
+        Alias::ClientIp => ip(w, record.client),
+        Alias::ClientPort => port(w, record.client),
+        Alias::FrontendIp => ip(w, record.destination),
+        Alias::FrontendPort => port(w, record.destination),
+        Alias::BackendIp => ip(w, record.server_source.map(Peer::Inet)),
+        Alias::BackendPort => port(w, record.server_source.map(Peer::Inet)),
+        Alias::ServerIp => ip(w, record.server_address),
+        Alias::ServerPort => port(w, record.server_address),
+
+        Alias::FrontendName => w.text(record.frontend.as_bytes()),
+        Alias::FrontendNameTransport => {
+            let tls = if record.tls.is_some() { "~" } else { "" };
+            w.marked(&[record.frontend.as_bytes(), tls.as_bytes()], Marks::Unprintable);
+        }
+        Alias::BackendName => w.text(record.backend.as_bytes()),
+        Alias::ServerName => w.text(record.server.unwrap_or("<NOSRV>").as_bytes()),
+        Alias::Hostname => w.text(process.hostname.as_bytes()),
+        Alias::Pid => w.wide(process.pid.into(), 1, 4),
+        Alias::LogOrigin => w.text(record.origin.name().as_bytes()),
+        Alias::UniqueId => printable(w, record.unique_id),
+        Alias::TlsVersion => w.text(record.tls.map_or("", |tls| tls.version).as_bytes()),
+        Alias::TlsCipher => w.text(record.tls.map_or("", |tls| tls.cipher).as_bytes()),
+
+        Alias::ActConn => w.number(record.connections.process.into()),
+        Alias::FeConn => w.number(record.connections.frontend.into()),
+        Alias::BeConn => w.number(record.connections.backend.into()),
+        Alias::SrvConn => w.number(record.connections.server.into()),
+        Alias::RetryCount => w.growing(record.retries.count.into(), record.retries.redispatched),
+        Alias::SrvQueue => w.number(record.queues.server.into()),
+        Alias::BackendQueue => w.number(record.queues.backend.into()),
+        Alias::LogCounter => w.wide(record.log_counter, 1, 4),
+        Alias::RequestCounter => w.wide(record.request_counter, 1, 4),
+
+        Alias::CookieRequest => printable(w, record.captures.request_cookie),
+        Alias::CookieResponse => printable(w, record.captures.response_cookie),
+        Alias::RequestHeaders => w.braced(record.captures.request_headers),
+        Alias::ResponseHeaders => w.braced(record.captures.response_headers),
+        Alias::RequestHeadersList => w.list(record.captures.request_headers),
+        Alias::ResponseHeadersList => w.list(record.captures.response_headers),
+
+        Alias::RequestLine => request_line(w, record.request),
+        Alias::Method => request_part(w, record.request, |request| request.method),
+        Alias::Uri => request_part(w, record.request, |request| request.split_query().0),
+        Alias::Path => request_part(w, record.request, |request| request.path()),
+        Alias::Query => request_part(w, record.request, |request| request.split_query().1),
+        Alias::Target => request_part(w, record.request, |request| request.target()),
+        Alias::Version => request_part(w, record.request, |request| request.version),
+    }
 }
 
-impl Writer<'_> {
-    fn alias(&mut self, alias: Alias) {
-        let record = self.record;
-        match alias {
-            Alias::AcceptDateUtc => self.dates.push_clf_utc(self.out, record.accept_date),
-            Alias::AcceptDateLocal => self.dates.push_clf_local(self.out, record.accept_date),
-            Alias::AcceptTimestamp => {
-                let (seconds, _) = date::split(record.accept_date);
-                self.numeric(seconds.unsigned_abs(), 1, 4);
-            }
-            Alias::AcceptDate => self.dates.push_clf_ms(self.out, record.accept_date),
-            Alias::AcceptMilliseconds => {
-                let (_, micros) = date::split(record.accept_date);
-                self.numeric(u64::from(micros / 1000), 3, 2);
-            }
-            Alias::RequestDate => self.dates.push_clf_ms(self.out, record.request_date),
-            Alias::RequestDateUtc => self.dates.push_clf_utc(self.out, record.request_date),
-            Alias::RequestDateLocal => self.dates.push_clf_local(self.out, record.request_date),
-
-            Alias::TimeActive => self.total(record.timers.active()),
-            Alias::TimeTotal => self.total(record.timers.total),
-            Alias::TimeUser => self.total(record.timers.user()),
-            Alias::TimeHandshake => self.timer(Some(record.timers.handshake)),
-            Alias::TimeIdle => self.timer(record.timers.idle),
-            Alias::TimeRequest => self.timer(record.timers.request),
-            Alias::TimeRequestFromAccept => self.timer(record.timers.until_request()),
-            Alias::TimeQueue => self.timer(record.timers.queue),
-            Alias::TimeConnect => self.timer(record.timers.connect),
-            Alias::TimeResponse => self.timer(record.timers.response),
-            Alias::TimeData => self.timer(record.timers.data(record.mode)),
-
-            Alias::BytesRead => {
-                self.plus();
-                number::push(self.out, record.bytes_read);
-            }
-            Alias::BytesUploaded => number::push(self.out, record.bytes_uploaded),
-            Alias::Status => match record.status {
-                Some(status) => number::push(self.out, u64::from(status)),
-                None => self.out.extend_from_slice(b"-1"),
-            },
-            Alias::Termination => self.out.extend_from_slice(&record.termination[..2]),
-            Alias::TerminationCookie => self.out.extend_from_slice(&record.termination),
-
-            Alias::ClientIp => self.ip(record.client),
-            Alias::ClientPort => self.port(record.client),
-            Alias::FrontendIp => self.ip(record.destination),
-            Alias::FrontendPort => self.port(record.destination),
-            Alias::BackendIp => self.ip(record.server_source.map(Peer::Inet)),
-            Alias::BackendPort => self.port(record.server_source.map(Peer::Inet)),
-            Alias::ServerIp => self.ip(record.server_address),
-            Alias::ServerPort => self.port(record.server_address),
-
-            Alias::FrontendName => self.name(record.frontend),
-            Alias::FrontendNameTransport => {
-                let tls = if record.tls.is_some() { "~" } else { "" };
-                self.parts(&[record.frontend.as_bytes(), tls.as_bytes()], Encoding::Text);
-            }
-            Alias::BackendName => self.name(record.backend),
-            Alias::ServerName => self.name(record.server.unwrap_or("<NOSRV>")),
-            Alias::Hostname => self.name(&self.process.hostname),
-            Alias::Pid => self.numeric(u64::from(self.process.pid), 1, 4),
-            Alias::LogOrigin => self.name(record.origin.name()),
-            Alias::UniqueId => self.optional(record.unique_id, Encoding::Text),
-            Alias::TlsVersion => self.optional(record.tls.map(|tls| tls.version.as_bytes()), Encoding::Text),
-            Alias::TlsCipher => self.optional(record.tls.map(|tls| tls.cipher.as_bytes()), Encoding::Text),
-
-            Alias::ActConn => number::push(self.out, u64::from(record.connections.process)),
-            Alias::FeConn => number::push(self.out, u64::from(record.connections.frontend)),
-            Alias::BeConn => number::push(self.out, u64::from(record.connections.backend)),
-            Alias::SrvConn => number::push(self.out, u64::from(record.connections.server)),
-            Alias::RetryCount => {
-                if record.retries.redispatched {
-                    self.out.push(b'+');
-                }
-                number::push(self.out, u64::from(record.retries.count));
-            }
-            Alias::SrvQueue => number::push(self.out, u64::from(record.queues.server)),
-            Alias::BackendQueue => number::push(self.out, u64::from(record.queues.backend)),
-            Alias::LogCounter => self.numeric(record.log_counter, 1, 4),
-            Alias::RequestCounter => self.numeric(record.request_counter, 1, 4),
-
-            Alias::CookieRequest => self.optional(record.captures.request_cookie, Encoding::Text),
-            Alias::CookieResponse => self.optional(record.captures.response_cookie, Encoding::Text),
-            Alias::RequestHeaders => self.headers(record.captures.request_headers),
-            Alias::ResponseHeaders => self.headers(record.captures.response_headers),
-            Alias::RequestHeadersList => self.headers_list(record.captures.request_headers),
-            Alias::ResponseHeadersList => self.headers_list(record.captures.response_headers),
-
-            Alias::RequestLine => self.request_line(),
-            Alias::Method => self.request_part(|request| request.method),
-            Alias::Uri => self.request_part(|request| request.split_query().0),
-            Alias::Path => self.request_part(|request| request.path()),
-            Alias::Query => self.request_part(|request| request.split_query().1),
-            Alias::Target => self.request_part(|request| request.target()),
-            Alias::Version => self.request_part(|request| request.version),
-        }
+/// Dates are plain text, which is never missing.
+fn dated(w: &mut Writer<'_>, push: impl FnOnce(&mut Vec<u8>)) {
+    if w.flags().encoding.is_none() {
+        return push(w.out());
     }
+    let mut text = Vec::with_capacity(32);
+    push(&mut text);
+    w.text(&text);
+}
 
-    /// A number that `X` turns into hexadecimal, with its least digits in both forms.
-    fn numeric(&mut self, value: u64, width: usize, hex_width: usize) {
-        if self.flags.hex {
-            number::push_hex(self.out, value, hex_width);
-        } else {
-            number::push_padded(self.out, value, width);
-        }
-    }
-
-    fn plus(&mut self) {
-        if self.record.asap {
-            self.out.push(b'+');
-        }
-    }
-
-    fn total(&mut self, milliseconds: u32) {
-        self.plus();
-        number::push(self.out, u64::from(milliseconds));
-    }
-
-    fn timer(&mut self, milliseconds: Option<u32>) {
-        match milliseconds {
-            Some(milliseconds) => number::push(self.out, u64::from(milliseconds)),
-            None => self.out.extend_from_slice(b"-1"),
-        }
-    }
-
-    fn ip(&mut self, peer: Option<Peer>) {
-        match peer {
-            None => self.optional(None, Encoding::Text),
-            Some(Peer::Unix { .. }) => self.name("unix"),
-            Some(Peer::Inet(address)) => {
-                self.quote();
-                match (self.flags.hex, address.ip()) {
-                    (false, ip) => push_ip(self.out, ip),
-                    (true, IpAddr::V4(ip)) => number::push_hex(self.out, u64::from(ip.to_bits()), 8),
-                    (true, IpAddr::V6(ip)) => {
-                        for segment in ip.segments() {
-                            number::push_hex(self.out, u64::from(segment), 4);
-                        }
-                    }
-                }
-                self.quote();
-            }
-        }
-    }
-
-    fn port(&mut self, peer: Option<Peer>) {
-        match peer {
-            None => self.optional(None, Encoding::Text),
-            Some(Peer::Unix { id }) => self.numeric(u64::from(id), 1, 4),
-            Some(Peer::Inet(address)) => self.numeric(u64::from(address.port()), 1, 4),
-        }
-    }
-
-    fn name(&mut self, name: &str) {
-        self.parts(&[name.as_bytes()], Encoding::Text);
-    }
-
-    /// Text that may be missing: `-`, or two quotes.
-    fn optional(&mut self, text: Option<&[u8]>, encoding: Encoding) {
-        match text {
-            Some(text) if !text.is_empty() => self.parts(&[text], encoding),
-            _ if self.flags.quote => self.out.extend_from_slice(b"\"\""),
-            _ => self.out.push(b'-'),
-        }
-    }
-
-    fn parts(&mut self, parts: &[&[u8]], encoding: Encoding) {
-        self.quote();
-        for part in parts {
-            encoding.push(self.out, part, self.flags.escape);
-        }
-        self.quote();
-    }
-
-    fn quote(&mut self) {
-        if self.flags.quote {
-            self.out.push(b'"');
-        }
-    }
-
-    /// `{a|b}`; nothing at all when no header is captured.
-    fn headers(&mut self, headers: &[Option<&[u8]>]) {
-        if headers.is_empty() {
-            return;
-        }
-        self.quote();
-        for (index, header) in headers.iter().enumerate() {
-            self.out.push(if index == 0 { b'{' } else { b'|' });
-            Encoding::Header.push(self.out, header.unwrap_or_default(), self.flags.escape);
-        }
-        self.out.push(b'}');
-        self.quote();
-    }
-
-    fn headers_list(&mut self, headers: &[Option<&[u8]>]) {
-        for (index, header) in headers.iter().enumerate() {
-            if index > 0 {
-                self.out.push(b' ');
-            }
-            self.optional(*header, Encoding::Header);
-        }
-    }
-
-    fn request_line(&mut self) {
-        let Some(request) = self.record.request else { return self.name(BAD_REQUEST) };
-        self.quote();
-        let mut left = request.limit;
-        for part in [request.method, b" ", request.target, b" ", request.version] {
-            let kept = part.len().min(left);
-            left -= kept;
-            Encoding::Uri.push(self.out, &part[..kept], self.flags.escape);
-        }
-        self.quote();
-    }
-
-    fn request_part(&mut self, part: impl for<'r> FnOnce(&Request<'r>) -> &'r [u8]) {
-        match self.record.request {
-            Some(request) => self.parts(&[part(&request)], Encoding::Uri),
-            None => self.name(BAD_REQUEST),
-        }
+/// What a client may have sent: a line of the log shows none of it that is not printable.
+fn printable(w: &mut Writer<'_>, text: Option<&[u8]>) {
+    let text = text.unwrap_or_default();
+    if text.is_empty() || w.flags().encoding.is_some() || w.flags().purpose != Purpose::Log {
+        w.text(text);
+    } else {
+        w.marked(&[text], Marks::Unprintable);
     }
 }
+
+fn timer(w: &mut Writer<'_>, milliseconds: Option<u32>) {
+    w.number(milliseconds.map_or(-1, i64::from));
+}
+
+fn bytes(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn ip(w: &mut Writer<'_>, peer: Option<Peer>) {
+    match peer {
+        None => w.missing(),
+        Some(Peer::Unix { .. }) => w.text(b"unix"),
+        Some(Peer::Inet(address)) => w.ip(address.ip()),
+    }
+}
+
+fn port(w: &mut Writer<'_>, peer: Option<Peer>) {
+    match peer {
+        None => w.missing(),
+        Some(Peer::Unix { id }) => w.wide(id.into(), 1, 4),
+        Some(Peer::Inet(address)) => w.wide(address.port().into(), 1, 4),
+    }
+}
+
+fn request_line(w: &mut Writer<'_>, request: Option<Request<'_>>) {
+    let Some(request) = request else { return w.text(BAD_REQUEST) };
+    let mut left = request.limit;
+    let parts = [request.method, b" ", request.target, b" ", request.version].map(|part| {
+        let kept = part.len().min(left);
+        left -= kept;
+        &part[..kept]
+    });
+    w.marked(&parts, Marks::Uri);
+}
+
+fn request_part<'r>(
+    w: &mut Writer<'_>,
+    request: Option<Request<'r>>,
+    part: impl FnOnce(&Request<'r>) -> &'r [u8],
+) {
+    match request {
+        Some(request) => w.marked(&[part(&request)], Marks::Uri),
+        None => w.text(BAD_REQUEST),
+    }
+}
+
+/// What stands for a request that could not be understood.
+const BAD_REQUEST: &[u8] = b"<BADREQ>";
 
 /// Appends the line of a frontend without a log format, which is sent when a stream begins (manual 8.2.1).
 pub fn connect_line(
@@ -291,7 +190,7 @@ pub fn connect_line(
         }
     }
     out.extend_from_slice(b" (");
-    Encoding::Text.push(out, frontend.as_bytes(), false);
+    push_name(out, frontend);
     out.extend_from_slice(match mode {
         Mode::Http => b"/HTTP)",
         Mode::Tcp => b"/TCP)",
@@ -313,11 +212,16 @@ pub fn connection_error_line(
     out.extend_from_slice(b" [");
     dates.push_clf_ms(out, accept_date);
     out.extend_from_slice(b"] ");
-    Encoding::Text.push(out, frontend.as_bytes(), false);
+    push_name(out, frontend);
     out.push(b'/');
-    Encoding::Text.push(out, listener.as_bytes(), false);
+    push_name(out, listener);
     out.extend_from_slice(b": ");
-    Encoding::Text.push(out, message.as_bytes(), false);
+    push_name(out, message);
+}
+
+/// A name or message, with what is not printable marked.
+fn push_name(out: &mut Vec<u8>, name: &str) {
+    Writer::new(Flags::default(), out).marked(&[name.as_bytes()], Marks::Unprintable);
 }
 
 /// `address:port`, as `%ci:%cp` writes it.
@@ -329,73 +233,9 @@ fn push_peer(out: &mut Vec<u8>, peer: Option<Peer>) {
             number::push(out, u64::from(id));
         }
         Some(Peer::Inet(address)) => {
-            push_ip(out, address.ip());
+            push_ip(out, address.ip(), false);
             out.push(b':');
             number::push(out, u64::from(address.port()));
-        }
-    }
-}
-
-/// What stands for a request that could not be understood.
-const BAD_REQUEST: &str = "<BADREQ>";
-
-/// Which bytes are written as `#XX` (manual 8.6). Those outside 32 to 126 always are.
-#[derive(Debug, Clone, Copy)]
-enum Encoding {
-    /// Names, cookies, identifiers: no others.
-    Text,
-    /// `"` and `#`.
-    Uri,
-    /// `"`, `#`, `{`, `|` and `}`.
-    Header,
-}
-
-impl Encoding {
-    fn push(self, out: &mut Vec<u8>, text: &[u8], escape: bool) {
-        let mut rest = text;
-        while let Some(at) = rest.iter().position(|byte| self.encodes(*byte) || escape && is_escaped(*byte)) {
-            out.extend_from_slice(&rest[..at]);
-            let byte = rest[at];
-            if self.encodes(byte) {
-                out.push(b'#');
-                number::push_hex(out, u64::from(byte), 2);
-            } else {
-                out.extend_from_slice(&[b'\\', byte]);
-            }
-            rest = &rest[at + 1..];
-        }
-        out.extend_from_slice(rest);
-    }
-
-    fn encodes(self, byte: u8) -> bool {
-        let also: &[u8] = match self {
-            Self::Text => b"",
-            Self::Uri => b"\"#",
-            Self::Header => b"\"#{|}",
-        };
-        !(b' '..=b'~').contains(&byte) || also.contains(&byte)
-    }
-}
-
-/// RFC 5424, 6.3.3.
-fn is_escaped(byte: u8) -> bool {
-    matches!(byte, b'"' | b'\\' | b']')
-}
-
-fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                number::push(out, u64::from(octet));
-            }
-        }
-        IpAddr::V6(ip) => {
-            use std::io::Write;
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "{ip}");
         }
     }
 }

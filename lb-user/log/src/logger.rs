@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
 use sockeye_config::model::Level;
+use sockeye_sample::format::number;
+use sockeye_sample::{Format, Scene};
 
 use crate::date::Dates;
-use crate::format::Format;
-use crate::number;
+use crate::line::write_alias;
 use crate::record::Record;
 use crate::rfc::Header;
 use crate::sink::Sink;
@@ -68,9 +69,17 @@ impl Logger {
         &self.inner.sinks
     }
 
-    /// Logs a stream.
-    pub fn stream(&self, level: Level, format: &Format, record: &Record<'_>) {
-        self.emit(level, |out, dates| format.render(record, self.process(), dates, out));
+    /// Logs a stream. Expressions look at `scene`; without one they have no value.
+    pub fn stream(&self, level: Level, format: &Format, record: &Record<'_>, scene: Option<&Scene<'_>>) {
+        self.emit(level, |out, dates| {
+            let aliases = &mut |alias, flags, out: &mut Vec<u8>| {
+                write_alias(alias, flags, record, self.process(), dates, out);
+            };
+            match scene {
+                Some(scene) => format.write(out, scene, aliases),
+                None => format.write_aliases(out, aliases),
+            }
+        });
     }
 
     /// Logs an event of the proxy, such as `Server be/s1 is DOWN, …`. Control characters are written as `#XX`:

@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use sockeye_config::model::{Facility, Level, LogWire};
+use sockeye_sample::format::number;
 
 use crate::date::Dates;
-use crate::number;
 
 /// What the header of a line says, besides the date.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! What an expression can look at.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -24,6 +24,9 @@ pub struct Scene<'a> {
     pub response_body: Body<'a>,
     /// The bytes of this direction that have arrived and not been forwarded, in `tcp-request content` and its kin.
     pub buffer: Option<Bytes<'a>>,
+    /// Where `buffer` is of a client that may speak HTTP/1: room for the head that its bytes parse as, made by the
+    /// first fetch that wants one. A new cell for each evaluation.
+    pub sniffed: Option<&'a OnceCell<RequestHead>>,
     pub variables: VariablesInUse<'a>,
     /// A fetch saw that what it looked at is not complete: the value may change, or come later. The evaluator of
     /// conditions that may wait clears it before and reads it after.
@@ -43,6 +46,7 @@ impl<'a> Scene<'a> {
             response: None,
             response_body: Body::default(),
             buffer: None,
+            sniffed: None,
             variables: VariablesInUse::default(),
             unfinished: Cell::new(false),
         }
@@ -104,6 +108,10 @@ pub trait World {
     fn text(&self, what: ProcessText) -> Option<&[u8]>;
     /// Whether a user of a list has this password, and whether in one of the groups if any are named.
     fn authenticate(&self, userlist: usize, user: &[u8], password: &[u8]) -> bool;
+    /// An environment variable as it was when the process started, `setenv` and its kin applied.
+    fn environment(&self, _name: &[u8]) -> Option<&[u8]> {
+        None
+    }
     /// The groups of a user, one after the other, until `visit` says `true`.
     fn groups_of(&self, userlist: usize, user: &[u8], visit: &mut dyn FnMut(&str) -> bool);
     /// A random number below `range`, or of 32 bits without one.
@@ -187,6 +195,10 @@ pub trait Facts {
     fn keep_capture(&self, request: bool, slot: usize, value: &[u8]) -> bool;
     /// `unique-id`: made when first asked for.
     fn unique_id(&self) -> Option<&[u8]>;
+    /// The value of a TLV of the PROXY header, by its type and how many of that type come before it.
+    fn tlv(&self, _kind: u8, _index: usize) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// Addresses of a connection.
@@ -235,6 +247,9 @@ pub enum Text {
     WaitingEntity,
     LastEntity,
     LastRuleFile,
+    /// `res.cache_name`, `res.comp_algo`: of the response, if it comes from a cache or was compressed.
+    CacheName,
+    CompressionAlgorithm,
 }
 
 /// Numbers around a stream. Times are in milliseconds unless the name says otherwise.
@@ -313,5 +328,32 @@ pub enum Number {
     TimerData,
     TimerActive,
     TimerUser,
+    /// Tq: from the accept date or the end of the last response.
+    TimerRequestFromAccept,
+    /// Tt: from the accept date to the end.
+    TimerTotal,
     LastRuleLine,
+    /// `src_is_local` and its kin: whether the address is one of this machine.
+    SourceIsLocal,
+    DestinationIsLocal,
+    FrontSourceIsLocal,
+    FrontDestinationIsLocal,
+    /// `fc_settings_streams_limit`: 1 for HTTP/1 and TCP.
+    FrontStreamsLimit,
+    BackStreamsLimit,
+    /// `set-priority-class`, `set-priority-offset`.
+    PriorityClass,
+    PriorityOffset,
+    /// `req.bytes_out`: sent to the server; `res.bytes_out`: sent to the client.
+    RequestBytesOut,
+    ResponseBytesOut,
+    /// `fs.aborted`, `bs.aborted`: that side ended the stream early.
+    FrontAborted,
+    BackAborted,
+    /// `fs.id`, `bs.id`: the number of the stream in its connection, 0 where there are none.
+    FrontStreamId,
+    BackStreamId,
+    /// `fs.rst_code`, `bs.rst_code`: of HTTP/2 only.
+    FrontResetCode,
+    BackResetCode,
 }

@@ -121,7 +121,7 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
     let record = record(session, facts, attempts, request);
     let received = facts.received || facts.uploaded > 0 || facts.downloaded > 0;
     let Some(level) = record.level(options, received) else { return };
-    frontend.logger.stream(level, format, &record);
+    frontend.logger.stream(level, format, &record, None);
 }
 
 fn record<'a>(

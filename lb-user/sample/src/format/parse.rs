@@ -127,7 +127,7 @@ impl<'a> Parser<'a, '_, '_> {
                     "str" => Some(Type::Str),
                     "sint" => Some(Type::Int),
                     "bool" => Some(Type::Bool),
-                    "raw" => None,
+                    "raw" => Some(Type::Bin),
                     other => {
                         return Err(FormatError(format!(
                             "unexpected output type '{other}' at position {} line : '{}'. Supported types are: str, \

@@ -103,6 +103,14 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Text that has no quotes but those of an encoding, such as a date.
+    pub fn unquoted(&mut self, text: &[u8]) {
+        match self.flags.encoding {
+            None => self.raw(text),
+            Some(_) => self.text(text),
+        }
+    }
+
     /// Several texts as one, with what could do harm in a log marked. An empty text stays empty.
     pub fn marked(&mut self, parts: &[&[u8]], marks: Marks) {
         self.open_text();
@@ -113,9 +121,12 @@ impl<'a> Writer<'a> {
     }
 
     /// The captured headers in one text: `{a|b}`.
-    pub fn braced<'t>(&mut self, texts: impl Iterator<Item = Option<&'t [u8]>>) {
+    pub fn braced(&mut self, texts: &[Option<&[u8]>]) {
+        if texts.is_empty() {
+            return self.nothing();
+        }
         self.open_text();
-        for (index, text) in texts.enumerate() {
+        for (index, text) in texts.iter().enumerate() {
             self.chunk(if index == 0 { b"{" } else { b"|" });
             self.mark(text.unwrap_or_default(), Marks::Header);
         }
@@ -124,13 +135,16 @@ impl<'a> Writer<'a> {
     }
 
     /// The captured headers one by one: separated by blanks, or a list of the encoding.
-    pub fn list<'t>(&mut self, texts: impl Iterator<Item = Option<&'t [u8]>>) {
+    pub fn list(&mut self, texts: &[Option<&[u8]>]) {
+        if texts.is_empty() {
+            return self.nothing();
+        }
         match self.flags.encoding {
             None => {}
             Some(Encoding::Json) => self.raw(b"["),
             Some(Encoding::Cbor) => self.raw(&[cbor::LIST]),
         }
-        for (index, text) in texts.enumerate() {
+        for (index, text) in texts.iter().enumerate() {
             match self.flags.encoding {
                 None if index > 0 => self.raw(b" "),
                 Some(Encoding::Json) if index > 0 => self.raw(b", "),
@@ -209,13 +223,19 @@ impl<'a> Writer<'a> {
                     self.decimal(value);
                     self.quote();
                 }
-                value if self.flags.binary => {
-                    let bytes = text_of(value);
-                    self.raw(&bytes);
-                }
+                Value::Bin(bytes) if self.flags.binary => self.plain(&bytes),
                 value => self.text(&text_of(value)),
             },
             (Some(value), Some(encoding), _) => self.encoded(value, encoding),
+        }
+    }
+
+    /// What an encoding has for nothing at all.
+    fn nothing(&mut self) {
+        match self.flags.encoding {
+            None => {}
+            Some(Encoding::Json) => self.raw(b"null"),
+            Some(Encoding::Cbor) => self.raw(&[cbor::NULL]),
         }
     }
 
@@ -224,11 +244,15 @@ impl<'a> Writer<'a> {
             (Type::Bool, _) => self.bool(value.to_int().is_some_and(|value| value != 0)),
             (Type::Int, _) => self.bare_number(value.to_int().unwrap_or(0)),
             (Type::Bin, Encoding::Cbor) => {
-                let bytes = text_of(value);
+                let bytes = value.into_bytes().unwrap_or_default();
                 self.raw(&[cbor::BYTES]);
                 self.cbor_head(Major::Bytes, bytes.len());
                 self.raw(&bytes);
                 self.raw(&[cbor::BREAK]);
+            }
+            (Type::Bin, Encoding::Json) if self.flags.binary || self.flags.as_type.is_some() => {
+                let bytes = value.into_bytes().unwrap_or_default();
+                json::push(self.out, &bytes, self.flags.utf8);
             }
             _ => self.text(&text_of(value)),
         }

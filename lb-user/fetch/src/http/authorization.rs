@@ -1,0 +1,107 @@
+//! `Authorization`: the Basic and Bearer schemes.
+
+use sockeye_sample::{Arg, Fetch, Scene, Target, Value};
+
+use super::fields::trim;
+use super::request;
+use crate::arguments;
+
+pub(crate) static FETCHES: &[Fetch] = &[
+    Fetch::new("http_auth", |scene, args| {
+        let credentials = basic(scene);
+        let valid = match (credentials, args.first().and_then(Arg::target)) {
+            (Some(Basic { user, password }), Some(Target::UserList(list))) => {
+                scene.world.authenticate(list, &user, &password)
+            }
+            _ => false,
+        };
+        Some(Value::Bool(valid))
+    }),
+    Fetch::new("http_auth_bearer", bearer),
+    Fetch::new("http_auth_group", |scene, args| valid_user(scene, args).map(|(_, user)| Value::string(user)))
+        .each(each_group),
+    Fetch::new("http_auth_pass", |scene, _| basic(scene).map(|basic| Value::string(basic.password))),
+    Fetch::new("http_auth_type", |scene, _| authorization(scene).map(|(scheme, _)| Value::str(scheme))),
+    Fetch::new("http_auth_user", |scene, _| basic(scene).map(|basic| Value::string(basic.user))),
+];
+
+/// Scheme and credentials of the request.
+fn authorization<'a>(scene: &Scene<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    split_scheme(request(scene)?.headers().get(b"authorization")?)
+}
+
+fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = memchr::memchr(b' ', value)?;
+    Some((&value[..space], trim(&value[space..])))
+}
+
+/// A name and a password as received.
+struct Basic {
+    user: Vec<u8>,
+    password: Vec<u8>,
+}
+
+fn basic(scene: &Scene<'_>) -> Option<Basic> {
+    let (scheme, credentials) = authorization(scene)?;
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let mut user = decode_base64(credentials)?;
+    let colon = memchr::memchr(b':', &user)?;
+    let password = user.split_off(colon + 1);
+    user.truncate(colon);
+    Some(Basic { user, password })
+}
+
+/// `http_auth_bearer([header])`
+fn bearer<'a>(scene: &Scene<'a>, args: &'a [Arg]) -> Option<Value<'a>> {
+    let (scheme, token) = match arguments::text(args, 0) {
+        b"" => authorization(scene)?,
+        name => split_scheme(request(scene)?.headers().get(name)?)?,
+    };
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| Value::str(token))
+}
+
+fn valid_user(scene: &Scene<'_>, args: &[Arg]) -> Option<(usize, Vec<u8>)> {
+    let Target::UserList(list) = args.first()?.target()? else { return None };
+    let Basic { user, password } = basic(scene)?;
+    scene.world.authenticate(list, &user, &password).then_some((list, user))
+}
+
+/// Conditions compare the groups of the user, not its name.
+fn each_group<'a>(scene: &Scene<'a>, args: &'a [Arg], visit: &mut dyn FnMut(Value<'a>) -> bool) {
+    if let Some((list, user)) = valid_user(scene, args) {
+        scene.world.groups_of(list, &user, &mut |group| visit(Value::string(group)));
+    }
+}
+
+/// Standard base64 with its padding.
+fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    if text.len() % 4 != 0 || padding > 2 {
+        return None;
+    }
+    let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in &text[..text.len() - padding] {
+        bits = bits << 6 | u32::from(sextet(*byte)?);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            decoded.push(u8::try_from(bits >> count & 0xff).ok()?);
+        }
+        bits &= (1 << count) - 1;
+    }
+    Some(decoded)
+}
+
+fn sextet(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    })
+}

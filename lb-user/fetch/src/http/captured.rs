@@ -1,0 +1,27 @@
+//! What was kept of a request and its response: captured headers, the first line, cache and compression.
+
+use sockeye_sample::{Arg, Fetch, Scene, Text, Value};
+
+use super::start_line::after_authority;
+use crate::arguments;
+
+pub(crate) static FETCHES: &[Fetch] = &[
+    Fetch::new("capture.req.hdr", |scene, args| header(scene, args, true)),
+    Fetch::new("capture.res.hdr", |scene, args| header(scene, args, false)),
+    Fetch::new("capture.req.method", |scene, _| scene.text(Text::RequestMethod).map(Value::str)),
+    Fetch::new("capture.req.uri", |scene, _| after_authority(scene.text(Text::RequestUri)?).map(Value::str)),
+    Fetch::new("capture.req.ver", |scene, _| scene.text(Text::RequestVersion).map(Value::str)),
+    Fetch::new("capture.res.ver", |scene, _| scene.text(Text::ResponseVersion).map(Value::str)),
+    Fetch::new("res.cache_hit", |scene, _| Some(Value::Bool(scene.text(Text::CacheName).is_some()))),
+    Fetch::new("res.cache_name", |scene, _| {
+        Some(Value::str(scene.text(Text::CacheName).unwrap_or_default()))
+    }),
+    Fetch::new("res.comp", |scene, _| Some(Value::Bool(scene.text(Text::CompressionAlgorithm).is_some()))),
+    Fetch::new("res.comp_algo", |scene, _| scene.text(Text::CompressionAlgorithm).map(Value::str)),
+];
+
+/// `capture.req.hdr(slot)`
+fn header<'a>(scene: &Scene<'a>, args: &[Arg], request: bool) -> Option<Value<'a>> {
+    let slot = usize::try_from(arguments::int(args, 0)?).ok()?;
+    scene.facts?.capture(request, slot).map(Value::str)
+}

@@ -1,0 +1,101 @@
+//! Values of fields as `hdr` and `fhdr` see them: one per comma or one per line, counted from either end.
+
+use sockeye_http::Headers;
+
+/// How far back an occurrence may be counted from the end, as in HAProxy.
+pub(crate) const FROM_END_MAX: i64 = 10;
+
+/// Whether a field is one value, or a list of values with commas between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Split {
+    Never,
+    AtCommas,
+}
+
+/// The values of the fields called `name`, or of all fields if that is empty, in order.
+pub(crate) fn values<'a>(headers: &'a Headers, name: &[u8], split: Split) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers
+        .iter()
+        .filter(move |(of, _)| name.is_empty() || of.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value);
+    lines.flat_map(move |line| match split {
+        Split::Never => Elements::whole(line),
+        Split::AtCommas => Elements::list(line),
+    })
+}
+
+/// The value at `occurrence`: from 1 for the first, from -1 for the last.
+pub(crate) fn value_at<'a>(
+    headers: &'a Headers,
+    name: &[u8],
+    split: Split,
+    occurrence: i64,
+) -> Option<&'a [u8]> {
+    if occurrence == -1 {
+        return values(headers, name, split).last();
+    }
+    let index = if occurrence > 0 {
+        occurrence - 1
+    } else if occurrence >= -FROM_END_MAX {
+        i64::try_from(values(headers, name, split).count()).ok()? + occurrence
+    } else {
+        return None;
+    };
+    values(headers, name, split).nth(usize::try_from(index).ok()?)
+}
+
+/// The elements of one field.
+pub(crate) struct Elements<'a> {
+    rest: Option<&'a [u8]>,
+    split: Split,
+}
+
+impl<'a> Elements<'a> {
+    fn whole(line: &'a [u8]) -> Self {
+        Self { rest: Some(line), split: Split::Never }
+    }
+
+    pub(crate) fn list(line: &'a [u8]) -> Self {
+        Self { rest: Some(line), split: Split::AtCommas }
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.take()?;
+        if self.split == Split::Never {
+            return Some(rest);
+        }
+        let end = find_unquoted(rest, |byte| byte == b',');
+        self.rest = rest.get(end + 1..);
+        Some(trim(&rest[..end]))
+    }
+}
+
+/// Where the first byte is that `wanted` accepts, outside of double quotes; the length if there is none.
+pub(crate) fn find_unquoted(text: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
+    let (mut quoted, mut escaped) = (false, false);
+    for (index, byte) in text.iter().enumerate() {
+        match *byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            byte if !quoted && wanted(byte) => return index,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Without spaces and tabs on both sides.
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}

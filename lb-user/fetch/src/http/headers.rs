@@ -1,0 +1,209 @@
+//! Header fields: `hdr`, `fhdr` and their kin, for both directions.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use sockeye_sample::{Arg, Compiler, Fetch, Scene, Value};
+
+use super::Side::{self, Request, Response};
+use super::fields::{self, FROM_END_MAX, Split};
+use crate::arguments;
+
+/// A table row: the words for one direction differ only in that.
+macro_rules! sided {
+    ($name:literal, $one:ident, $each:ident, $side:expr $(, $more:expr)*) => {
+        Fetch::new($name, |scene, args| $one(scene, args, $side(scene) $(, $more)*))
+            .each(|scene, args, visit| $each(scene, args, $side(scene) $(, $more)*, visit))
+            .prepare(prepare_occurrence)
+    };
+}
+
+const REQUEST: fn(&Scene<'_>) -> Side = |_| Request;
+const RESPONSE: fn(&Scene<'_>) -> Side = |_| Response;
+/// The direction in which the expression stands.
+const HERE: fn(&Scene<'_>) -> Side = |scene| Side::of_stage(scene.stage);
+
+pub(crate) static FETCHES: &[Fetch] = &[
+    sided!("hdr", text, each_text, HERE, Split::AtCommas),
+    sided!("req.hdr", text, each_text, REQUEST, Split::AtCommas),
+    sided!("req.fhdr", text, each_text, REQUEST, Split::Never),
+    sided!("res.hdr", text, each_text, RESPONSE, Split::AtCommas),
+    sided!("res.fhdr", text, each_text, RESPONSE, Split::Never),
+    sided!("shdr", text, each_text, RESPONSE, Split::AtCommas),
+    sided!("hdr_ip", address, each_address, REQUEST),
+    sided!("req.hdr_ip", address, each_address, REQUEST),
+    sided!("res.hdr_ip", address, each_address, RESPONSE),
+    sided!("shdr_ip", address, each_address, RESPONSE),
+    sided!("hdr_val", number, each_number, REQUEST),
+    sided!("req.hdr_val", number, each_number, REQUEST),
+    sided!("res.hdr_val", number, each_number, RESPONSE),
+    sided!("shdr_val", number, each_number, RESPONSE),
+    Fetch::new("hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas)),
+    Fetch::new("req.hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas)),
+    Fetch::new("req.fhdr_cnt", |scene, args| count(scene, args, Request, Split::Never)),
+    Fetch::new("res.hdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas)),
+    Fetch::new("res.fhdr_cnt", |scene, args| count(scene, args, Response, Split::Never)),
+    Fetch::new("shdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas)),
+    Fetch::new("req.hdr_names", |scene, args| names(scene, args, Request)),
+    Fetch::new("res.hdr_names", |scene, args| names(scene, args, Response)),
+    Fetch::new("req.hdrs", |scene, _| lines(scene, Request)),
+    Fetch::new("res.hdrs", |scene, _| lines(scene, Response)),
+    Fetch::new("req.hdrs_bin", |scene, _| strings(scene, Request)),
+    Fetch::new("res.hdrs_bin", |scene, _| strings(scene, Response)),
+];
+
+/// The second argument, 0 being the same as none.
+fn occurrence(args: &[Arg]) -> Option<i64> {
+    arguments::int(args, 1).filter(|occurrence| *occurrence != 0)
+}
+
+fn prepare_occurrence(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
+    match occurrence(args) {
+        Some(occurrence) if occurrence < -FROM_END_MAX => {
+            Err(format!("header occurrence must be >= -{FROM_END_MAX}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One value: the last unless another one is asked for.
+fn bytes<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, split: Split) -> Option<&'a [u8]> {
+    let occurrence = occurrence(args).unwrap_or(-1);
+    fields::value_at(side.headers(scene)?, arguments::text(args, 0), split, occurrence)
+}
+
+/// Every value, or the one that is asked for, until `visit` says `true`.
+fn each<'a>(
+    scene: &Scene<'a>,
+    args: &[Arg],
+    side: Side,
+    split: Split,
+    mut visit: impl FnMut(&'a [u8]) -> bool,
+) {
+    if occurrence(args).is_some() {
+        if let Some(value) = bytes(scene, args, side, split) {
+            visit(value);
+        }
+    } else if let Some(headers) = side.headers(scene) {
+        let _ = fields::values(headers, arguments::text(args, 0), split).any(visit);
+    }
+}
+
+fn text<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, split: Split) -> Option<Value<'a>> {
+    bytes(scene, args, side, split).map(Value::str)
+}
+
+fn each_text<'a>(
+    scene: &Scene<'a>,
+    args: &[Arg],
+    side: Side,
+    split: Split,
+    visit: &mut dyn FnMut(Value<'a>) -> bool,
+) {
+    each(scene, args, side, split, |value| visit(Value::str(value)));
+}
+
+fn number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
+    Value::str(bytes(scene, args, side, Split::AtCommas)?).to_int().map(Value::Int)
+}
+
+fn each_number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, visit: &mut dyn FnMut(Value<'a>) -> bool) {
+    each(scene, args, side, Split::AtCommas, |value| {
+        Value::str(value).to_int().is_some_and(|number| visit(Value::Int(number)))
+    });
+}
+
+fn address<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
+    parse_address(bytes(scene, args, side, Split::AtCommas)?).map(Value::ip)
+}
+
+fn each_address<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, visit: &mut dyn FnMut(Value<'a>) -> bool) {
+    each(scene, args, side, Split::AtCommas, |value| {
+        parse_address(value).is_some_and(|addr| visit(Value::ip(addr)))
+    });
+}
+
+/// An address with a port or without, IPv6 in brackets or without them.
+fn parse_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(addr) = text.parse::<Ipv6Addr>() {
+        return Some(addr.into());
+    }
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    if let Some(rest) = text.strip_prefix('[') {
+        let (addr, rest) = rest.split_once(']')?;
+        let valid = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+        return addr.parse::<Ipv6Addr>().ok().filter(|_| valid).map(IpAddr::V6);
+    }
+    match text.split_once(':') {
+        Some((addr, port)) => addr.parse::<Ipv4Addr>().ok().filter(|_| is_port(port)).map(IpAddr::V4),
+        None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
+}
+
+fn count<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, split: Split) -> Option<Value<'a>> {
+    let count = fields::values(side.headers(scene)?, arguments::text(args, 0), split).count();
+    i64::try_from(count).ok().map(Value::Int)
+}
+
+/// `req.hdr_names([delim])`
+fn names<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
+    let delimiter = arguments::text(args, 0).first().copied().unwrap_or(b',');
+    Some(Value::string(join(side.headers(scene)?.iter().map(|(name, _)| name), delimiter)))
+}
+
+/// Texts with a byte between them.
+pub(super) fn join<'a>(texts: impl Iterator<Item = &'a [u8]>, delimiter: u8) -> Vec<u8> {
+    let mut joined = Vec::new();
+    for (index, text) in texts.enumerate() {
+        if index > 0 {
+            joined.push(delimiter);
+        }
+        joined.extend_from_slice(text);
+    }
+    joined
+}
+
+/// `req.hdrs`: as they would be written, with the empty line.
+fn lines<'a>(scene: &Scene<'a>, side: Side) -> Option<Value<'a>> {
+    let mut text = Vec::new();
+    for (name, value) in side.headers(scene)?.iter() {
+        text.extend_from_slice(name);
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    Some(Value::binary(text))
+}
+
+/// `req.hdrs_bin`: names and values with their lengths before them, then two empty ones.
+fn strings<'a>(scene: &Scene<'a>, side: Side) -> Option<Value<'a>> {
+    let mut out = Vec::new();
+    for (name, value) in side.headers(scene)?.iter() {
+        push_string(&mut out, name);
+        push_string(&mut out, value);
+    }
+    out.extend_from_slice(&[0, 0]);
+    Some(Value::binary(out))
+}
+
+fn push_string(out: &mut Vec<u8>, text: &[u8]) {
+    push_varint(out, text.len());
+    out.extend_from_slice(text);
+}
+
+/// The variable integer of HAProxy's SPOE and peers protocols: 4 bits beside the first marker, then 7 at a time.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is written")]
+fn push_varint(out: &mut Vec<u8>, value: usize) {
+    if value < 0xf0 {
+        out.push(value as u8);
+        return;
+    }
+    out.push(value as u8 | 0xf0);
+    let mut rest = (value - 0xf0) >> 4;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest = (rest - 0x80) >> 7;
+    }
+    out.push(rest as u8);
+}

@@ -1,0 +1,133 @@
+//! The request line and the status line: method, URL and its parts, version, status.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use sockeye_http::uri::Parts;
+use sockeye_http::{RequestHead, Version};
+use sockeye_sample::{Address, Arg, Compiler, Fetch, Number, Scene, Text, Value};
+
+use super::request;
+use crate::arguments;
+
+pub(crate) static FETCHES: &[Fetch] = &[
+    Fetch::new("method", method),
+    Fetch::new("path", |scene, _| path(request(scene)?).map(Value::str)),
+    Fetch::new("pathq", |scene, _| path_and_query(request(scene)?).map(Value::str)),
+    Fetch::new("query", query).prepare(prepare_query),
+    Fetch::new("url", |scene, _| request(scene).map(|req| Value::str(req.target()))),
+    Fetch::new("url_ip", |scene, _| url_address(scene).map(|(addr, _)| Value::ip(addr))),
+    Fetch::new("url_port", |scene, _| url_address(scene).map(|(_, port)| Value::Int(port.into()))),
+    Fetch::new("base", |scene, _| base(scene, path).map(Value::string)),
+    Fetch::new("baseq", |scene, _| base(scene, path_and_query).map(Value::string)),
+    Fetch::new("base32", |scene, _| base32(scene).map(|hash| Value::Int(hash.into()))),
+    Fetch::new("base32+src", |scene, _| with_source(scene, base32(scene)?)),
+    Fetch::new("url32", |scene, _| url32(scene).map(|hash| Value::Int(hash.into()))),
+    Fetch::new("url32+src", |scene, _| with_source(scene, url32(scene)?)),
+    Fetch::new("req.ver", |scene, _| request(scene).and_then(|req| version(req.version()))),
+    Fetch::new("req_ver", |scene, _| request(scene).and_then(|req| version(req.version()))),
+    Fetch::new("res.ver", |scene, _| version(scene.response?.version())),
+    Fetch::new("resp_ver", |scene, _| version(scene.response?.version())),
+    Fetch::new("status", |scene, _| Some(Value::Int(scene.response?.status().into()))),
+    Fetch::new("server_status", |scene, _| scene.number(Number::ServerStatus).map(Value::Int)),
+    Fetch::new("txn.status", |scene, _| scene.number(Number::ResponseStatus).map(Value::Int)),
+    Fetch::new("http_first_req", |scene, _| {
+        scene.number(Number::FirstRequest).map(|first| Value::Bool(first != 0))
+    }),
+];
+
+/// The method of the request, which is remembered for the response.
+fn method<'a>(scene: &Scene<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
+    let text = match request(scene) {
+        Some(req) => req.method_text(),
+        None => scene.text(Text::RequestMethod)?,
+    };
+    Some(Value::Method(text.into()))
+}
+
+/// From the first slash behind the authority to the question mark; none in `*` and `host:port`.
+fn path(req: &RequestHead) -> Option<&[u8]> {
+    Some(Parts::of(req.target()).path).filter(|path| !path.is_empty())
+}
+
+/// The same to the end of the target.
+fn path_and_query(req: &RequestHead) -> Option<&[u8]> {
+    after_authority(req.target())
+}
+
+/// What follows scheme and authority.
+pub(super) fn after_authority(target: &[u8]) -> Option<&[u8]> {
+    let parts = Parts::of(target);
+    let length = parts.path.len() + parts.query.map_or(0, |query| query.len() + 1);
+    target.get(target.len() - length..).filter(|_| !parts.path.is_empty())
+}
+
+/// `query([with_qm])`
+fn query<'a>(scene: &Scene<'a>, args: &'a [Arg]) -> Option<Value<'a>> {
+    let target = request(scene)?.target();
+    let mark = memchr::memchr(b'?', target)?;
+    let from = if arguments::int(args, 0).is_some() && mark + 1 < target.len() { mark } else { mark + 1 };
+    Some(Value::str(&target[from..]))
+}
+
+fn prepare_query(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
+    match arguments::word(args, 0)? {
+        None => {}
+        Some("with_qm") => args[0] = Arg::Int(1),
+        Some(other) => return Err(format!("unknown option '{other}': expects 'with_qm'")),
+    }
+    Ok(())
+}
+
+/// The authority of an absolute URL, if that is an IPv4 address.
+fn url_address(scene: &Scene<'_>) -> Option<(IpAddr, u16)> {
+    let authority = std::str::from_utf8(Parts::of(request(scene)?.target()).authority?).ok()?;
+    let (addr, port) = match authority.split_once(':') {
+        Some((addr, port)) => (addr, port.parse().ok()?),
+        None => (authority, 80),
+    };
+    Some((IpAddr::V4(addr.parse::<Ipv4Addr>().ok()?), port))
+}
+
+/// The first `Host` and a part of the target.
+fn base(scene: &Scene<'_>, part: fn(&RequestHead) -> Option<&[u8]>) -> Option<Vec<u8>> {
+    let req = request(scene)?;
+    let mut base = req.host().unwrap_or_default().to_vec();
+    match part(req) {
+        Some(part) => base.extend_from_slice(part),
+        None if base.is_empty() => return None,
+        None => {}
+    }
+    Some(base)
+}
+
+fn base32(scene: &Scene<'_>) -> Option<u32> {
+    base(scene, path).map(|base| hash(&base))
+}
+
+/// The hash of the first `Host` and the whole URL.
+fn url32(scene: &Scene<'_>) -> Option<u32> {
+    base(scene, |req| Some(req.target())).map(|url| hash(&url))
+}
+
+/// A hash and the client's address behind each other, in network order.
+fn with_source<'a>(scene: &Scene<'a>, hash: u32) -> Option<Value<'a>> {
+    let mut bytes = hash.to_be_bytes().to_vec();
+    match scene.address(Address::Source)?.ip() {
+        IpAddr::V4(addr) => bytes.extend_from_slice(&addr.octets()),
+        IpAddr::V6(addr) => bytes.extend_from_slice(&addr.octets()),
+    }
+    Some(Value::binary(bytes))
+}
+
+/// SDBM with Bob Jenkins' full avalanche, as `sdbm(1)` computes it.
+fn hash(key: &[u8]) -> u32 {
+    let sdbm = key.iter().fold(0_u32, |hash, byte| {
+        u32::from(*byte).wrapping_add(hash << 6).wrapping_add(hash << 16).wrapping_sub(hash)
+    });
+    sockeye_balance::avalanche(sdbm)
+}
+
+/// `1.1` and the like.
+fn version<'a>(version: Version) -> Option<Value<'a>> {
+    version.as_str().strip_prefix("HTTP/").map(|number| Value::str(number.as_bytes()))
+}
