@@ -1,0 +1,475 @@
+//! Rules in the path of a request: the sets of its frontend and backend, and what their actions do here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use sockeye_conn::clock;
+use sockeye_http::BodyLength;
+use sockeye_http::h1::{ChunkDecoder, EncodeOptions};
+use sockeye_http::{RequestHead, Version, h1};
+use sockeye_rules::{Action, BackendName, Rule, RuleSets, ServerName, TimeoutKind};
+use sockeye_sample::{Body, Stage as RuleStage, Target};
+
+use super::super::abort::{Cause, Ending, Stage};
+use super::super::rules::scene::View;
+use super::super::rules::world::world;
+use super::super::rules::{Change, Messages, Run, Step, holds, reply};
+use super::reply::send_raw;
+use super::{Refusal, Transaction};
+use crate::backend::Backend;
+use crate::services::replies::Reply;
+
+/// Which rules of a section run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Set {
+    TcpContent,
+    Request,
+    Redirect,
+    TcpResponse,
+    Response,
+    AfterResponse,
+}
+
+impl Set {
+    fn of(self, rules: &'static RuleSets) -> &'static [Arc<Rule>] {
+        match self {
+            Self::TcpContent => &rules.tcp_content,
+            Self::Request => &rules.http_request,
+            Self::Redirect => &rules.redirect,
+            Self::TcpResponse => &rules.tcp_response,
+            Self::Response => &rules.http_response,
+            Self::AfterResponse => &rules.http_after_response,
+        }
+    }
+
+    fn is_response(self) -> bool {
+        matches!(self, Self::TcpResponse | Self::Response | Self::AfterResponse)
+    }
+
+    fn stage(self, frontend: bool) -> RuleStage {
+        match (self, frontend) {
+            (Self::TcpContent, true) => RuleStage::FrontendRequestContent,
+            (Self::TcpContent, false) => RuleStage::BackendRequestContent,
+            (Self::Request | Self::Redirect, true) => RuleStage::FrontendRequestHeader,
+            (Self::Request | Self::Redirect, false) => RuleStage::BackendRequestHeader,
+            (Self::TcpResponse, true) => RuleStage::FrontendResponseContent,
+            (Self::TcpResponse, false) => RuleStage::BackendResponseContent,
+            (Self::Response | Self::AfterResponse, true) => RuleStage::FrontendResponseHeader,
+            (Self::Response | Self::AfterResponse, false) => RuleStage::BackendResponseHeader,
+        }
+    }
+}
+
+impl Transaction<'_> {
+    /// Runs one set of a section; an error ends the request.
+    pub(super) async fn run_rules(
+        &mut self,
+        rules: &'static RuleSets,
+        set: Set,
+        frontend: bool,
+    ) -> Result<(), Refusal> {
+        let list = set.of(rules);
+        if list.is_empty() {
+            return Ok(());
+        }
+        let mut strict = true;
+        let mut from = 0;
+        let mut hints = Vec::new();
+        loop {
+            let mut changes = Vec::new();
+            let step = {
+                let (mut run, mut messages) = self.pass(list, set, frontend, strict);
+                let step = run.go(from, &mut messages, &mut changes);
+                strict = run.strict;
+                step
+            };
+            for change in changes {
+                self.change(change);
+            }
+            let (index, action) = match step {
+                Step::Act(index, action) => (index, action),
+                Step::End | Step::Stop | Step::Wait(_) => {
+                    self.send_hints(&mut hints).await;
+                    return Ok(());
+                }
+                Step::Failed => return Err(self.failed_rewrite(set)),
+            };
+            if let Action::EarlyHint { name, value } = action {
+                let (run, messages) = self.pass(list, set, frontend, strict);
+                hints.push((name.clone(), run.format(value, &messages)));
+            } else {
+                self.send_hints(&mut hints).await;
+                if let Some(refusal) = Box::pin(self.act(list, set, frontend, action)).await {
+                    return Err(refusal);
+                }
+            }
+            from = index + 1;
+        }
+    }
+
+    /// What a pass over rules needs, borrowed apart.
+    fn pass(
+        &mut self,
+        rules: &'static [Arc<Rule>],
+        set: Set,
+        frontend: bool,
+        strict: bool,
+    ) -> (Run<'_>, Messages<'_>) {
+        let heads = &mut *self.heads;
+        let view = View {
+            session: self.session,
+            facts: &self.facts,
+            attempts: &self.attempts,
+            decided: &heads.decided,
+        };
+        let run = Run { rules, stage: set.stage(frontend), strict, may_wait: false, view };
+        let request_body = match heads.request.body {
+            BodyLength::Chunked => {
+                Body { bytes: &heads.body, whole: heads.body_whole, length: None }
+            }
+            BodyLength::Length(length) => {
+                let at_hand = usize::try_from(length).unwrap_or(usize::MAX).min(self.input.len());
+                Body {
+                    bytes: &self.input.filled()[..at_hand],
+                    whole: at_hand as u64 == length,
+                    length: Some(length),
+                }
+            }
+            _ => Body { bytes: &[], whole: true, length: Some(0) },
+        };
+        let messages = Messages {
+            request: Some(&mut heads.request),
+            response: set.is_response().then_some(&mut heads.response),
+            request_body,
+            response_body: Body::default(),
+            buffer: None,
+            about_response: set.is_response(),
+        };
+        (run, messages)
+    }
+
+    fn failed_rewrite(&self, set: Set) -> Refusal {
+        let stage = if set.is_response() { Stage::Headers } else { Stage::Request };
+        Refusal::new(Cause::Proxy, stage, 500)
+    }
+
+    /// Does what an action asks for that is more than a change of the message.
+    async fn act(
+        &mut self,
+        list: &'static [Arc<Rule>],
+        set: Set,
+        frontend: bool,
+        action: &'static Action,
+    ) -> Option<Refusal> {
+        let response = set.is_response();
+        let stage = if response { Stage::Headers } else { Stage::Request };
+        match action {
+            Action::Deny(rule) | Action::Return(rule) => {
+                let own = self.own_replies(rule.status);
+                let (run, messages) = self.pass(list, set, frontend, true);
+                let reply = reply::of_rule(rule, &run, &messages, own);
+                let denied = matches!(action, Action::Deny(_));
+                let cause = if denied { Cause::Proxy } else { Cause::Local };
+                Some(Refusal::with_reply(cause, stage, reply))
+            }
+            Action::Tarpit(rule) => {
+                let own = self.own_replies(rule.status);
+                let (run, messages) = self.pass(list, set, frontend, true);
+                let reply = reply::of_rule(rule, &run, &messages, own);
+                Some(self.tarpit(reply).await)
+            }
+            Action::Redirect(rule) => {
+                let (run, messages) = self.pass(list, set, frontend, true);
+                let reply = reply::of_redirect(rule, &run, &messages)?;
+                Some(Refusal::with_reply(Cause::Local, stage, reply))
+            }
+            Action::Auth { realm } => {
+                let request = &self.heads.request;
+                let to_proxy = !request.target().starts_with(b"/") && request.target() != b"*";
+                let own = self.own_replies(if to_proxy { 407 } else { 401 });
+                let name = match self.facts.backend {
+                    Some(backend) => backend.name(),
+                    None => self.session.frontend.name(),
+                };
+                let realm = realm.as_deref().unwrap_or(name);
+                Some(Refusal::with_reply(Cause::Local, stage, reply::of_auth(realm, to_proxy, own)))
+            }
+            Action::Reject | Action::Close => {
+                let refusal = Refusal::new(Cause::Proxy, stage, 400);
+                Some(if response { Refusal::new(Cause::Proxy, stage, 502) } else { Refusal { silent: true, ..refusal } })
+            }
+            Action::SilentDrop(how) => {
+                self.session.silent_drop(*how);
+                Some(Refusal { silent: true, ..Refusal::new(Cause::Proxy, stage, 400) })
+            }
+            Action::Pause(value) => {
+                let time = {
+                    let (run, messages) = self.pass(list, set, frontend, true);
+                    run.pause(value, &messages)
+                };
+                if let Some(time) = time
+                    && !self.wait(time).await
+                {
+                    return Some(Refusal { silent: true, ..Refusal::new(Cause::Client, stage, 400) });
+                }
+                None
+            }
+            Action::WaitForBody { time, at_least } => {
+                if response {
+                    return None;
+                }
+                self.wait_for_body(*time, *at_least).await.err()
+            }
+            _ => None,
+        }
+    }
+
+    /// `tarpit`: the reply comes only after a while.
+    async fn tarpit(&mut self, reply: Reply) -> Refusal {
+        let fe = self.session.frontend.cfg;
+        let be = self.facts.backend.map(|backend| backend.cfg);
+        let limit = self
+            .heads
+            .decided
+            .timeouts
+            .tarpit
+            .or_else(|| be.and_then(|be| be.timeout_tarpit))
+            .or(fe.timeout_tarpit)
+            .or_else(|| be.and_then(|be| be.timeout_connect))
+            .or_else(|| self.session.frontend.backend.and_then(|backend| backend.cfg.timeout_connect));
+        let stayed = self.wait(limit.unwrap_or_default()).await;
+        let mut refusal = Refusal::with_reply(Cause::Proxy, Stage::Tarpit, reply);
+        if !stayed {
+            refusal.ending = Ending::new(Cause::Client, Stage::Tarpit);
+            refusal.silent = true;
+        }
+        refusal
+    }
+
+    /// Waits; whether the client is still there.
+    async fn wait(&mut self, time: Duration) -> bool {
+        self.timer.set(clock::now().checked_add(time));
+        let (session, control, timer) = (&*self.session, self.control, &mut *self.timer);
+        std::future::poll_fn(|cx| {
+            if control.is_killed() || session.client.is_closed_by_peer(cx) {
+                return Poll::Ready(false);
+            }
+            timer.poll_expired(cx).map(|()| true)
+        })
+        .await
+    }
+
+    /// One 103 with the hints collected so far.
+    async fn send_hints(&mut self, hints: &mut Vec<(Box<[u8]>, Vec<u8>)>) {
+        if hints.is_empty() || self.heads.request.version() < Version::Http11 {
+            hints.clear();
+            return;
+        }
+        let mut head = sockeye_http::ResponseHead::new();
+        head.set_status(103, b"Early Hints");
+        head.set_version(Version::Http11);
+        for (name, value) in hints.drain(..) {
+            head.headers_mut().append(&name, &value);
+        }
+        let mut out = Vec::new();
+        h1::encode_response(&head, &mut out, EncodeOptions::default());
+        send_raw(self.session, &out).await;
+    }
+
+    /// Applies what a rule changes about the stream itself.
+    fn change(&mut self, change: Change) {
+        let heads = &mut *self.heads;
+        let decided = &mut heads.decided;
+        match change {
+            Change::LogLevel(level) => decided.log_level = Some(level),
+            Change::Timeout(kind, time) => {
+                // Zero is no limit, as in the file.
+                let timeouts = &mut decided.timeouts;
+                let slot = match kind {
+                    TimeoutKind::Client => &mut timeouts.client,
+                    TimeoutKind::Connect => &mut timeouts.connect,
+                    TimeoutKind::Queue => &mut timeouts.queue,
+                    TimeoutKind::Server => &mut timeouts.server,
+                    TimeoutKind::Tarpit => &mut timeouts.tarpit,
+                    TimeoutKind::Tunnel => &mut timeouts.tunnel,
+                };
+                *slot = Some(time);
+            }
+            Change::Source(ip) => {
+                let port = decided.source.map_or_else(|| self.session.peer.port(), |addr| addr.port());
+                decided.source = Some(SocketAddr::new(ip, port));
+            }
+            Change::SourcePort(port) => {
+                let ip = decided.source.map(|addr| addr.ip()).or_else(|| self.session.peer.ip());
+                decided.source = Some(SocketAddr::new(ip.unwrap_or(UNKNOWN), port));
+            }
+            Change::Destination(ip) => {
+                let known = decided.destination.or_else(|| self.session.destination());
+                decided.destination = Some(SocketAddr::new(ip, known.map_or(0, |addr| addr.port())));
+            }
+            Change::DestinationPort(port) => {
+                let known = decided.destination.or_else(|| self.session.destination());
+                decided.destination = Some(SocketAddr::new(known.map_or(UNKNOWN, |addr| addr.ip()), port));
+            }
+            Change::PriorityClass(class) => decided.priority_class = class,
+            Change::PriorityOffset(offset) => decided.priority_offset = offset,
+            Change::Retries(retries) => decided.retries = Some(retries),
+            Change::FrontMark(mark) => self.session.client.set_mark(mark),
+            Change::FrontTos(tos) => self.session.client.set_tos(tos),
+            Change::BackMark(mark) => decided.back_mark = Some(mark),
+            Change::BackTos(tos) => decided.back_tos = Some(tos),
+            Change::DisableRetry => decided.no_retry = true,
+        }
+    }
+
+    /// Decides the backend: `use_backend` rules in order, then the default one.
+    pub(super) fn choose_backend(&mut self) -> Option<&'static Backend> {
+        let frontend = self.session.frontend;
+        let rules = &frontend.cfg.rules.use_backend;
+        if rules.is_empty() {
+            return frontend.backend;
+        }
+        let heads = &*self.heads;
+        let view = View {
+            session: self.session,
+            facts: &self.facts,
+            attempts: &self.attempts,
+            decided: &heads.decided,
+        };
+        let request = Some(&heads.request);
+        for rule in rules {
+            if !holds(rule.condition.as_ref(), &view, request, RuleStage::FrontendUseBackend) {
+                continue;
+            }
+            match &rule.target {
+                BackendName::Static(name) => {
+                    if let Some(Target::Backend(index)) = name.target() {
+                        return world().backend(index);
+                    }
+                }
+                BackendName::Dynamic(format) => {
+                    let name = written(format, &view, request, RuleStage::FrontendUseBackend);
+                    // A name that no backend has ends the search, as HAProxy's does.
+                    return world().find_backend(&name).or(frontend.backend);
+                }
+            }
+        }
+        frontend.backend
+    }
+
+    /// `use-server`: the server that a rule names, and whether one of the `force-persist` rules holds.
+    pub(super) fn choose_server(&mut self, backend: &'static Backend) -> Option<usize> {
+        let rules = &backend.cfg.rules;
+        if rules.use_server.is_empty() && rules.persist.is_empty() {
+            return None;
+        }
+        let heads = &mut *self.heads;
+        let view = View {
+            session: self.session,
+            facts: &self.facts,
+            attempts: &self.attempts,
+            decided: &heads.decided,
+        };
+        let request = Some(&heads.request);
+        let mut chosen = None;
+        for rule in &rules.use_server {
+            if !holds(rule.condition.as_ref(), &view, request, RuleStage::BackendServerChoice) {
+                continue;
+            }
+            let index = match &rule.target {
+                ServerName::Static(name) => match name.target() {
+                    Some(Target::Server { server, .. }) => Some(server),
+                    _ => None,
+                },
+                ServerName::Dynamic(format) => {
+                    let name = written(format, &view, request, RuleStage::BackendServerChoice);
+                    backend.servers.iter().position(|server| server.name().as_bytes() == name)
+                }
+            };
+            if let Some(index) = index
+                && backend.servers[index].usable()
+            {
+                chosen = Some(index);
+                break;
+            }
+        }
+        let verdict = rules.persist.iter().find(|rule| {
+            holds(Some(&rule.condition), &view, request, RuleStage::BackendServerChoice)
+        });
+        let (force, ignore) = match verdict {
+            Some(rule) => (rule.force, !rule.force),
+            None => (false, false),
+        };
+        heads.decided.force_persist = force;
+        heads.decided.ignore_persist = ignore;
+        chosen
+    }
+
+    /// Whether `monitor fail` holds.
+    pub(super) fn monitor_fails(&self) -> bool {
+        let heads = &*self.heads;
+        let view = View {
+            session: self.session,
+            facts: &self.facts,
+            attempts: &self.attempts,
+            decided: &heads.decided,
+        };
+        let rules = &self.session.frontend.cfg.rules.monitor_fail;
+        rules.iter().any(|condition| {
+            holds(Some(condition), &view, Some(&heads.request), RuleStage::FrontendRequestHeader)
+        })
+    }
+
+    /// Fills the slots of `capture request header`.
+    pub(super) fn capture_request(&mut self) {
+        let captures = &self.session.frontend.cfg.captures.request;
+        for (slot, capture) in captures.iter().enumerate() {
+            let Some(name) = &capture.name else { continue };
+            if let Some(value) = self.heads.request.headers().get_all(name).next_back() {
+                self.heads.decided.capture(true, slot, &value[..value.len().min(capture.length)]);
+            }
+        }
+    }
+
+    /// Fills the slots of `capture response header`.
+    pub(super) fn capture_response(&mut self) {
+        let captures = &self.session.frontend.cfg.captures.response;
+        for (slot, capture) in captures.iter().enumerate() {
+            let Some(name) = &capture.name else { continue };
+            if let Some(value) = self.heads.response.headers().get_all(name).next_back() {
+                self.heads.decided.capture(false, slot, &value[..value.len().min(capture.length)]);
+            }
+        }
+    }
+
+    /// Decodes the chunks that are at hand, so that expressions can look at the body.
+    pub(super) fn decode_body_at_hand(&mut self) {
+        if self.heads.request.body != BodyLength::Chunked {
+            return;
+        }
+        let heads = &mut *self.heads;
+        heads.body.clear();
+        let mut decoder = ChunkDecoder::new();
+        let limits = super::request_rules(self.session.frontend);
+        heads.body_whole =
+            decoder.decode_all(self.input.filled(), &mut heads.body, &limits.limits, limits.strictness);
+    }
+}
+
+/// Stands for an address that nothing is known of.
+const UNKNOWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+
+fn written(
+    format: &sockeye_sample::Format,
+    view: &View<'_>,
+    request: Option<&RequestHead>,
+    stage: RuleStage,
+) -> Vec<u8> {
+    let mut scene = view.scene(stage);
+    scene.request = request;
+    let mut out = Vec::new();
+    view.write(format, &scene, request, &mut out);
+    out
+}

@@ -1,0 +1,432 @@
+//! What the file decides: rule sets run over a stream.
+//!
+//! A set is gone through without waiting; what needs the network or a clock stops it with a [`Step`], and the caller
+//! goes on behind that rule. [`decided`] keeps what rules changed about a stream, [`scene`] is what expressions see.
+
+pub mod decided;
+pub mod scene;
+pub mod world;
+
+use sockeye_http::{RequestHead, ResponseHead};
+use sockeye_rules::edit::{self, Part, RewriteFailed};
+use sockeye_rules::{Action, LogLevel, NumberOr, TimeoutKind, VarConditions, normalize};
+use sockeye_sample::{Expr, Format, Scene, Stage, Type, Value, VarId, Verdict};
+
+use decided::Decided;
+use scene::View;
+
+/// Rules whose actions may change the stream before something else must happen.
+#[derive(Debug)]
+pub enum Step {
+    /// All rules were gone through.
+    End,
+    /// `allow`, `accept`: the rest of the set does not count.
+    Stop,
+    /// The action at this index is the caller's to do; rules behind it follow if it is not final.
+    Act(usize, &'static Action),
+    /// It depends on bytes that have not come.
+    Wait(usize),
+    /// A rewrite failed in strict mode.
+    Failed,
+}
+
+/// The messages that rules may look at and change.
+#[derive(Debug)]
+pub struct Messages<'a> {
+    pub request: Option<&'a mut RequestHead>,
+    pub response: Option<&'a mut ResponseHead>,
+    pub request_body: sockeye_sample::Body<'a>,
+    pub response_body: sockeye_sample::Body<'a>,
+    pub buffer: Option<sockeye_sample::Bytes<'a>>,
+    /// Whether header actions are about the response.
+    pub about_response: bool,
+}
+
+impl Messages<'_> {
+    fn scene<'s>(&'s self, view: &'s View<'s>, stage: Stage) -> Scene<'s> {
+        let mut scene = view.scene(stage);
+        scene.request = self.request.as_deref();
+        scene.response = self.response.as_deref();
+        scene.request_body = self.request_body;
+        scene.response_body = self.response_body;
+        scene.buffer = self.buffer;
+        scene
+    }
+
+    fn headers_mut(&mut self) -> Option<&mut sockeye_http::Headers> {
+        if self.about_response {
+            self.response.as_mut().map(|response| response.headers_mut())
+        } else {
+            self.request.as_mut().map(|request| request.headers_mut())
+        }
+    }
+}
+
+/// One pass over a rule set.
+pub struct Run<'a> {
+    pub rules: &'static [std::sync::Arc<sockeye_rules::Rule>],
+    pub stage: Stage,
+    /// `strict-mode`, on at the beginning of each set.
+    pub strict: bool,
+    /// Whether a rule may be undecided. Otherwise what has not come does not match.
+    pub may_wait: bool,
+    pub view: View<'a>,
+}
+
+/// What a rule changes that is not in a message: applied by the caller, who owns it.
+#[derive(Debug)]
+pub enum Change {
+    LogLevel(LogLevel),
+    Timeout(TimeoutKind, std::time::Duration),
+    Source(std::net::IpAddr),
+    SourcePort(u16),
+    Destination(std::net::IpAddr),
+    DestinationPort(u16),
+    PriorityClass(i64),
+    PriorityOffset(i64),
+    Retries(u32),
+    FrontMark(u32),
+    FrontTos(u32),
+    BackMark(u32),
+    BackTos(u32),
+    DisableRetry,
+}
+
+impl Run<'_> {
+    /// Goes through the rules from index `from`. `changes` gets what the caller has to apply to the stream itself,
+    /// before it goes on.
+    pub fn go(&mut self, from: usize, messages: &mut Messages<'_>, changes: &mut Vec<Change>) -> Step {
+        for (index, rule) in self.rules.iter().enumerate().skip(from) {
+            if rule.condition.is_some() {
+                let verdict = rule.applies(&messages.scene(&self.view, self.stage));
+                match verdict {
+                    Verdict::Pass => {}
+                    Verdict::Unknown if self.may_wait => return Step::Wait(index),
+                    Verdict::Fail | Verdict::Unknown => continue,
+                }
+            }
+            match &rule.action {
+                Action::Allow => return Step::Stop,
+                Action::StrictMode(strict) => self.strict = *strict,
+                Action::Deny(_)
+                | Action::Tarpit(_)
+                | Action::Return(_)
+                | Action::Redirect(_)
+                | Action::Auth { .. }
+                | Action::Reject
+                | Action::Close
+                | Action::SilentDrop(_)
+                | Action::SwitchHttp
+                | Action::EarlyHint { .. }
+                | Action::Pause(_)
+                | Action::WaitForBody { .. } => return Step::Act(index, &rule.action),
+                action => {
+                    if self.apply(action, messages, changes).is_err() && self.strict {
+                        return Step::Failed;
+                    }
+                    if is_seen_later(action) && !changes.is_empty() {
+                        // Rules behind it look at what it changed, so the caller applies it first.
+                        return Step::Act(index, &rule.action);
+                    }
+                }
+            }
+        }
+        Step::End
+    }
+
+    fn apply(
+        &self,
+        action: &'static Action,
+        messages: &mut Messages<'_>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), RewriteFailed> {
+        let mut text = Vec::new();
+        match action {
+            Action::SetHeader { name, value } => {
+                self.write(value, messages, &mut text);
+                messages.headers_mut().map_or(Ok(()), |headers| edit::set_header(headers, name, &text))
+            }
+            Action::AddHeader { name, value } => {
+                self.write(value, messages, &mut text);
+                messages.headers_mut().map_or(Ok(()), |headers| edit::add_header(headers, name, &text))
+            }
+            Action::DelHeader(names) => {
+                if let Some(headers) = messages.headers_mut() {
+                    edit::del_header(headers, names);
+                }
+                Ok(())
+            }
+            Action::ReplaceHeader { name, regex, with } => {
+                self.write(with, messages, &mut text);
+                messages
+                    .headers_mut()
+                    .map_or(Ok(()), |headers| edit::replace_header(headers, name, regex, &text))
+            }
+            Action::ReplaceValue { name, regex, with } => {
+                self.write(with, messages, &mut text);
+                messages
+                    .headers_mut()
+                    .map_or(Ok(()), |headers| edit::replace_value(headers, name, regex, &text))
+            }
+            Action::SetMethod(format) => {
+                self.write(format, messages, &mut text);
+                self.on_request(messages, |request| edit::set_method(request, &text))
+            }
+            Action::SetPath(format) => self.set_part(format, Part::Path, messages),
+            Action::SetPathAndQuery(format) => self.set_part(format, Part::PathAndQuery, messages),
+            Action::SetQuery(format) => self.set_part(format, Part::Query, messages),
+            Action::SetUri(format) => self.set_part(format, Part::Uri, messages),
+            Action::ReplacePath { regex, with } => self.replace_part(regex, with, Part::Path, messages),
+            Action::ReplacePathAndQuery { regex, with } => {
+                self.replace_part(regex, with, Part::PathAndQuery, messages)
+            }
+            Action::ReplaceUri { regex, with } => self.replace_part(regex, with, Part::Uri, messages),
+            Action::NormalizeUri(normalizer) => self.on_request(messages, |request| {
+                match normalize::normalize(*normalizer, request.target()) {
+                    Ok(Some(target)) => edit::set_target(request, &target),
+                    Ok(None) => Ok(()),
+                    Err(normalize::Malformed) => Err(RewriteFailed),
+                }
+            }),
+            Action::SetStatus { status, reason } => {
+                if let Some(response) = messages.response.as_mut() {
+                    let reason = match reason {
+                        Some(reason) => &**reason,
+                        None => sockeye_http::reason_phrase(*status).as_bytes(),
+                    };
+                    response.set_status(*status, reason);
+                }
+                Ok(())
+            }
+            Action::SetVar { var, conditions, value } => {
+                let scene = messages.scene(&self.view, self.stage);
+                if let Some(value) = value.eval(&scene) {
+                    set_var(&scene, *var, *conditions, value);
+                }
+                Ok(())
+            }
+            Action::SetVarFormat { var, conditions, value } => {
+                self.write(value, messages, &mut text);
+                let scene = messages.scene(&self.view, self.stage);
+                set_var(&scene, *var, *conditions, Value::string(text));
+                Ok(())
+            }
+            Action::UnsetVar(var) => {
+                messages.scene(&self.view, self.stage).variables.unset(*var);
+                Ok(())
+            }
+            Action::Capture { value, slot, length } => {
+                let scene = messages.scene(&self.view, self.stage);
+                if let Some(Value::Str(text)) = value.eval_as(Type::Str, &scene) {
+                    let text = &text[..text.len().min(*length)];
+                    self.view.decided.capture(!self.about_response(messages), *slot, text);
+                }
+                Ok(())
+            }
+            Action::SetMap { map, key, value } => {
+                let mut entry = Vec::new();
+                self.write(key, messages, &mut text);
+                self.write(value, messages, &mut entry);
+                let _ = map.upsert(&text, &entry);
+                Ok(())
+            }
+            Action::DelMap { map: list, key } | Action::DelAcl { list, key } => {
+                self.write(key, messages, &mut text);
+                let _ = list.del(&text);
+                Ok(())
+            }
+            Action::AddAcl { list, key } => {
+                self.write(key, messages, &mut text);
+                let _ = list.insert_new(&text);
+                Ok(())
+            }
+            stream => {
+                if let Some(change) = self.change(stream, messages) {
+                    changes.push(change);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn about_response(&self, messages: &Messages<'_>) -> bool {
+        messages.about_response
+    }
+
+    /// What an action changes about the stream itself.
+    fn change(&self, action: &'static Action, messages: &Messages<'_>) -> Option<Change> {
+        let scene = messages.scene(&self.view, self.stage);
+        let int = |expr: &'static Expr| match expr.eval_as(Type::Int, &scene) {
+            Some(Value::Int(value)) => Some(value),
+            _ => None,
+        };
+        let ip = |expr: &'static Expr| expr.eval_as(Type::Addr, &scene)?.to_ip();
+        let port = |expr: &'static Expr| u16::try_from(int(expr)?).ok();
+        let number = |value: &'static NumberOr<u32>| match value {
+            NumberOr::Fixed(value) => Some(*value),
+            NumberOr::Expr(expr) => u32::try_from(int(expr)?).ok(),
+        };
+        Some(match action {
+            Action::SetLogLevel(level) => Change::LogLevel(*level),
+            Action::SetTimeout { which, value } => Change::Timeout(*which, duration(value, &scene)?),
+            Action::SetSource(expr) => Change::Source(ip(expr)?),
+            Action::SetSourcePort(expr) => Change::SourcePort(port(expr)?),
+            Action::SetDestination(expr) => Change::Destination(ip(expr)?),
+            Action::SetDestinationPort(expr) => Change::DestinationPort(port(expr)?),
+            Action::SetPriorityClass(expr) => Change::PriorityClass(int(expr)?),
+            Action::SetPriorityOffset(expr) => Change::PriorityOffset(int(expr)?),
+            Action::SetRetries(value) => Change::Retries(number(value)?),
+            Action::SetFrontMark(value) => Change::FrontMark(number(value)?),
+            Action::SetFrontTos(value) => Change::FrontTos(number(value)?),
+            Action::SetBackMark(value) => Change::BackMark(number(value)?),
+            Action::SetBackTos(value) => Change::BackTos(number(value)?),
+            Action::DisableRetry => Change::DisableRetry,
+            _ => return None,
+        })
+    }
+
+    fn set_part(
+        &self,
+        format: &'static Format,
+        part: Part,
+        messages: &mut Messages<'_>,
+    ) -> Result<(), RewriteFailed> {
+        let mut text = Vec::new();
+        self.write(format, messages, &mut text);
+        self.on_request(messages, |request| edit::set_part(request, part, &text))
+    }
+
+    fn replace_part(
+        &self,
+        regex: &'static sockeye_pattern::Regex,
+        with: &'static Format,
+        part: Part,
+        messages: &mut Messages<'_>,
+    ) -> Result<(), RewriteFailed> {
+        let mut template = Vec::new();
+        self.write(with, messages, &mut template);
+        self.on_request(messages, |request| {
+            match edit::replace(regex, part.of(request.target()), &template)? {
+                Some(value) => edit::set_part(request, part, &value),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn on_request(
+        &self,
+        messages: &mut Messages<'_>,
+        change: impl FnOnce(&mut RequestHead) -> Result<(), RewriteFailed>,
+    ) -> Result<(), RewriteFailed> {
+        messages.request.as_mut().map_or(Ok(()), |request| change(request))
+    }
+
+    fn write(&self, format: &Format, messages: &Messages<'_>, out: &mut Vec<u8>) {
+        match format.constant() {
+            Some(text) => out.extend_from_slice(text),
+            None => {
+                let scene = messages.scene(&self.view, self.stage);
+                self.view.write(format, &scene, messages.request.as_deref(), out);
+            }
+        }
+    }
+
+    /// Writes a format that the caller needs.
+    pub fn format(&self, format: &Format, messages: &Messages<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(format, messages, &mut out);
+        out
+    }
+
+    /// How long `pause` lasts; `None` when its expression gives nothing.
+    pub fn pause(
+        &self,
+        value: &'static NumberOr<std::time::Duration>,
+        messages: &Messages<'_>,
+    ) -> Option<std::time::Duration> {
+        duration(value, &messages.scene(&self.view, self.stage))
+    }
+}
+
+/// Whether rules behind the action can see what it changed about the stream.
+fn is_seen_later(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::SetSource(_)
+            | Action::SetSourcePort(_)
+            | Action::SetDestination(_)
+            | Action::SetDestinationPort(_)
+            | Action::SetTimeout { .. }
+    )
+}
+
+fn duration(
+    value: &'static NumberOr<std::time::Duration>,
+    scene: &Scene<'_>,
+) -> Option<std::time::Duration> {
+    match value {
+        NumberOr::Fixed(time) => Some(*time),
+        NumberOr::Expr(expr) => match expr.eval(scene)?.cast(Type::Int)? {
+            Value::Int(milliseconds) => u64::try_from(milliseconds).ok().map(std::time::Duration::from_millis),
+            _ => None,
+        },
+    }
+}
+
+/// `set-var` with its conditions (manual 4.4 "set-var").
+fn set_var(scene: &Scene<'_>, var: VarId, conditions: VarConditions, value: Value<'_>) {
+    if conditions != VarConditions::default() {
+        let known = scene.variables.get(var);
+        let is_empty = |value: &Value<'_>| value.bytes().is_some_and(<[u8]>::is_empty);
+        let refused = conditions.if_exists && known.is_none()
+            || conditions.if_not_exists && known.is_some()
+            || conditions.if_empty && known.as_ref().is_some_and(|known| !is_empty(known))
+            || conditions.if_not_empty && is_empty(&value)
+            || conditions.if_set && known.is_none()
+            || conditions.if_not_set && known.is_some()
+            || conditions.if_greater && !compares(known.as_ref(), &value, std::cmp::Ordering::Greater)
+            || conditions.if_less && !compares(known.as_ref(), &value, std::cmp::Ordering::Less);
+        if refused {
+            return;
+        }
+    }
+    scene.variables.set(var, value);
+}
+
+/// Whether the value that is there compares so with the new one; a variable that is not set does.
+fn compares(known: Option<&Value<'_>>, new: &Value<'_>, expected: std::cmp::Ordering) -> bool {
+    let Some(known) = known else { return true };
+    match (known.to_int(), new.to_int()) {
+        (Some(known), Some(new)) => known.cmp(&new) == expected,
+        _ => true,
+    }
+}
+
+/// Whether `condition` holds now.
+pub fn holds(
+    condition: Option<&sockeye_sample::Condition>,
+    view: &View<'_>,
+    request: Option<&RequestHead>,
+    stage: Stage,
+) -> bool {
+    let Some(condition) = condition else { return true };
+    let mut scene = view.scene(stage);
+    scene.request = request;
+    condition.eval(&scene) == Verdict::Pass
+}
+
+impl Decided {
+    /// Keeps what a rule captured.
+    pub fn capture(&self, request: bool, slot: usize, text: &[u8]) -> bool {
+        let slots = if request { &self.request_captures } else { &self.response_captures };
+        let mut slots = slots.borrow_mut();
+        if slot >= decided::CAPTURES_MAX {
+            return false;
+        }
+        if slots.len() <= slot {
+            slots.resize_with(slot + 1, || None);
+        }
+        slots[slot] = Some(text.into());
+        true
+    }
+}

@@ -1,0 +1,242 @@
+//! A stream as expressions see it.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime};
+
+use sockeye_conn::clock;
+use sockeye_http::RequestHead;
+use sockeye_sample as sample;
+use sockeye_sample::{Address, Date, Format, Number, Scene, Stage, Text, VariablesInUse};
+
+use super::decided::Decided;
+use super::world;
+use crate::backend::Server;
+use crate::frontend::session::Session;
+use crate::stats::PROCESS;
+use crate::stream::log;
+use crate::stream::log::Facts;
+use crate::stream::retry::Attempts;
+
+/// What rules may ask about a stream.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub session: &'a Session,
+    pub facts: &'a Facts,
+    pub attempts: &'a Attempts,
+    pub decided: &'a Decided,
+}
+
+impl<'a> View<'a> {
+    /// A scene without messages.
+    pub fn scene(&'a self, stage: Stage) -> Scene<'a> {
+        let world = world::world();
+        let mut scene = Scene::new(stage, SystemTime::now, world);
+        scene.facts = Some(self);
+        scene.variables = VariablesInUse {
+            proc: Some(&world.variables),
+            sess: Some(&self.session.variables),
+            txn: Some(&self.decided.txn),
+            req: (!self.decided.responding).then_some(&self.decided.message),
+            res: self.decided.responding.then_some(&self.decided.message),
+            check: None,
+        };
+        scene
+    }
+
+    /// Writes a format; its aliases stand for what the log would say now.
+    pub fn write(&self, format: &Format, scene: &Scene<'_>, request: Option<&RequestHead>, out: &mut Vec<u8>) {
+        let mut record = None;
+        format.write(out, scene, &mut |alias, flags, out| {
+            let record = record.get_or_insert_with(|| log::record(self, request));
+            sockeye_log::write_alias(alias, flags, record, out);
+        });
+    }
+
+    fn server(&self) -> Option<&'static Server> {
+        let backend = self.facts.backend?;
+        backend.servers.get(self.facts.server?)
+    }
+
+    fn tcp_info(&self) -> Option<sockeye_sys::tcp_info::TcpInfo> {
+        sockeye_sys::tcp_info::tcp_info(&self.session.client).ok()
+    }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn is_local(addr: Option<SocketAddr>) -> Option<i64> {
+    // An address of this machine is one that a socket can be bound to.
+    let addr = SocketAddr::new(addr?.ip(), 0);
+    Some(i64::from(std::net::UdpSocket::bind(addr).is_ok()))
+}
+
+impl sample::Facts for View<'_> {
+    fn number(&self, what: Number) -> Option<i64> {
+        let frontend = self.session.frontend;
+        let backend = self.facts.backend;
+        let timeouts = &self.decided.timeouts;
+        let time = |time: Option<Duration>| Some(milliseconds(time.unwrap_or_default()));
+        let index = |index: usize| i64::try_from(index).ok();
+        Some(match what {
+            Number::FrontendId => i64::from(frontend.cfg.numeric_id),
+            Number::FrontendIndex => index(frontend.id.0)?,
+            Number::BackendId => match backend {
+                Some(backend) => i64::from(backend.cfg.numeric_id),
+                None => i64::from(frontend.cfg.numeric_id),
+            },
+            Number::BackendIndex => index(backend?.id.0)?,
+            Number::ServerId => i64::from(self.server()?.cfg.numeric_id),
+            Number::ServerIndex => index(self.facts.server?)?,
+            Number::ListenerId => i64::from(self.session.listener.number),
+            Number::ListenerConnections => i64::from(self.session.listener.limit.connections.now()),
+            Number::FrontHttpMajor | Number::BackHttpMajor => 1,
+            Number::FrontError | Number::BackError => 0,
+            Number::FrontStreams => 1,
+            Number::BackStreams => i64::from(self.server().is_some()),
+            Number::FrontStreamsLimit | Number::BackStreamsLimit => 1,
+            Number::FrontGlitches | Number::BackGlitches => 0,
+            Number::BackReused => i64::from(self.facts.reused),
+            Number::FrontRtt => i64::try_from(self.tcp_info()?.rtt.as_micros()).ok()?,
+            Number::FrontRttVariance => i64::try_from(self.tcp_info()?.rtt_variance.as_micros()).ok()?,
+            Number::FrontUnacked => i64::from(self.tcp_info()?.unacked),
+            Number::FrontSacked => i64::from(self.tcp_info()?.sacked),
+            Number::FrontRetransmissions => i64::from(self.tcp_info()?.retrans),
+            Number::FrontFackets => i64::from(self.tcp_info()?.fackets),
+            Number::FrontLost => i64::from(self.tcp_info()?.lost),
+            Number::FrontReordering => i64::from(self.tcp_info()?.reordering),
+            // The server's socket belongs to the exchange, which rules cannot see.
+            Number::BackRtt | Number::BackRttVariance => return None,
+            Number::ReceivedProxy => 0,
+            Number::BackendQueue => i64::from(self.attempts.backend_queue),
+            Number::ServerQueue => i64::from(self.attempts.server_queue),
+            Number::BytesIn | Number::RequestBytesOut => i64::try_from(self.facts.uploaded).ok()?,
+            Number::BytesOut | Number::ResponseBytesOut => i64::try_from(self.facts.downloaded).ok()?,
+            Number::Retries => i64::from(self.attempts.retries),
+            Number::Redispatched => i64::from(self.attempts.redispatched),
+            Number::TransactionId | Number::StreamId => {
+                i64::try_from(PROCESS.streams.now().saturating_sub(1) & 0xffff_ffff).ok()?
+            }
+            Number::ResponseStatus => i64::from(self.facts.status?),
+            Number::ServerStatus => i64::from(self.decided.server_status?),
+            Number::FirstRequest => i64::from(self.session.requests <= 1),
+            Number::ClientTimeout => return time(timeouts.client.or(frontend.cfg.timeout_client)),
+            Number::ServerTimeout => return time(timeouts.server.or(backend?.cfg.timeout_server)),
+            Number::TunnelTimeout => return time(timeouts.tunnel.or(backend?.cfg.timeout_tunnel)),
+            Number::ConnectTimeout => return time(timeouts.connect.or(backend?.cfg.timeout_connect)),
+            Number::QueueTimeout => return time(timeouts.queue.or(backend?.cfg.timeout_queue)),
+            Number::TarpitTimeout => return time(timeouts.tarpit.or(frontend.cfg.timeout_tarpit)),
+            Number::MaxRetries => i64::from(self.decided.retries.or(backend.map(|be| be.cfg.retries))?),
+            Number::FrontendClientTimeout => return time(frontend.cfg.timeout_client),
+            Number::FrontendTarpitTimeout => return time(frontend.cfg.timeout_tarpit),
+            Number::BackendServerTimeout => return time(backend?.cfg.timeout_server),
+            Number::BackendTunnelTimeout => return time(backend?.cfg.timeout_tunnel),
+            Number::BackendConnectTimeout => return time(backend?.cfg.timeout_connect),
+            Number::BackendQueueTimeout => return time(backend?.cfg.timeout_queue),
+            Number::BackendTarpitTimeout => return time(backend?.cfg.timeout_tarpit),
+            Number::BackendMaxRetries => i64::from(backend?.cfg.retries),
+            Number::TimerHandshake => 0,
+            Number::TimerIdle => milliseconds(self.facts.started_at.duration_since(self.facts.idle_since)),
+            Number::TimerRequest => {
+                milliseconds(self.facts.received_at?.duration_since(self.facts.started_at))
+            }
+            Number::TimerQueue => {
+                milliseconds(self.attempts.placed_at?.duration_since(self.facts.received_at?))
+            }
+            Number::TimerConnect => {
+                milliseconds(self.attempts.connected_at?.duration_since(self.attempts.placed_at?))
+            }
+            Number::TimerResponse => {
+                milliseconds(self.facts.response_at?.duration_since(self.attempts.connected_at?))
+            }
+            Number::TimerData => {
+                milliseconds(self.facts.ended_at?.duration_since(self.facts.response_at?))
+            }
+            Number::TimerActive | Number::TimerUser => {
+                let end = self.facts.ended_at.unwrap_or_else(clock::now);
+                milliseconds(end.duration_since(self.facts.started_at))
+            }
+            Number::TimerRequestFromAccept => {
+                milliseconds(self.facts.received_at?.duration_since(self.facts.idle_since))
+            }
+            Number::TimerTotal => {
+                let end = self.facts.ended_at.unwrap_or_else(clock::now);
+                milliseconds(end.duration_since(self.session.accepted_at))
+            }
+            Number::LastRuleLine => return None,
+            Number::SourceIsLocal => return is_local(self.address(Address::Source)),
+            Number::DestinationIsLocal => return is_local(self.address(Address::Destination)),
+            Number::FrontSourceIsLocal => return is_local(self.address(Address::FrontSource)),
+            Number::FrontDestinationIsLocal => return is_local(self.address(Address::FrontDestination)),
+            Number::PriorityClass => self.decided.priority_class,
+            Number::PriorityOffset => self.decided.priority_offset,
+            Number::FrontAborted | Number::BackAborted => 0,
+            Number::FrontStreamId | Number::BackStreamId => 0,
+            Number::FrontResetCode | Number::BackResetCode => return None,
+        })
+    }
+
+    fn text(&self, what: Text) -> Option<&[u8]> {
+        let frontend = self.session.frontend;
+        Some(match what {
+            Text::FrontendName => frontend.name().as_bytes(),
+            Text::DefaultBackend => frontend.backend?.name().as_bytes(),
+            Text::BackendName => match self.facts.backend {
+                Some(backend) => backend.name().as_bytes(),
+                None => frontend.name().as_bytes(),
+            },
+            Text::ServerName => self.server()?.name().as_bytes(),
+            Text::ListenerName => self.session.listener.cfg.name.as_deref()?.as_bytes(),
+            _ => return None,
+        })
+    }
+
+    fn address(&self, what: Address) -> Option<SocketAddr> {
+        match what {
+            Address::Source => self.decided.source.or_else(|| self.session.peer.addr()),
+            Address::Destination => self.decided.destination.or_else(|| self.session.destination()),
+            Address::FrontSource => {
+                let addr = rustix::net::getpeername(self.session.client.as_fd()).ok()??;
+                SocketAddr::try_from(addr).ok()
+            }
+            Address::FrontDestination => {
+                let addr = rustix::net::getsockname(self.session.client.as_fd()).ok()?;
+                SocketAddr::try_from(addr).ok()
+            }
+            Address::BackSource | Address::BackDestination => None,
+        }
+    }
+
+    fn date(&self, what: Date) -> Option<SystemTime> {
+        Some(match what {
+            Date::Accept => self.session.accept_date,
+            Date::Request => log::request_date(self.session, self.facts),
+        })
+    }
+
+    fn capture(&self, request: bool, slot: usize) -> Option<Vec<u8>> {
+        let slots =
+            if request { &self.decided.request_captures } else { &self.decided.response_captures };
+        slots.borrow().get(slot)?.as_deref().map(<[u8]>::to_vec)
+    }
+
+    fn keep_capture(&self, request: bool, slot: usize, value: &[u8]) -> bool {
+        let captures = &self.session.frontend.cfg.captures;
+        let slots = if request { &captures.request } else { &captures.response };
+        let Some(declared) = slots.get(slot) else { return false };
+        self.decided.capture(request, slot, &value[..value.len().min(declared.length)])
+    }
+
+    fn unique_id(&self) -> Option<&[u8]> {
+        let format = self.session.frontend.cfg.unique_id_format.as_ref()?;
+        Some(self.decided.unique_id.get_or_init(|| {
+            let mut out = Vec::new();
+            let scene = self.scene(Stage::Log);
+            self.write(format, &scene, None, &mut out);
+            out.into()
+        }))
+    }
+}
+
