@@ -160,6 +160,7 @@ fn frontend(out: &mut Text, config: &Config, fe: &Frontend) {
         ("logasap", options.logasap),
         ("http-ignore-probes", options.http_ignore_probes),
         ("http-buffer-request", options.http_buffer_request),
+        ("idle-close-on-response", options.idle_close_on_response),
         ("accept-unsafe-violations-in-http-request", options.accept_unsafe_violations_in_http_request),
         ("nolinger", options.nolinger),
         ("abortonclose", options.abortonclose),

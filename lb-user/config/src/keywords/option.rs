@@ -67,6 +67,12 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
     ),
     supported("httplog", ALL, Plain(httplog), "detailed HTTP logs"),
     supported(
+        "idle-close-on-response",
+        FRONT,
+        HttpSwitch(|s, on| s.frontend.idle_close_on_response = on),
+        "idle connections outlive a soft stop by one request",
+    ),
+    supported(
         "log-separate-errors",
         FRONT,
         Switch(|s, on| s.frontend.log_separate_errors = on),
@@ -126,7 +132,6 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
     not_yet("http-restrict-req-hdr-names", ALL),
     not_yet("http-use-proxy-header", FRONT),
     not_yet("httpslog", ALL),
-    not_yet("idle-close-on-response", FRONT),
     not_yet("independent-streams", ALL),
     not_yet("ldap-check", BACK),
     not_yet("mysql-check", BACK),
