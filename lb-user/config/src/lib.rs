@@ -11,6 +11,8 @@ mod keywords;
 
 mod scope;
 
+mod expressions;
+
 mod draft;
 
 mod defaults;

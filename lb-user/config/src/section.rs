@@ -11,6 +11,7 @@ use crate::draft::{Draft, Kind, Proxy};
 use crate::keyword::{Status, find, not_yet_message};
 use crate::keywords::server::invalid_character;
 use crate::keywords::{self, Opens, SECTIONS};
+use crate::model::Captures;
 use crate::resolve::names::Taken;
 use crate::scope::{GlobalScope, Negation, ProxyScope, Surroundings};
 
@@ -135,6 +136,7 @@ fn open(
         description: None,
         binds: Vec::new(),
         servers: Vec::new(),
+        captures: Captures::default(),
     })
 }
 

@@ -2,11 +2,13 @@
 
 pub(crate) mod balance;
 pub(crate) mod bind;
+mod capture;
 pub(crate) mod check;
 mod commands;
 pub(crate) mod errorfile;
 pub(crate) mod global;
 pub(crate) mod log;
+mod log_format;
 pub(crate) mod option;
 pub(crate) mod proxy;
 mod rules;
