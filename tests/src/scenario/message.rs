@@ -28,7 +28,8 @@ pub(super) async fn response(peer: &mut Peer, to_head: bool) -> Result<Vec<u8>, 
         if to_head || ["101", "204", "304"].contains(&status.as_str()) {
             return Ok(raw);
         }
-        let framed = header(&head, "content-length").is_some() || header(&head, "transfer-encoding").is_some();
+        let framed =
+            header(&head, "content-length").is_some() || header(&head, "transfer-encoding").is_some();
         if !framed {
             raw.extend(peer.rest().await);
             return Ok(raw);

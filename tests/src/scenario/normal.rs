@@ -8,10 +8,12 @@ use regex::{Captures, Regex};
 use crate::Daemon;
 
 /// `[21/Nov/2026:06:37:05.277]`, with or without brackets, milliseconds and zone.
-static DATE: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?( [+-][0-9]{4})?"));
+static DATE: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?( [+-][0-9]{4})?")
+});
 /// Any port of an address of ours that is not known by name.
-static PORT: LazyLock<Regex> = LazyLock::new(|| regex(r"(?-u:\b)(127\.[0-9]+\.[0-9]+\.[0-9]+):[0-9]{4,5}(?-u:\b)"));
+static PORT: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(?-u:\b)(127\.[0-9]+\.[0-9]+\.[0-9]+):[0-9]{4,5}(?-u:\b)"));
 /// Durations and numbers of connections in a log line: `0/0/-1/-1/12`.
 static NUMBERS: LazyLock<Regex> = LazyLock::new(|| regex(r"(^| )(?:[+-]?[0-9]+)(?:/[+-]?[0-9]+){2,4}( |$)"));
 /// The bytes of a response in a line of `option httplog`: HAProxy counts its inner form of what it makes itself.
@@ -24,16 +26,20 @@ pub(super) struct Names {
     addrs: Vec<(String, SocketAddr)>,
     dir: String,
     clients: Vec<u16>,
+    masks: Vec<Regex>,
 }
 
 impl Names {
-    pub(super) fn of(daemon: &Daemon) -> Self {
+    /// `masks`: expressions, one a line, for what else differs in log lines.
+    pub(super) fn of(daemon: &Daemon, masks: &str) -> Result<Self, String> {
+        let masks = masks.lines().map(|mask| Regex::new(mask).map_err(|err| err.to_string()));
         let addrs = daemon.names().filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
-        Self {
+        Ok(Self {
             addrs: addrs.collect(),
             dir: daemon.dir().to_string_lossy().into_owned(),
             clients: Vec::new(),
-        }
+            masks: masks.collect::<Result<_, _>>()?,
+        })
     }
 
     /// A client's port, from now on `<port>`.
@@ -68,8 +74,13 @@ impl Names {
         // Two such groups share the space between them: each pass finds every other one.
         for _ in 0..2 {
             line = NUMBERS
-                .replace_all(&line, |found: &Captures<'_>| NUMBER.replace_all(&found[0], "${1}n").into_owned())
+                .replace_all(&line, |found: &Captures<'_>| {
+                    NUMBER.replace_all(&found[0], "${1}n").into_owned()
+                })
                 .into_owned();
+        }
+        for mask in &self.masks {
+            line = mask.replace_all(&line, "<masked>").into_owned();
         }
         BYTES.replace(&line, "$1 n ").into_owned()
     }
@@ -99,6 +110,7 @@ mod tests {
             addrs: vec![("s1".to_owned(), "127.0.0.1:4001".parse().expect("an address"))],
             dir: "/tmp/x".to_owned(),
             clients: vec![50_123],
+            masks: vec![regex("secret[0-9]+")],
         };
         assert_eq!(names.log(line), expected);
     }
@@ -110,6 +122,6 @@ mod tests {
             "127.0.0.1:<port> [<date>] fe be/s1 n/n/-1/-1/n 503 n - - SC-- n/n/n/n/n 0/0 \"GET / HTTP/1.1\"",
         );
         check("x 127.0.0.1:4001 4001 40011 /tmp/x/map", "x <s1> <s1.port> 40011 <dir>/map");
-        check("1/2/3/4/5 6/7/8", "n/n/n/n/n n/n/n");
+        check("1/2/3/4/5 6/7/8 secret12", "n/n/n/n/n n/n/n <masked>");
     }
 }

@@ -13,7 +13,10 @@ use crate::{Origin, Peer};
 
 /// What every server got so far, with the server's name, in order.
 #[derive(Clone, Default)]
-pub(super) struct Received(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+pub(super) struct Received(Arc<Mutex<Vec<Arrival>>>);
+
+/// A server's name and what it got.
+type Arrival = (String, Vec<u8>);
 
 impl Received {
     fn push(&self, name: &str, bytes: Vec<u8>) {
@@ -21,7 +24,7 @@ impl Received {
     }
 
     /// What came since the last time.
-    pub(super) fn take(&self) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn take(&self) -> Vec<Arrival> {
         std::mem::take(&mut *self.0.lock().expect("received"))
     }
 }

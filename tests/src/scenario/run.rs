@@ -82,7 +82,7 @@ impl Stage {
             }
         }
         let daemon = setup.start();
-        let names = Names::of(&daemon);
+        let names = Names::of(&daemon, &script.setting("mask"))?;
         let heads = VecDeque::new();
         Ok((Self { daemon, names, received, client: None, heads }, servers))
     }
@@ -112,7 +112,9 @@ impl Stage {
         }
         let text = String::from_utf8_lossy(bytes).into_owned();
         self.heads.extend(
-            text.split("\r\n").filter(|line| line.ends_with(" HTTP/1.1")).map(|line| line.starts_with("HEAD ")),
+            text.split("\r\n")
+                .filter(|line| line.ends_with(" HTTP/1.1"))
+                .map(|line| line.starts_with("HEAD ")),
         );
         // A daemon that hangs up before it has read everything shows that in what the client receives.
         self.client()?.try_send(bytes).await;
@@ -139,7 +141,7 @@ impl Stage {
     }
 
     /// What the servers got since the last time.
-    fn origins(&mut self, steps: &mut Vec<Step>) {
+    fn origins(&self, steps: &mut Vec<Step>) {
         for (name, bytes) in self.received.take() {
             steps.push(Step::new("origin", &[&name], bytes::show(&self.names.bytes(bytes))));
         }
@@ -156,9 +158,8 @@ impl Stage {
                 .map(|(name, bytes)| Step::new("origin", &[&name], bytes::show(&self.names.bytes(bytes)))),
         );
         // That a proxy stopped is not part of what is compared.
-        let priority = |c: char| c.is_ascii_digit() || c == '<' || c == '>';
         let lines = exit.stdout.lines();
-        let lines = lines.filter(|line| !line.trim_start_matches(priority).starts_with("Proxy "));
+        let lines = lines.filter(|line| !(line.contains("Proxy ") && line.contains(" stopped (cumulated")));
         steps.push(Step::new("log", &[], lines.map(|line| self.names.log(line)).collect()));
         Ok(())
     }
@@ -183,7 +184,11 @@ fn configuration(script: &Script) -> String {
         script.setting(word).lines().map(|line| format!("    {}\n", line.trim())).collect()
     };
     let backend = indented("backend");
-    let server = if backend.lines().any(|line| line.trim().starts_with("server ")) { "" } else { "    server s1 <s1>\n" };
+    let server = if backend.lines().any(|line| line.trim().starts_with("server ")) {
+        ""
+    } else {
+        "    server s1 <s1>\n"
+    };
     format!(
         "global\n    nbthread 1\n    log stdout format raw local0\n{}\
          defaults\n    mode {mode}\n    log global\n    option {mode}log\n    timeout client 30s\n    \

@@ -22,8 +22,9 @@ pub(super) struct Step {
 }
 
 /// Steps that describe the arrangement.
-const SETTINGS: &[&str] =
-    &["mode", "global", "defaults", "frontend", "backend", "sections", "config", "file", "raw", "reply"];
+const SETTINGS: &[&str] = &[
+    "mode", "global", "defaults", "frontend", "backend", "sections", "config", "file", "raw", "reply", "mask",
+];
 /// Steps that do something.
 const ACTIONS: &[&str] = &["connect", "get", "send", "finish", "quiet"];
 /// Steps that a run writes.
