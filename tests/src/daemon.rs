@@ -276,6 +276,11 @@ impl Daemon {
         value.parse().unwrap_or_else(|_| panic!("<{name}> is {value}, not an address and port"))
     }
 
+    /// Every name and what it stands for.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.names.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A connection to `<name>`, as soon as the daemon listens there.
     #[track_caller]
     pub fn connect(&mut self, name: &str) -> impl Future<Output = Peer> {

@@ -14,6 +14,7 @@ pub mod pattern;
 pub mod peer;
 pub mod port;
 pub mod rig;
+pub mod scenario;
 
 use std::fmt::Display;
 use std::panic::Location;

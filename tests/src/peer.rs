@@ -401,11 +401,16 @@ impl Peer {
         }
     }
 
+    /// What was read and not taken yet.
+    pub(crate) fn take_pending(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
+    }
+
     async fn try_head(&mut self) -> Option<String> {
         self.try_until(b"\r\n\r\n").await.map(|head| String::from_utf8_lossy(&head).into_owned())
     }
 
-    async fn try_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) async fn try_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         loop {
             if let Some(at) = self.pending.windows(end.len()).position(|window| window == end) {
                 return Some(self.pending.drain(..at + end.len()).collect());
@@ -416,7 +421,7 @@ impl Peer {
         }
     }
 
-    async fn try_take(&mut self, length: usize) -> Option<Vec<u8>> {
+    pub(crate) async fn try_take(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.pending.len() < length {
             if !matches!(self.fill().await, Ok(1..)) {
                 return None;

@@ -1,7 +1,8 @@
 //! What a new user met who put the daemon beside HAProxy before real clients and servers.
 
+use lb_tests::daemon::Signal;
 use lb_tests::http::post;
-use lb_tests::{Rig, get, ok};
+use lb_tests::{Answer, Origin, Rig, Served, get, is_haproxy, ok};
 
 /// `dontlognull` is for connections that carried nothing: a request that was not understood is something.
 #[tokio::test]
@@ -115,4 +116,49 @@ async fn a_check_says_when_there_were_warnings() {
     assert_eq!((warns.code, warns.stdout.as_str()), (Some(0), "Warnings were found."));
     let clean = Rig::http().setup().arg("-c").run().await;
     assert_eq!((clean.code, clean.stdout.as_str()), (Some(0), ""));
+}
+
+/// With this option a client need not send its request again, however unlucky the moment of the stop.
+#[tokio::test]
+async fn idle_connections_may_have_one_request_more() {
+    let origin = Served::new("x");
+    let plan = Rig::http().defaults("option idle-close-on-response");
+    let mut daemon = plan.setup().at("s1", origin.addr()).start();
+    let mut client = daemon.connect("fe").await;
+    assert_eq!(client.ask(get("/1")).await.header("connection"), None);
+    daemon.signal(Signal::USR1);
+    client.expect_quiet().await;
+    assert_eq!(client.ask(get("/2")).await.header("connection"), Some("close"));
+    client.expect_closed().await;
+    assert_eq!(daemon.exit().await.code, Some(0));
+}
+
+/// A server that dies resets its idle connections and may yet accept one more that it resets too. What is safe to repeat
+/// is repeated on another server. Ours alone: HAProxy leaves it to the client, unless `retry-on` says more.
+#[tokio::test]
+async fn a_dying_server_costs_no_idempotent_request() {
+    if is_haproxy() {
+        return;
+    }
+    let a = Origin::bind().serve(|request| match request.target() {
+        "/die" => Answer::Reset,
+        _ => ok("a").into(),
+    });
+    let b = Served::new("b");
+    let mut daemon = Rig::http()
+        .defaults("retries 3\noption redispatch 1\nhttp-reuse always")
+        .backend("balance first\nserver s0 <s0>")
+        .setup()
+        .at("s0", a.addr())
+        .at("s1", b.addr())
+        .start();
+    let mut client = daemon.connect("fe").await;
+    assert_eq!(client.ask(get("/")).await.text(), "a");
+    assert_eq!(client.ask(get("/die")).await.text(), "b");
+    assert_eq!((a.hits(), a.connections()), (3, 2));
+    // A request that may have done its work is the client's to repeat.
+    assert_eq!(client.ask(get("/")).await.text(), "a");
+    client.send(post("/die", "x")).await;
+    client.expect_closed().await;
+    assert_eq!(b.hits(), 1);
 }

@@ -7,27 +7,38 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_sample::Expressions;
-use sockeye_rules::parse::Captures;
-use sockeye_rules::RuleSets;
 use sockeye_balance::{HashFunction, HashMethod, HashSource};
+use sockeye_pattern::Library;
+use sockeye_rules::RuleSets;
+use sockeye_sample::Expressions;
 use sockeye_syntax::diag::Location;
 
+use crate::expressions;
 use crate::keyword::Sections;
 use crate::model::{
-    BackendOptions, Bind, CheckStep, ErrorFiles, FrontendOptions, Global, HashPreserveAffinity, HttpReuse,
-    HttpSend, LogFormat, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, TcpKeepalive,
+    BackendOptions, Bind, Captures, CheckStep, ErrorFiles, FrontendOptions, Global, HashPreserveAffinity,
+    HttpReuse, HttpSend, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, TcpKeepalive,
 };
 
 /// Everything, in file order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) global: Global,
     /// `http-errors` sections by name.
-    /// Present when all sections were read.
-    pub(crate) expressions: Option<Expressions>,
     pub(crate) errors: HashMap<Arc<str>, ErrorFiles>,
     pub(crate) proxies: Vec<Proxy>,
+    pub(crate) expressions: Expressions,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            global: Global::default(),
+            errors: HashMap::new(),
+            proxies: Vec::new(),
+            expressions: Expressions::new(expressions::language(), Library::default()),
+        }
+    }
 }
 
 /// Which section a proxy is.
@@ -87,6 +98,7 @@ pub(crate) struct Proxy {
     pub(crate) description: Option<String>,
     pub(crate) binds: Vec<Bind>,
     pub(crate) servers: Vec<DraftServer>,
+    pub(crate) captures: Captures,
 }
 
 /// What a `defaults` section hands on.
@@ -100,9 +112,12 @@ pub(crate) struct Settings {
     pub(crate) timeouts: Timeouts,
     pub(crate) log: Vec<DraftLog>,
     pub(crate) log_tag: Option<String>,
-    pub(crate) log_format: LogFormat,
-    /// Where `log_format` was chosen, for the message about a mode that cannot have it.
-    pub(crate) log_format_at: Option<Location>,
+    /// `log-format` or an option that stands for one: the last of them counts.
+    pub(crate) log_format: Option<DraftFormat>,
+    pub(crate) log_format_sd: Option<DraftFormat>,
+    pub(crate) error_log_format: Option<DraftFormat>,
+    pub(crate) unique_id_format: Option<DraftFormat>,
+    pub(crate) unique_id_header: Option<Arc<str>>,
     /// Options that are on and need `mode http`.
     pub(crate) http_options: Vec<&'static str>,
     pub(crate) frontend: FrontendOptions,
@@ -113,7 +128,6 @@ pub(crate) struct Settings {
     pub(crate) monitor_uri: Option<Arc<str>>,
     pub(crate) errorfiles: ErrorFiles,
     pub(crate) rules: RuleSets,
-    pub(crate) captures: Captures,
     pub(crate) balance: DraftBalance,
     pub(crate) fullconn: Option<u32>,
     pub(crate) retries: Option<u32>,
@@ -140,6 +154,44 @@ pub(crate) struct Timeouts {
     pub(crate) queue: Option<Duration>,
     pub(crate) check: Option<Duration>,
     pub(crate) tunnel: Option<Duration>,
+}
+
+/// A format that is compiled for each frontend that has it.
+#[derive(Debug, Clone)]
+pub(crate) struct DraftFormat {
+    pub(crate) text: FormatText,
+    /// Where it was written, for messages about it.
+    pub(crate) at: Location,
+}
+
+/// What the file says about a format.
+#[derive(Debug, Clone)]
+pub(crate) enum FormatText {
+    Option(LogOption),
+    Written(String),
+}
+
+/// The options that stand for a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogOption {
+    Tcp,
+    TcpClf,
+    Http,
+    HttpClf,
+    Https,
+}
+
+impl LogOption {
+    /// As the file calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "option tcplog",
+            Self::TcpClf => "option tcplog clf",
+            Self::Http => "option httplog",
+            Self::HttpClf => "option httplog clf",
+            Self::Https => "option httpslog",
+        }
+    }
 }
 
 /// One `log` statement.

@@ -120,6 +120,7 @@ fn tune(out: &mut Text, global: &Global) {
     out.unless("tune.maxrewrite", &tune.maxrewrite, &default.maxrewrite);
     out.unless("tune.http.maxhdr", &tune.http_maxhdr, &default.http_maxhdr);
     out.unless("tune.http.logurilen", &tune.http_logurilen, &default.http_logurilen);
+    out.unless("tune.http.cookielen", &tune.http_cookielen, &default.http_cookielen);
     out.unless("tune.maxaccept", &tune.maxaccept, &default.maxaccept);
     out.option("tune.pipesize", tune.pipesize);
     out.option("maxpipes", tune.maxpipes);
@@ -129,6 +130,33 @@ fn tune(out: &mut Text, global: &Global) {
     out.option("tune.sndbuf.server", tune.sndbuf_server);
     out.unless("tune.listener.default-shards", &tune.default_shards, &default.default_shards);
     out.unless("tune.max-checks-per-thread", &tune.max_checks_per_thread, &default.max_checks_per_thread);
+}
+
+fn log_formats(out: &mut Text, fe: &Frontend) {
+    let formats = &fe.log_formats;
+    for (name, format) in [
+        ("log-format", &formats.line),
+        ("log-format-sd", &formats.structured_data),
+        ("error-log-format", &formats.error),
+        ("unique-id-format", &formats.unique_id),
+    ] {
+        out.option(name, format.as_ref().map(|format| format!("{:?}", format.text())));
+    }
+    out.option("unique-id-header", fe.unique_id_header.as_ref());
+    if let Some(cookie) = &fe.captures.cookie {
+        out.line("capture cookie", format_args!("{} len {}", cookie.prefix, cookie.length));
+    }
+    for (direction, slots) in [("request", &fe.captures.request), ("response", &fe.captures.response)] {
+        for slot in slots {
+            match &slot.header {
+                Some(name) => out
+                    .line(&format!("capture {direction} header"), format_args!("{name} len {}", slot.length)),
+                None => {
+                    out.line(&format!("declare capture {direction}"), format_args!("len {}", slot.length))
+                }
+            }
+        }
+    }
 }
 
 fn frontend(out: &mut Text, config: &Config, fe: &Frontend) {
@@ -151,7 +179,7 @@ fn frontend(out: &mut Text, config: &Config, fe: &Frontend) {
     out.time("timeout tarpit", fe.timeout_tarpit);
     logs(out, &fe.log);
     out.option("log-tag", fe.log_tag.as_ref());
-    out.unless("log-format", &fe.log_format, &crate::model::LogFormat::Default);
+    log_formats(out, fe);
     let options = &fe.options;
     for (name, on) in [
         ("dontlognull", options.dontlognull),
@@ -160,6 +188,7 @@ fn frontend(out: &mut Text, config: &Config, fe: &Frontend) {
         ("logasap", options.logasap),
         ("http-ignore-probes", options.http_ignore_probes),
         ("http-buffer-request", options.http_buffer_request),
+        ("idle-close-on-response", options.idle_close_on_response),
         ("accept-unsafe-violations-in-http-request", options.accept_unsafe_violations_in_http_request),
         ("nolinger", options.nolinger),
         ("abortonclose", options.abortonclose),

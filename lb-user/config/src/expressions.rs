@@ -1,28 +1,21 @@
-//! The expression language of this configuration: which words there are, and what its expressions share.
+//! The words that expressions in configurations are made of, and how statements compile them.
 
 use std::sync::LazyLock;
 
-use sockeye_pattern::Library;
-use sockeye_sample::{Compiler, Expressions, Language};
+use sockeye_sample::{Compiler, Language};
 use sockeye_syntax::words::Words;
 
-use crate::scope::{ProxyScope, Surroundings};
+use crate::scope::ProxyScope;
 
-/// Every fetch and converter that is obeyed.
+/// Everything that is obeyed, collected once per process.
 pub fn language() -> &'static Language {
-    static LANGUAGE: LazyLock<Language> =
-        LazyLock::new(|| {
-            let mut fetches = sockeye_fetch::all();
-            fetches.push(sockeye_sample::ACL_FETCHES);
-            Language::new(&fetches, &sockeye_convert::all())
-                .with_acls(sockeye_fetch::ACLS, sockeye_fetch::PREDEFINED)
-        });
+    static LANGUAGE: LazyLock<Language> = LazyLock::new(|| {
+        let mut fetches = sockeye_fetch::all();
+        fetches.push(sockeye_sample::ACL_FETCHES);
+        Language::new(&fetches, &sockeye_convert::all())
+            .with_acls(sockeye_fetch::ACLS, sockeye_fetch::PREDEFINED)
+    });
     &LANGUAGE
-}
-
-/// Nothing compiled yet.
-pub(crate) fn new(_: &Surroundings<'_>) -> Expressions {
-    Expressions::new(language(), Library::default())
 }
 
 /// Runs `compile` with a compiler for the statement of `words`, and reports its warnings.

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use sockeye_sample::{AclScope, Expressions};
+use sockeye_sample::AclScope;
 use sockeye_syntax::ast::{File, Section};
 use sockeye_syntax::diag::{Diagnostic, Diagnostics, Location, Place, Severity};
 use sockeye_syntax::words::Words;
 
 use crate::defaults::DefaultsSections;
-use crate::expressions;
 use crate::draft::{Draft, Kind, Proxy};
 use crate::keyword::{Status, find, not_yet_message};
 use crate::keywords::server::invalid_character;
 use crate::keywords::{self, Opens, SECTIONS};
+use crate::model::Captures;
 use crate::resolve::names::Taken;
 use crate::scope::{GlobalScope, Negation, ProxyScope, Surroundings};
 
@@ -26,7 +26,6 @@ const NEGATABLE_PROXY: &[&str] = &["option", "log"];
 /// Reads all sections.
 pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnostics) -> Draft {
     let mut draft = Draft::default();
-    let mut expressions = expressions::new(around);
     let mut defaults = DefaultsSections::default();
     let mut taken = Taken::default();
     // Rules may name sections that come later.
@@ -41,7 +40,7 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
             Some(Status::Supported(Opens::Global)) => global(section, &mut draft, around, diags),
             Some(Status::Supported(Opens::Proxy(kind))) => {
                 let Some(mut proxy) = open(section, kind, &mut defaults, diags) else { continue };
-                proxy_statements(section, &mut proxy, &mut expressions, &draft, around, diags);
+                proxy_statements(section, &mut proxy, &mut draft, around, diags);
                 if kind == Kind::Defaults {
                     defaults.add(proxy);
                 } else {
@@ -56,7 +55,6 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
             }
         }
     }
-    draft.expressions = Some(expressions);
     draft
 }
 
@@ -74,8 +72,7 @@ fn global(section: &Section, draft: &mut Draft, around: &Surroundings<'_>, diags
 fn proxy_statements(
     section: &Section,
     proxy: &mut Proxy,
-    expressions: &mut Expressions,
-    draft: &Draft,
+    draft: &mut Draft,
     around: &Surroundings<'_>,
     diags: &mut Diagnostics,
 ) {
@@ -83,7 +80,11 @@ fn proxy_statements(
         proxy,
         acls: AclScope::default(),
         errors: &draft.errors,
-        expressions, global: &draft.global, around, negation: Negation::None };
+        expressions: &mut draft.expressions,
+        global: &draft.global,
+        around,
+        negation: Negation::None,
+    };
     for statement in &section.statements {
         let mut words = Words::new(statement, diags);
         let Some(negation) = negation(&mut words, NEGATABLE_PROXY) else { continue };
@@ -152,6 +153,7 @@ fn open(
         description: None,
         binds: Vec::new(),
         servers: Vec::new(),
+        captures: Captures::default(),
     })
 }
 

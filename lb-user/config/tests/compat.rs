@@ -65,7 +65,9 @@ fn document(words: &[Listed]) -> String {
 
 /// How many words of each chapter have which standing.
 fn summary(out: &mut String, words: &[Listed]) {
-    out.push_str("| | supported | accepted without effect | not yet | removed |\n|---|---:|---:|---:|---:|\n");
+    out.push_str(
+        "| | supported | accepted without effect | not yet | removed |\n|---|---:|---:|---:|---:|\n",
+    );
     for (class, title) in CHAPTERS {
         write!(out, "| {title}").expect("a string");
         for (standing, _) in STANDINGS {

@@ -28,7 +28,7 @@ pub(crate) fn unit(args: &mut [Arg], index: usize) -> Result<(), String> {
         None | Some("s") => 1,
         Some("ms") => 1000,
         Some("us") => 1_000_000,
-        Some(other) => return Err(format!("invalid time unit '{other}': expects 's', 'ms' or 'us'")),
+        Some(other) => return Err(format!("expects 's', 'ms' or 'us', got '{other}'")),
     };
     if let Some(arg) = args.get_mut(index) {
         *arg = Arg::Int(per_second);
@@ -39,4 +39,19 @@ pub(crate) fn unit(args: &mut [Arg], index: usize) -> Result<(), String> {
 /// [`unit`] for the only argument.
 pub(crate) fn only_unit(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     unit(args, 0)
+}
+
+/// The decimal number that a text begins with, 0 without one. A sign is a minus; too large becomes the largest.
+///
+/// HAProxy wraps at 32 bits here, so that a `content-length` of 4294967296 counts as 0 and passes every limit.
+pub(crate) fn leading_int(text: &[u8]) -> i64 {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    let value = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0_i64, |value, digit| value.saturating_mul(10).saturating_add((digit - b'0').into()));
+    if negative { -value } else { value }
 }

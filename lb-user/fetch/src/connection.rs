@@ -79,7 +79,7 @@ fn prepare_time(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     let per_second = match arguments::word(args, 0)? {
         None | Some("ms") => 1000,
         Some("us") => 1_000_000,
-        Some(other) => return Err(format!("invalid time unit '{other}': expects 'ms' or 'us'")),
+        Some(other) => return Err(format!("expects 'us' or 'ms', got '{other}'")),
     };
     if let Some(arg) = args.get_mut(0) {
         *arg = Arg::Int(per_second);
@@ -119,7 +119,10 @@ fn prepare_tlv(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
         "SSL_SIG_ALG" => 0x24,
         "SSL_KEY_ALG" => 0x25,
         "NETNS" => 0x30,
-        other => other.parse().map_err(|_| format!("invalid TLV ID or name '{other}'"))?,
+        other => {
+            let number: i64 = other.parse().map_err(|_| format!("Could not convert type '{other}'"))?;
+            u8::try_from(number).map_err(|_| format!("Invalid TLV Type '{other}'"))?
+        }
     };
     if let Some(arg) = args.get_mut(0) {
         *arg = Arg::Int(kind.into());

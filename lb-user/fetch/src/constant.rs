@@ -42,7 +42,7 @@ fn prepare_bool(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     let value = match arguments::word(args, 0)?.unwrap_or_default() {
         word if word.eq_ignore_ascii_case("true") || word == "1" => 1,
         word if word.eq_ignore_ascii_case("false") || word == "0" => 0,
-        word => return Err(format!("invalid boolean '{word}': expects 'true', 'false', '1' or '0'")),
+        _ => return Err("Expects 'true', 'false', '0' or '1'".to_owned()),
     };
     if let Some(arg) = args.get_mut(0) {
         *arg = Arg::Int(value);
@@ -51,7 +51,7 @@ fn prepare_bool(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
 }
 
 fn prepare_bin(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
-    let bytes = unhex(arguments::text(args, 0)).ok_or("not an even number of hexadecimal digits")?;
+    let bytes = unhex(arguments::text(args, 0))?;
     if let Some(arg) = args.get_mut(0) {
         *arg = Arg::Str(bytes.into());
     }
@@ -59,10 +59,16 @@ fn prepare_bin(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
 }
 
 /// Bytes from pairs of hexadecimal digits.
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+fn unhex(text: &[u8]) -> Result<Vec<u8>, String> {
+    let digit = |byte: u8| {
+        let digit = char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        digit.ok_or_else(|| {
+            format!("an hex digit is expected (found '{}')", char::from(byte).escape_default())
+        })
+    };
     let (pairs, rest) = text.as_chunks::<2>();
-    let bytes: Option<Vec<u8>> =
-        pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
-    if rest.is_empty() { bytes } else { None }
+    if !rest.is_empty() {
+        return Err("an even number of hex digit is expected".to_owned());
+    }
+    pairs.iter().map(|[high, low]| Ok(digit(*high)? << 4 | digit(*low)?)).collect()
 }

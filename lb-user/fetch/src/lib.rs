@@ -16,6 +16,12 @@ mod stream;
 
 mod http;
 
+mod distcc;
+mod hello;
+mod payload;
+mod rdp;
+mod tls;
+
 mod acl_words;
 
 #[cfg(test)]
@@ -34,6 +40,11 @@ pub fn all() -> Vec<&'static [Fetch]> {
         connection::FETCHES,
         errors::FETCHES,
         stream::FETCHES,
+        payload::FETCHES,
+        hello::FETCHES,
+        rdp::FETCHES,
+        distcc::FETCHES,
+        tls::FETCHES,
     ];
     tables.extend(http::all());
     tables

@@ -59,11 +59,14 @@ pub(crate) fn in_units(duration: Duration, per_second: Option<i64>) -> i64 {
     i64::try_from(whole).unwrap_or(i64::MAX)
 }
 
-/// `rand([range])`
+/// `rand([range])`; a range of one or none has one value.
 fn random<'a>(scene: &Scene<'a>, args: &'a [Arg]) -> Option<Value<'a>> {
-    let range =
-        arguments::int(args, 0).and_then(|range| u32::try_from(range).ok()).filter(|range| *range > 0);
-    Some(Value::Int(scene.world.random(range).into()))
+    let number = match arguments::int(args, 0) {
+        None => scene.world.random(None),
+        Some(..=1) => 0,
+        Some(range) => scene.world.random(Some(u32::try_from(range).unwrap_or(u32::MAX))),
+    };
+    Some(Value::Int(number.into()))
 }
 
 /// `uuid([version])`, RFC 9562: 4 is random, 7 begins with the milliseconds of the clock.
@@ -93,6 +96,6 @@ fn uuid<'a>(scene: &Scene<'a>, args: &'a [Arg]) -> Option<Value<'a>> {
 fn prepare_uuid(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     match arguments::int(args, 0) {
         None | Some(4 | 7) => Ok(()),
-        Some(version) => Err(format!("unsupported UUID version {version} (expects 4 or 7)")),
+        Some(version) => Err(format!("Unsupported UUID version: '{version}'")),
     }
 }

@@ -4,7 +4,6 @@
 //! for every [`Sink`] and sends it, or counts it as dropped.
 
 mod date;
-mod format;
 mod line;
 mod record;
 mod rfc;
@@ -13,7 +12,6 @@ mod logger;
 mod sink;
 
 pub use date::Dates;
-pub use format::format_of_option;
 pub use line::{connect_line, connection_error_line, write_alias};
 pub use logger::{Logger, Process};
 pub use record::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers, Tls};

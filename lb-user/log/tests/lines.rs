@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use sockeye_config::model::{LogFormat, Mode};
+use sockeye_config::model::Mode;
 use sockeye_log::{
     Captures, Connections, Dates, Format, Origin, Peer, Process, Queues, Record, Request, Retries, Timers,
-    Tls, connect_line, connection_error_line, format_of_option, write_alias,
+    Tls, connect_line, connection_error_line, write_alias,
 };
 use sockeye_sample::Purpose;
+use sockeye_syntax::source::LOG_FORMATS;
 
 /// 2026-11-21 07:10:07.136 UTC.
 fn date() -> SystemTime {
@@ -109,37 +110,40 @@ fn check(format: &str, record: &Record<'_>, expected: &str) {
     assert_eq!(render(&parse(format).unwrap(), record), expected, "{format}");
 }
 
-fn check_option(option: LogFormat, record: &Record<'_>, expected: &str) {
-    assert_eq!(render(&format_of_option(option, record.mode).unwrap(), record), expected, "{option:?}");
+/// The format that an option stands for.
+fn check_option(option: &str, record: &Record<'_>, expected: &str) {
+    let variable = format!("HAPROXY_{option}_LOG_FMT");
+    let (_, format) = LOG_FORMATS.iter().find(|(name, _)| *name == variable).unwrap();
+    check(format, record, expected);
 }
 
 #[test]
 fn httplog() {
     check_option(
-        LogFormat::Http,
+        "HTTP",
         &http(),
         r#"127.0.0.1:37464 [21/Nov/2026:07:10:07.136] fe be/s1 0/0/0/0/0 200 95 - - ---- 2/1/0/0/0 0/0 "GET /a HTTP/1.1""#,
     );
     check_option(
-        LogFormat::Http,
+        "HTTP",
         &bad(),
         r#"127.0.0.1:37450 [21/Nov/2026:07:10:07.136] fe fe/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR-- 1/1/0/0/0 0/0 "<BADREQ>""#,
     );
     let asap = Record { asap: true, ..http() };
     check_option(
-        LogFormat::Http,
+        "HTTP",
         &asap,
         r#"127.0.0.1:37464 [21/Nov/2026:07:10:07.136] fe be/s1 0/0/0/0/+0 200 +95 - - ---- 2/1/0/0/0 0/0 "GET /a HTTP/1.1""#,
     );
     let unix = Record { client: Some(Peer::Unix { id: 3 }), ..http() };
     check_option(
-        LogFormat::Http,
+        "HTTP",
         &unix,
         r#"unix:3 [21/Nov/2026:07:10:07.136] fe be/s1 0/0/0/0/0 200 95 - - ---- 2/1/0/0/0 0/0 "GET /a HTTP/1.1""#,
     );
     let ipv6 = Record { client: Some(inet("[::1]:49090")), ..http() };
     check_option(
-        LogFormat::Http,
+        "HTTP",
         &ipv6,
         r#"::1:49090 [21/Nov/2026:07:10:07.136] fe be/s1 0/0/0/0/0 200 95 - - ---- 2/1/0/0/0 0/0 "GET /a HTTP/1.1""#,
     );
@@ -178,7 +182,7 @@ fn httplog_in_full() {
         ..Record::new(Mode::Http, "http-in", accepted)
     };
     check_option(
-        LogFormat::Http,
+        "HTTP",
         &record,
         r#"10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in~ static/srv1 10/0/30/69/109 200 2750 ck=12 - ---- 1/1/1/1/+2 3/4 {1wt.eu} {} "GET /index.html HTTP/1.1""#,
     );
@@ -188,13 +192,13 @@ fn httplog_in_full() {
 #[test]
 fn tcplog() {
     check_option(
-        LogFormat::Tcp,
+        "TCP",
         &tcp(),
         "127.0.0.1:35368 [21/Nov/2026:07:10:07.136] ft bt/s2 1/0/0 105 -- 2/1/0/0/0 0/0",
     );
     let asap = Record { asap: true, bytes_read: 0, ..tcp() };
     check_option(
-        LogFormat::Tcp,
+        "TCP",
         &asap,
         "127.0.0.1:35368 [21/Nov/2026:07:10:07.136] ft bt/s2 1/0/+0 +0 -- 2/1/0/0/0 0/0",
     );
@@ -203,17 +207,17 @@ fn tcplog() {
 #[test]
 fn clf() {
     check_option(
-        LogFormat::Clf,
+        "HTTP_CLF",
         &http(),
         r#"127.0.0.1 - - [21/Nov/2026:07:10:07 +0000] "GET /a HTTP/1.1" 200 95 "" "" 37464 136 "fe" "be" "s1" 0 0 0 0 0 ---- 2 1 0 0 0 0 0 "" "" "#,
     );
     check_option(
-        LogFormat::Clf,
+        "HTTP_CLF",
         &bad(),
         r#"127.0.0.1 - - [21/Nov/2026:07:10:07 +0000] "<BADREQ>" 400 0 "" "" 37450 136 "fe" "fe" "<NOSRV>" -1 -1 -1 -1 0 PR-- 1 1 0 0 0 0 0 "" "" "#,
     );
     check_option(
-        LogFormat::Clf,
+        "TCP_CLF",
         &tcp(),
         r#"127.0.0.1 - - [21/Nov/2026:07:10:07 +0000] "TCP " 000 105 "" "" 35368 136 "ft" "bt" "s2" 0 1 0 0 47 ---- 2 1 0 0 0 0 0 "" "" "#,
     );

@@ -16,5 +16,5 @@ pub use action::{Action, LogLevel, NameMatch, Normalizer, NumberOr, SilentDrop, 
 pub use redirect::{Cookie, Redirect, RedirectKind};
 pub use reply::{Content, ReplyRule};
 pub use rule::{
-    BackendName, HeaderCapture, PersistRule, Rule, RuleSets, Rules, ServerName, UseBackend, UseServer,
+    BackendName, PersistRule, Rule, RuleSets, Rules, ServerName, UseBackend, UseServer,
 };

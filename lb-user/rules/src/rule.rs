@@ -137,11 +137,3 @@ pub struct PersistRule {
     /// A server that is down is used all the same; otherwise what would bind the client to a server is ignored.
     pub force: bool,
 }
-
-/// `capture request|response header NAME len N`: which header goes to which slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderCapture {
-    /// `None` for `declare capture`: rules fill it.
-    pub name: Option<Box<[u8]>>,
-    pub length: usize,
-}

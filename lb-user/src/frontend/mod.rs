@@ -10,7 +10,7 @@ pub mod session;
 pub mod worker;
 
 use sockeye_config::model;
-use sockeye_log::{Format, Logger};
+use sockeye_log::Logger;
 
 use crate::backend::Backend;
 use crate::services::replies::ErrorReplies;
@@ -31,8 +31,6 @@ pub struct Frontend {
     /// Connections accepted since the start.
     pub accepted: Total,
     pub logger: Logger,
-    /// The line of each stream; `None` for the default line, written when a stream begins.
-    pub log_format: Option<Format>,
     /// `maxconn` of the process.
     pub process: &'static Limit,
     pub relay: RelayPolicies,

@@ -5,7 +5,7 @@
 
 use sockeye_accel::Accel;
 use sockeye_config::model::{self, BackendId, Config, EbpfSplice, FrontendId};
-use sockeye_log::{Logger, SinkError, format_of_option};
+use sockeye_log::{Logger, SinkError};
 use sockeye_relay::{Policy, Splice};
 
 use super::logs::Logs;
@@ -93,7 +93,6 @@ fn frontend(
         limit: leak(Limit::new(cfg.maxconn)),
         accepted: Total::new(),
         logger,
-        log_format: format_of_option(cfg.log_format, cfg.mode),
         process,
         relay: relay_policies(config, cfg, backend, accel),
         replies: ErrorReplies::new(&cfg.errorfiles),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use sockeye_config::model::{Level, LogFormat, Mode};
+use sockeye_config::model::{Level, Mode};
 use sockeye_conn::clock;
 use sockeye_http::RequestHead;
 use sockeye_log::{Connections, Peer, Queues, Record, Request, Retries, Timers};
@@ -94,7 +94,7 @@ impl Drop for Facts {
 /// The line of a frontend without a log format, when the stream begins.
 pub fn connect(session: &Session) {
     let frontend = session.frontend;
-    if frontend.cfg.log_format != LogFormat::Default || !frontend.logger.wants(Level::Info) {
+    if frontend.cfg.log_formats.line.is_some() || !frontend.logger.wants(Level::Info) {
         return;
     }
     frontend.logger.emit(Level::Info, |out, _| {
@@ -112,7 +112,7 @@ pub fn connect(session: &Session) {
 /// The line of a stream. `request` is `None` in `mode tcp` and for a request that was not understood.
 pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Option<&RequestHead>) {
     let frontend = session.frontend;
-    let Some(format) = &frontend.log_format else { return };
+    let Some(format) = &frontend.cfg.log_formats.line else { return };
     let options = &frontend.cfg.options;
     // The level is known only once the record is; nothing is made for a log that takes not even errors.
     if !frontend.logger.wants(Level::Err) && !frontend.logger.wants(Level::Info) {
@@ -206,7 +206,7 @@ fn client(session: &Session) -> Peer {
 
 fn destination(session: &Session) -> Option<Peer> {
     // Only the default line and formats of one's own show it; asking the kernel costs a system call.
-    (session.frontend.cfg.log_format == LogFormat::Default)
+    (session.frontend.cfg.log_formats.line.is_none())
         .then(|| session.destination().map_or(Peer::Unix { id: session.listener.number }, Peer::Inet))
 }
 

@@ -2,11 +2,13 @@
 
 pub(crate) mod balance;
 pub(crate) mod bind;
+mod capture;
 pub(crate) mod check;
 mod commands;
 pub(crate) mod errorfile;
 pub(crate) mod global;
 pub(crate) mod log;
+mod log_format;
 pub(crate) mod option;
 pub(crate) mod proxy;
 pub(crate) mod http_errors;
@@ -103,12 +105,13 @@ pub(crate) fn all() -> Vec<Listed> {
         standing: Standing::NotYet,
         help: "not implemented yet",
     };
-    for (class, prefix, words) in rules::LISTS.iter().chain(samples::LISTS) {
+    for (class, prefix, words) in rules::LISTS {
         out.extend(words.split_ascii_whitespace().map(|word| {
             let name = word.trim_end_matches('*');
             unread(*class, prefix, name, &word[name.len()..])
         }));
     }
+    out.extend(samples::all());
     out.extend(commands::COMMANDS.lines().map(|line| unread(Class::Cli, "", line, "")));
     out
 }

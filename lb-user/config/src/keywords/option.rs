@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use sockeye_syntax::diag::{Diagnostic, Place, Severity};
 use sockeye_syntax::words::Words;
 
-use super::check;
-use crate::draft::{DraftCheckKind, Settings};
+use super::{check, log_format};
+use crate::draft::{DraftCheckKind, LogOption, Settings};
 use crate::keyword::{Keyword, Sections, Status, find, hint, no_effect, not_yet, removed, supported};
-use crate::model::{AddressHeader, ConnectionMode, Forwarded, LogFormat, Mode};
+use crate::model::{AddressHeader, ConnectionMode, Forwarded, Mode};
 use crate::scope::{Negation, ProxyScope};
 
 /// How an option is read.
@@ -66,6 +65,13 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
         "no answer to connections without a request",
     ),
     supported("httplog", ALL, Plain(httplog), "detailed HTTP logs"),
+    supported(
+        "idle-close-on-response",
+        FRONT,
+        HttpSwitch(|s, on| s.frontend.idle_close_on_response = on),
+        "idle connections outlive a soft stop by one request",
+    ),
+    supported("httpslog", ALL, Plain(httpslog), "detailed HTTPS logs"),
     supported(
         "log-separate-errors",
         FRONT,
@@ -125,8 +131,6 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
     not_yet("http-drop-response-trailers", FRONT),
     not_yet("http-restrict-req-hdr-names", ALL),
     not_yet("http-use-proxy-header", FRONT),
-    not_yet("httpslog", ALL),
-    not_yet("idle-close-on-response", FRONT),
     not_yet("independent-streams", ALL),
     not_yet("ldap-check", BACK),
     not_yet("mysql-check", BACK),
@@ -274,46 +278,34 @@ fn redispatch(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 }
 
 fn httplog(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
-    let clf = words.take("clf");
-    if let (false, Some(_)) = (clf, words.peek()) {
-        words.alert("keyword 'httplog' only supports option 'clf'.");
-        return words.skip_rest();
-    }
-    if words.end() {
-        log_format(words, scope, if clf { LogFormat::Clf } else { LogFormat::Http }, "httplog");
-    }
+    log_option(words, scope, LogOption::Http, LogOption::HttpClf, "httplog");
 }
 
 fn tcplog(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
-    if words.peek() == Some("clf") {
-        words.alert(crate::keyword::not_yet_message("option tcplog clf"));
-        return words.skip_rest();
-    }
-    if !words.is_end() {
-        words.alert("keyword 'tcplog' only supports option 'clf'.");
-        return words.skip_rest();
-    }
-    log_format(words, scope, LogFormat::Tcp, "tcplog");
+    log_option(words, scope, LogOption::Tcp, LogOption::TcpClf, "tcplog");
 }
 
-fn log_format(words: &mut Words<'_>, scope: &mut ProxyScope<'_>, format: LogFormat, name: &str) {
-    let proxy = &mut *scope.proxy;
-    if proxy.kind == crate::draft::Kind::Backend {
-        words
-            .warning(format!("backend '{}' : 'option {name}' directive is ignored in backends.", proxy.name));
-        return;
+fn httpslog(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    if words.end() {
+        log_format::option(words, scope, LogOption::Https);
     }
-    if proxy.kind == crate::draft::Kind::Defaults && proxy.settings.log_format_at.is_some() {
-        let previous = match proxy.settings.log_format {
-            LogFormat::Tcp => "option tcplog",
-            _ => "option httplog",
-        };
-        let place = Place::Reading(words.location().clone());
-        let message = format!("'option {name}' overrides previous '{previous}' in 'defaults' section.");
-        words.diags().push(Diagnostic::new(Severity::Warning, place, message));
+}
+
+fn log_option(
+    words: &mut Words<'_>,
+    scope: &mut ProxyScope<'_>,
+    plain: LogOption,
+    clf: LogOption,
+    name: &str,
+) {
+    let is_clf = words.take("clf");
+    if let (false, Some(_)) = (is_clf, words.peek()) {
+        words.alert(format!("keyword '{name}' only supports option 'clf'."));
+        return words.skip_rest();
     }
-    proxy.settings.log_format = format;
-    proxy.settings.log_format_at = Some(words.location().clone());
+    if words.end() {
+        log_format::option(words, scope, if is_clf { clf } else { plain });
+    }
 }
 
 fn forwardfor(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {

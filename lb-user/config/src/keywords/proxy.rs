@@ -4,7 +4,9 @@ use sockeye_syntax::diag::{Diagnostic, Place, Severity};
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
-use super::{balance, bind, check, errorfile, log, option, ruleset, server, source, timeout, values};
+use super::{
+    balance, bind, capture, check, errorfile, log, log_format, option, ruleset, server, source, timeout, values,
+};
 use crate::draft::Kind;
 use crate::keyword::{Keyword, Sections, Status, find, hint, not_yet, removed, supported};
 use crate::model::{HttpReuse, Mode, RetryOn, TcpKeepalive};
@@ -33,6 +35,18 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     supported("maxconn", FRONT, maxconn, "concurrent connections of the frontend"),
     supported("backlog", FRONT, backlog, "length of the queues of connections not accepted yet"),
     supported("default_backend", FRONT, default_backend, "backend of what no rule decides"),
+    supported("log-format", ALL, log_format::log_format, "what is logged of each stream"),
+    supported("log-format-sd", ALL, log_format::log_format_sd, "structured data of RFC 5424 lines"),
+    supported("error-log-format", ALL, log_format::error_log_format, "what is logged of failed connections"),
+    supported("unique-id-format", ALL, log_format::unique_id_format, "what the unique id is made of"),
+    supported(
+        "unique-id-header",
+        ALL,
+        log_format::unique_id_header,
+        "header that tells servers the unique id",
+    ),
+    supported("capture", FRONT, capture::capture, "headers and cookies kept for logs and rules"),
+    supported("declare", ALL, capture::declare, "place for what rules capture"),
     supported("monitor-uri", FRONT, monitor_uri, "path that is answered without a server"),
     supported("clitcpka-cnt", FRONT, clitcpka_cnt, "TCP keep-alives to a client until it is dead"),
     supported("clitcpka-idle", FRONT, clitcpka_idle, "silence until the first TCP keep-alive"),
@@ -83,14 +97,11 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     supported("use_backend", Sections::FRONTENDS, ruleset::use_backend, "backend by rule"),
     // --- not implemented yet ---
     not_yet("be-unpublished", Sections::BACKENDS),
-    not_yet("capture", Sections::FRONTENDS),
     not_yet("compression", ALL),
     not_yet("cookie", BACK),
     not_yet("crt", Sections::FRONTENDS),
-    not_yet("declare", Sections::FRONTENDS),
     not_yet("dispatch", Sections::BACKENDS),
     not_yet("email-alert", ALL),
-    not_yet("error-log-format", FRONT),
     not_yet("errorloc", ALL),
     not_yet("errorloc302", ALL),
     not_yet("errorloc303", ALL),
@@ -101,8 +112,6 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     not_yet("guid", Sections::PROXIES),
     not_yet("http-send-name-header", BACK),
     not_yet("load-server-state-from-file", BACK),
-    not_yet("log-format", FRONT),
-    not_yet("log-format-sd", FRONT),
     not_yet("log-steps", FRONT),
     not_yet("max-session-srv-conns", FRONT),
     not_yet("persist", BACK),
@@ -114,8 +123,6 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     not_yet("stick", Sections::BACKENDS),
     not_yet("stick-table", Sections::PROXIES),
     not_yet("transparent", BACK),
-    not_yet("unique-id-format", FRONT),
-    not_yet("unique-id-header", FRONT),
     not_yet("use-fcgi-app", Sections::BACKENDS),
     // --- removed ---
     removed("appsession", ALL, "'appsession' is not supported anymore since HAProxy 1.6."),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sockeye_rules::parse::reply::{ReplyOf, reply};
-use sockeye_rules::parse::{self, Context, Set, Side};
+use sockeye_rules::parse::{self, Context, Set, Side, Slots};
 use sockeye_rules::{BackendName, PersistRule, Rules, ServerName, UseBackend, UseServer};
 use sockeye_sample::{AclScope, Condition, Format, NameRef, Named, Purpose, Stage, Stages};
 use sockeye_syntax::units::TimeUnit;
@@ -11,6 +11,7 @@ use sockeye_syntax::words::Words;
 
 use crate::draft::Kind;
 use crate::expressions::compile;
+use crate::model::CaptureSlot;
 use crate::scope::ProxyScope;
 
 /// `acl NAME EXPRESSION [flags] [patterns]`.
@@ -251,6 +252,9 @@ fn with_context<T>(
 ) -> T {
     let kind = scope.proxy.kind;
     let errors = scope.errors;
+    let lengths = |slots: &[CaptureSlot]| slots.iter().map(|slot| slot.length).collect::<Vec<_>>();
+    let captures = &scope.proxy.captures;
+    let mut slots = Slots { request: lengths(&captures.request), response: lengths(&captures.response) };
     let mut context = Context {
         expressions: scope.expressions,
         acls: scope.acls.clone(),
@@ -260,14 +264,19 @@ fn with_context<T>(
             frontend: kind != Kind::Backend,
             backend: kind != Kind::Frontend,
         },
-        captures: &mut scope.proxy.settings.captures,
+        captures: &mut slots,
         loader: scope.around.loader,
         http_errors: &|name, status| {
             errors.get(name).map(|replies| replies.reply(status).cloned())
         },
         bufsize: scope.global.tune.bufsize,
     };
-    run(words, &mut context)
+    let made = run(words, &mut context);
+    let captures = &mut scope.proxy.captures.request;
+    for length in slots.request.drain(captures.len()..) {
+        captures.push(CaptureSlot { header: None, length });
+    }
+    made
 }
 
 /// As messages call the section.

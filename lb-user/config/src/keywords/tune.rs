@@ -23,7 +23,7 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     supported("tune.maxrewrite", G, maxrewrite, "bytes of a buffer kept free for rewriting"),
     supported("tune.http.maxhdr", G, http_maxhdr, "header fields per message"),
     supported("tune.http.logurilen", G, http_logurilen, "bytes of the request line in logs"),
-    no_effect("tune.http.cookielen", G, "cookies are not captured"),
+    supported("tune.http.cookielen", G, http_cookielen, "bytes of a captured cookie"),
     supported("tune.maxaccept", G, maxaccept, "connections taken per wake-up of a listener"),
     supported("tune.pipesize", G, pipesize, "bytes of a splice pipe"),
     supported("tune.rcvbuf.client", G, rcvbuf_client, "receive buffer towards clients"),
@@ -187,6 +187,12 @@ fn http_maxhdr(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
 fn http_logurilen(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
     if let Some(value) = words.number(1..=65_535).filter(|_| words.end()) {
         scope.global.tune.http_logurilen = value;
+    }
+}
+
+fn http_cookielen(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
+    if let Some(value) = words.number(1..=65_535).filter(|_| words.end()) {
+        scope.global.tune.http_cookielen = value;
     }
 }
 

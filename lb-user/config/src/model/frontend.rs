@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_rules::parse::Captures;
 use sockeye_rules::RuleSets;
 
 use super::{
-    AddressHeader, BackendId, Bind, ErrorFiles, Forwarded, LogFormat, LogTarget, Mode, Place, SectionKind,
-    SpliceOptions, TcpKeepalive,
+    AddressHeader, BackendId, Bind, Captures, ErrorFiles, Forwarded, LogFormats, LogTarget, Mode, Place,
+    SectionKind, SpliceOptions, TcpKeepalive,
 };
 
 /// A validated frontend.
@@ -38,12 +37,14 @@ pub struct Frontend {
 
     pub log: Vec<LogTarget>,
     pub log_tag: Option<String>,
-    pub log_format: LogFormat,
+    pub log_formats: LogFormats,
+    /// `unique-id-header`: the header in which the server gets the unique id.
+    pub unique_id_header: Option<Arc<str>>,
+    pub captures: Captures,
     pub options: FrontendOptions,
     pub monitor_uri: Option<Arc<str>>,
     pub errorfiles: ErrorFiles,
     pub rules: RuleSets,
-    pub captures: Captures,
     pub clitcpka: TcpKeepalive,
     pub splice: SpliceOptions,
 }

@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use sockeye_sample::Format;
 
 /// One `log` statement, `log global` already replaced by copies of the global ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,16 +76,44 @@ pub enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Facility(pub u8);
 
-/// The line that a frontend logs per stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// Neither option: `Connect from …`.
-    #[default]
-    Default,
-    /// `option tcplog`.
-    Tcp,
-    /// `option httplog`.
-    Http,
-    /// `option httplog clf`.
-    Clf,
+/// What a frontend logs and what identifies a stream in its lines; formats are compiled.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogFormats {
+    /// `log-format`, or the format of an option. `None`: `Connect from …`.
+    pub line: Option<Arc<Format>>,
+    /// `log-format-sd`: the structured data of an RFC 5424 line.
+    pub structured_data: Option<Arc<Format>>,
+    /// `error-log-format`: instead of `line` for connections that failed before there was a stream.
+    pub error: Option<Arc<Format>>,
+    /// `unique-id-format`.
+    pub unique_id: Option<Arc<Format>>,
+}
+
+/// What a frontend keeps of messages for its log lines and for `capture.req.hdr` and its kin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captures {
+    /// `capture cookie`.
+    pub cookie: Option<CookieCapture>,
+    /// One slot per `capture request header` and `declare capture request`, in file order.
+    pub request: Vec<CaptureSlot>,
+    /// The same of responses.
+    pub response: Vec<CaptureSlot>,
+}
+
+/// `capture cookie NAME len N`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieCapture {
+    /// The beginning of `NAME=value`. With the `=` in it, the whole name.
+    pub prefix: Box<str>,
+    /// Bytes that are kept of name and value.
+    pub length: usize,
+}
+
+/// Where one captured value is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureSlot {
+    /// The header whose last value is kept; `None` for a slot that rules fill.
+    pub header: Option<Box<str>>,
+    /// Bytes that are kept.
+    pub length: usize,
 }

@@ -1,6 +1,7 @@
 //! From the draft to the model: names become ids, numbers are assigned, and what no single statement could know is
 //! checked. Every error is collected.
 
+mod formats;
 pub(crate) mod names;
 mod proxies;
 mod references;
@@ -54,7 +55,7 @@ impl Findings<'_> {
         self.push(Severity::Alert, Place::At(location.clone()), message);
     }
 
-    fn push(&mut self, severity: Severity, place: Place, message: String) {
+    pub(crate) fn push(&mut self, severity: Severity, place: Place, message: String) {
         if !(self.quiet && severity == Severity::Warning) {
             self.diags.push(Diagnostic::new(severity, place, message).without_context());
         }

@@ -3,12 +3,14 @@
 use sockeye_balance::{Algorithm, Hash, HashFunction, HashMethod, HashSource, Random};
 
 use super::names::{Names, assign, located};
-use super::{Findings, references, servers};
+use super::{Findings, formats, references, servers};
 use crate::Options;
-use crate::draft::{Draft, DraftAlgorithm, DraftCheckKind, DraftLog, Kind, Proxy, Settings};
+use crate::draft::{
+    Draft, DraftAlgorithm, DraftCheckKind, DraftFormat, DraftLog, FormatText, Kind, Proxy, Settings,
+};
 use crate::keywords::{check, option};
 use crate::model::{
-    Backend, BackendId, Bind, Check, CheckStep, Config, Frontend, Global, HashPreserveAffinity, LogFormat,
+    Backend, BackendId, Bind, Check, CheckStep, Config, Frontend, Global, HashPreserveAffinity, LogFormats,
     LogTarget, Mode, SectionKind, Shared,
 };
 use crate::section::place;
@@ -17,7 +19,7 @@ use crate::section::place;
 const RETRIES: u32 = 3;
 
 pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &mut Findings<'_>) -> Config {
-    let Draft { global, proxies, expressions, errors: _ } = draft;
+    let Draft { global, proxies, mut expressions, errors: _ } = draft;
     let mut config = Config { global, ..Config::default() };
     let tracks = servers::tracks(&proxies, names, findings);
     for (index, proxy) in proxies.iter().enumerate() {
@@ -28,17 +30,17 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
         let numeric_id = names.numeric_ids[index];
         references::use_backend(proxy, &proxy.settings.rules, &proxies, names, findings);
         if proxy.kind.is_frontend() {
-            config.frontends.push(frontend(proxy, numeric_id, default_backend, &config.global, options));
+            let formats = formats::compile(proxy, &mut expressions, findings);
+            let built = frontend(proxy, numeric_id, default_backend, formats, &config.global, options);
+            config.frontends.push(built);
         }
         if proxy.kind.is_backend() {
             let backend = backend(proxy, numeric_id, &config.global, findings);
             config.backends.push(backend);
         }
     }
-    if let Some(expressions) = expressions {
-        references::expressions(&expressions.references, &proxies, names, findings);
-        config.shared = Shared { variables: expressions.variables, patterns: expressions.patterns.all() };
-    }
+    references::expressions(&expressions.references, &proxies, names, findings);
+    config.shared = Shared { variables: expressions.variables, patterns: expressions.patterns.all() };
     servers::link(&mut config, &proxies, &tracks, names);
     config
 }
@@ -128,7 +130,7 @@ fn check_proxy(
         check_log_format(&title, settings, findings);
     }
     check_timeouts(&title, proxy, findings);
-    if kind.is_frontend() && settings.log_format_at.is_some() && targets(settings, None).is_empty() {
+    if kind.is_frontend() && settings.log_format.is_some() && targets(settings, None).is_empty() {
         findings.warning(format!("log format ignored for {title} since it has no log address."));
     }
     // A frontend without HTTP has no use for these, unless its backend has.
@@ -150,12 +152,13 @@ fn is_layer7(settings: &Settings) -> bool {
 }
 
 fn check_log_format(title: &str, settings: &Settings, findings: &mut Findings<'_>) {
-    if let (Mode::Tcp, LogFormat::Http | LogFormat::Clf, Some(at)) =
-        (settings.mode, settings.log_format, &settings.log_format_at)
+    if let (Mode::Tcp, Some(DraftFormat { text: FormatText::Option(option), at })) =
+        (settings.mode, &settings.log_format)
+        && let Some(instead) = formats::without_http(*option)
     {
-        let message = format!(
-            "'option httplog' not usable with {title} (needs 'mode http'). Falling back to 'option tcplog'."
-        );
+        let (wanted, instead) = (option.name(), instead.name());
+        let message =
+            format!("'{wanted}' not usable with {title} (needs 'mode http'). Falling back to '{instead}'.");
         findings.warning_parsing(at, message);
     }
 }
@@ -269,15 +272,12 @@ fn frontend(
     proxy: &Proxy,
     numeric_id: u32,
     default_backend: Option<BackendId>,
+    log_formats: LogFormats,
     global: &Global,
     options: &Options,
 ) -> Frontend {
     let Settings { mode, timeouts, .. } = proxy.settings;
     let settings = &proxy.settings;
-    let log_format = match (mode, settings.log_format) {
-        (Mode::Tcp, LogFormat::Http | LogFormat::Clf) => LogFormat::Tcp,
-        (_, format) => format,
-    };
     Frontend {
         place: place(&proxy.location),
         name: proxy.name.clone(),
@@ -298,12 +298,13 @@ fn frontend(
         timeout_client_hs: None,
         log: targets(settings, Some(global)),
         log_tag: settings.log_tag.clone(),
-        log_format,
+        log_formats,
+        unique_id_header: settings.unique_id_header.clone(),
+        captures: proxy.captures.clone(),
         options: settings.frontend.clone(),
         monitor_uri: settings.monitor_uri.clone(),
         errorfiles: settings.errorfiles.clone(),
         rules: settings.rules.clone(),
-        captures: settings.captures.clone(),
         clitcpka: settings.clitcpka,
         splice: settings.splice,
     }

@@ -8,20 +8,18 @@ use crate::arguments;
 
 pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("http_auth", |scene, args| {
-        let credentials = basic(scene);
-        let valid = match (credentials, args.first().and_then(Arg::target)) {
-            (Some(Basic { user, password }), Some(Target::UserList(list))) => {
-                scene.world.authenticate(list, &user, &password)
-            }
-            _ => false,
-        };
-        Some(Value::Bool(valid))
+        let Target::UserList(list) = args.first()?.target()? else { return None };
+        let Basic { user, password } = basic(scene)?;
+        Some(Value::Bool(scene.world.authenticate(list, &user, &password)))
     }),
     Fetch::new("http_auth_bearer", bearer),
     Fetch::new("http_auth_group", |scene, args| valid_user(scene, args).map(|(_, user)| Value::string(user)))
         .each(each_group),
     Fetch::new("http_auth_pass", |scene, _| basic(scene).map(|basic| Value::string(basic.password))),
-    Fetch::new("http_auth_type", |scene, _| authorization(scene).map(|(scheme, _)| Value::str(scheme))),
+    Fetch::new("http_auth_type", |scene, _| match authorization(scene)? {
+        (scheme, _) if scheme.eq_ignore_ascii_case(b"bearer") => Some(Value::str(b"Bearer")),
+        _ => basic(scene).map(|_| Value::str(b"Basic")),
+    }),
     Fetch::new("http_auth_user", |scene, _| basic(scene).map(|basic| Value::string(basic.user))),
 ];
 

@@ -1,15 +1,15 @@
 //! What was kept of a request and its response: captured headers, the first line, cache and compression.
 
-use sockeye_sample::{Arg, Fetch, Scene, Text, Value};
+use sockeye_sample::{Arg, Compiler, Fetch, Scene, Text, Value};
 
-use super::start_line::after_authority;
+use super::start_line::path_and_query;
 use crate::arguments;
 
 pub(crate) static FETCHES: &[Fetch] = &[
-    Fetch::new("capture.req.hdr", |scene, args| header(scene, args, true)),
-    Fetch::new("capture.res.hdr", |scene, args| header(scene, args, false)),
+    Fetch::new("capture.req.hdr", |scene, args| header(scene, args, true)).prepare(prepare_slot),
+    Fetch::new("capture.res.hdr", |scene, args| header(scene, args, false)).prepare(prepare_slot),
     Fetch::new("capture.req.method", |scene, _| scene.text(Text::RequestMethod).map(Value::str)),
-    Fetch::new("capture.req.uri", |scene, _| after_authority(scene.text(Text::RequestUri)?).map(Value::str)),
+    Fetch::new("capture.req.uri", |scene, _| path_and_query(scene.text(Text::RequestUri)?).map(Value::str)),
     Fetch::new("capture.req.ver", |scene, _| scene.text(Text::RequestVersion).map(Value::str)),
     Fetch::new("capture.res.ver", |scene, _| scene.text(Text::ResponseVersion).map(Value::str)),
     Fetch::new("res.cache_hit", |scene, _| Some(Value::Bool(scene.text(Text::CacheName).is_some()))),
@@ -24,4 +24,11 @@ pub(crate) static FETCHES: &[Fetch] = &[
 fn header<'a>(scene: &Scene<'a>, args: &[Arg], request: bool) -> Option<Value<'a>> {
     let slot = usize::try_from(arguments::int(args, 0)?).ok()?;
     scene.facts?.capture(request, slot).map(Value::str)
+}
+
+fn prepare_slot(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
+    match arguments::int(args, 0) {
+        Some(..0) => Err("capture identifier must be >= 0".to_owned()),
+        _ => Ok(()),
+    }
 }

@@ -5,7 +5,7 @@ use sockeye_sample::{Arg, Fetch, Scene, Value};
 use super::Side::{self, Request, Response};
 use super::fields::{self, Split, find_unquoted, trim};
 use super::headers::join;
-use crate::arguments;
+use crate::arguments::{self, leading_int};
 
 /// A table row: the words for one direction differ only in that.
 macro_rules! sided {
@@ -56,9 +56,12 @@ fn cookies<'a>(scene: &Scene<'a>, side: Side) -> impl Iterator<Item = (&'a [u8],
             }
             Some(&text[..end])
         })
-        .filter_map(|cookie| {
+        .filter_map(move |cookie| {
             let equals = memchr::memchr(b'=', cookie)?;
-            Some((trim(&cookie[..equals]), trim(&cookie[equals + 1..])))
+            let name = trim(&cookie[..equals]);
+            // RFC 2109 let clients send `$Version` and `$Path` along.
+            let is_attribute = side == Request && name.starts_with(b"$");
+            (!is_attribute).then(|| (name, trim(&cookie[equals + 1..])))
         })
     })
 }
@@ -84,12 +87,11 @@ fn each_text<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, visit: &mut dyn Fn
 }
 
 fn number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
-    Value::str(bytes(scene, args, side)?).to_int().map(Value::Int)
+    bytes(scene, args, side).map(|text| Value::Int(leading_int(text)))
 }
 
 fn each_number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, visit: &mut dyn FnMut(Value<'a>) -> bool) {
-    let _ = values(scene, arguments::text(args, 0), side)
-        .any(|value| Value::str(value).to_int().is_some_and(|number| visit(Value::Int(number))));
+    let _ = values(scene, arguments::text(args, 0), side).any(|value| visit(Value::Int(leading_int(value))));
 }
 
 fn count<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {

@@ -1,12 +1,12 @@
 //! Header fields: `hdr`, `fhdr` and their kin, for both directions.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use sockeye_sample::{Arg, Compiler, Fetch, Scene, Value};
 
 use super::Side::{self, Request, Response};
 use super::fields::{self, FROM_END_MAX, Split};
-use crate::arguments;
+use crate::arguments::{self, leading_int};
 
 /// A table row: the words for one direction differ only in that.
 macro_rules! sided {
@@ -103,13 +103,11 @@ fn each_text<'a>(
 }
 
 fn number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
-    Value::str(bytes(scene, args, side, Split::AtCommas)?).to_int().map(Value::Int)
+    bytes(scene, args, side, Split::AtCommas).map(|text| Value::Int(leading_int(text)))
 }
 
 fn each_number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, visit: &mut dyn FnMut(Value<'a>) -> bool) {
-    each(scene, args, side, Split::AtCommas, |value| {
-        Value::str(value).to_int().is_some_and(|number| visit(Value::Int(number)))
-    });
+    each(scene, args, side, Split::AtCommas, |value| visit(Value::Int(leading_int(value))));
 }
 
 fn address<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
@@ -122,22 +120,46 @@ fn each_address<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, visit: &mut dyn
     });
 }
 
-/// An address with a port or without, IPv6 in brackets or without them.
+/// An IPv4 address with a port or without, or an IPv6 address in brackets or without; not both.
 fn parse_address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    if let Ok(addr) = text.parse::<Ipv6Addr>() {
-        return Some(addr.into());
+    if let [b'[', addr @ .., b']'] = text {
+        return parse_ipv6(addr);
     }
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    if let Some(rest) = text.strip_prefix('[') {
-        let (addr, rest) = rest.split_once(']')?;
-        let valid = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
-        return addr.parse::<Ipv6Addr>().ok().filter(|_| valid).map(IpAddr::V6);
+    if let Some(addr) = parse_ipv6(text) {
+        return Some(addr);
     }
-    match text.split_once(':') {
-        Some((addr, port)) => addr.parse::<Ipv4Addr>().ok().filter(|_| is_port(port)).map(IpAddr::V4),
-        None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    let addr = match memchr::memchr(b':', text) {
+        Some(colon) => {
+            parse_decimal(&text[colon + 1..], u16::MAX)?;
+            &text[..colon]
+        }
+        None => text,
+    };
+    parse_ipv4(addr).map(IpAddr::V4)
+}
+
+fn parse_ipv6(text: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(text).ok()?.parse().ok().map(IpAddr::V6)
+}
+
+/// Leading zeros do not make a number octal.
+fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut numbers = text.split(|byte| *byte == b'.').map(|part| parse_decimal(part, 255));
+    let mut octets = [0; 4];
+    for octet in &mut octets {
+        *octet = u8::try_from(numbers.next()??).ok()?;
     }
+    numbers.next().is_none().then(|| Ipv4Addr::from(octets))
+}
+
+fn parse_decimal(text: &[u8], max: u16) -> Option<u16> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0_u16, |number, digit| {
+        let digit = char::from(*digit).to_digit(10).and_then(|digit| u16::try_from(digit).ok())?;
+        number.checked_mul(10)?.checked_add(digit).filter(|number| *number <= max)
+    })
 }
 
 fn count<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, split: Split) -> Option<Value<'a>> {

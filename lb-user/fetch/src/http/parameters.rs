@@ -3,22 +3,24 @@
 use sockeye_sample::{Arg, Compiler, Fetch, Scene, Value};
 
 use super::{body, request};
-use crate::arguments;
+use crate::arguments::{self, leading_int};
 
 pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("url_param", |scene, args| first(in_url(scene, args)?).map(Value::str))
         .each(|scene, args, visit| each(in_url(scene, args), visit))
-        .prepare(|args, _| prepare_url(args)),
+        .prepare(prepare_url),
     Fetch::new("urlp", |scene, args| first(in_url(scene, args)?).map(Value::str))
         .each(|scene, args, visit| each(in_url(scene, args), visit))
-        .prepare(|args, _| prepare_url(args)),
-    Fetch::new("urlp_val", |scene, args| Value::str(first(in_url(scene, args)?)?).to_int().map(Value::Int))
-        .each(|scene, args, visit| {
-            each(in_url(scene, args), &mut |value| {
-                value.to_int().is_some_and(|number| visit(Value::Int(number)))
-            });
-        })
-        .prepare(|args, _| prepare_url(args)),
+        .prepare(prepare_url),
+    Fetch::new("urlp_val", |scene, args| {
+        first(in_url(scene, args)?).map(|text| Value::Int(leading_int(text)))
+    })
+    .each(|scene, args, visit| {
+        each(in_url(scene, args), &mut |value| {
+            visit(Value::Int(leading_int(value.bytes().unwrap_or_default())))
+        });
+    })
+    .prepare(prepare_url),
     Fetch::new("req.body_param", |scene, args| first(in_body(scene, args)?).map(Value::bin))
         .each(|scene, args, visit| each(in_body(scene, args), visit))
         .prepare(prepare_body),
@@ -73,23 +75,28 @@ fn each<'a>(search: Option<Search<'a, '_>>, visit: &mut dyn FnMut(Value<'a>) -> 
     let _ = search.is_some_and(|search| values(search).any(|value| visit(Value::str(value))));
 }
 
-fn prepare_url(args: &mut [Arg]) -> Result<(), String> {
-    if arguments::text(args, 1).len() > 1 {
-        return Err("delimiter must be a single character".to_owned());
-    }
-    any_case(args, 2)
+/// `i` in third place makes names match in any case.
+fn prepare_url(args: &mut [Arg], compiler: &mut Compiler<'_>) -> Result<(), String> {
+    any_case(args, 2, compiler)
 }
 
-fn prepare_body(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
-    any_case(args, 1)
+fn prepare_body(args: &mut [Arg], compiler: &mut Compiler<'_>) -> Result<(), String> {
+    any_case(args, 1, compiler)
 }
 
-/// Accepts `i` at `index`.
-fn any_case(args: &mut [Arg], index: usize) -> Result<(), String> {
-    match arguments::word(args, index)? {
-        None => {}
-        Some("i") => args[index] = Arg::Int(1),
-        Some(_) => return Err("the only supported option is 'i' for case-insensitivity".to_owned()),
+/// HAProxy takes any word for this argument and obeys only `i`.
+fn any_case(args: &mut [Arg], index: usize, compiler: &mut Compiler<'_>) -> Result<(), String> {
+    let any_case = match arguments::word(args, index)? {
+        None => return Ok(()),
+        Some(word) => {
+            if word != "i" {
+                compiler.warnings.push(format!("argument '{word}' has no effect: only 'i' is known"));
+            }
+            word.starts_with('i')
+        }
+    };
+    if let Some(arg) = args.get_mut(index) {
+        *arg = if any_case { Arg::Int(1) } else { Arg::Absent };
     }
     Ok(())
 }

@@ -2,19 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use sockeye_http::Version;
 use sockeye_http::uri::Parts;
-use sockeye_http::{RequestHead, Version};
 use sockeye_sample::{Address, Arg, Compiler, Fetch, Number, Scene, Text, Value};
 
 use super::request;
 use crate::arguments;
+use crate::payload::is_http2;
 
 pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("method", method),
-    Fetch::new("path", |scene, _| path(request(scene)?).map(Value::str)),
-    Fetch::new("pathq", |scene, _| path_and_query(request(scene)?).map(Value::str)),
+    Fetch::new("path", |scene, _| path(request(scene)?.target()).map(Value::str)),
+    Fetch::new("pathq", |scene, _| path_and_query(request(scene)?.target()).map(Value::str)),
     Fetch::new("query", query).prepare(prepare_query),
-    Fetch::new("url", |scene, _| request(scene).map(|req| Value::str(req.target()))),
+    Fetch::new("url", url),
     Fetch::new("url_ip", |scene, _| url_address(scene).map(|(addr, _)| Value::ip(addr))),
     Fetch::new("url_port", |scene, _| url_address(scene).map(|(_, port)| Value::Int(port.into()))),
     Fetch::new("base", |scene, _| base(scene, path).map(Value::string)),
@@ -23,8 +24,8 @@ pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("base32+src", |scene, _| with_source(scene, base32(scene)?)),
     Fetch::new("url32", |scene, _| url32(scene).map(|hash| Value::Int(hash.into()))),
     Fetch::new("url32+src", |scene, _| with_source(scene, url32(scene)?)),
-    Fetch::new("req.ver", |scene, _| request(scene).and_then(|req| version(req.version()))),
-    Fetch::new("req_ver", |scene, _| request(scene).and_then(|req| version(req.version()))),
+    Fetch::new("req.ver", request_version),
+    Fetch::new("req_ver", request_version),
     Fetch::new("res.ver", |scene, _| version(scene.response?.version())),
     Fetch::new("resp_ver", |scene, _| version(scene.response?.version())),
     Fetch::new("status", |scene, _| Some(Value::Int(scene.response?.status().into()))),
@@ -35,30 +36,43 @@ pub(crate) static FETCHES: &[Fetch] = &[
     }),
 ];
 
-/// The method of the request, which is remembered for the response.
+/// The method of the request, which is remembered for the response. Of HTTP/2 in a TCP proxy only the preface is read.
 fn method<'a>(scene: &Scene<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
     let text = match request(scene) {
         Some(req) => req.method_text(),
+        None if is_http2(scene) => b"PRI",
         None => scene.text(Text::RequestMethod)?,
     };
     Some(Value::Method(text.into()))
 }
 
-/// From the first slash behind the authority to the question mark; none in `*` and `host:port`.
-fn path(req: &RequestHead) -> Option<&[u8]> {
-    Some(Parts::of(req.target()).path).filter(|path| !path.is_empty())
-}
-
-/// The same to the end of the target.
-fn path_and_query(req: &RequestHead) -> Option<&[u8]> {
-    after_authority(req.target())
-}
-
-/// What follows scheme and authority.
-pub(super) fn after_authority(target: &[u8]) -> Option<&[u8]> {
+/// The path of a target: `/` for a URL that ends with its authority, none in `*` and `host:port`.
+fn path(target: &[u8]) -> Option<&[u8]> {
     let parts = Parts::of(target);
-    let length = parts.path.len() + parts.query.map_or(0, |query| query.len() + 1);
-    target.get(target.len() - length..).filter(|_| !parts.path.is_empty())
+    match (parts.path, parts.authority, parts.query) {
+        (b"", None, _) => None,
+        (b"", Some(_), None) => Some(b"/"),
+        (path, ..) => Some(path),
+    }
+}
+
+/// The path and what follows it.
+pub(super) fn path_and_query(target: &[u8]) -> Option<&[u8]> {
+    let parts = Parts::of(target);
+    match parts.query {
+        None => path(target),
+        Some(query) => target.get(target.len() - parts.path.len() - 1 - query.len()..),
+    }
+}
+
+/// The target as it stands in the request; a URL that ends with its authority gets its slash.
+fn url<'a>(scene: &Scene<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
+    let target = request(scene)?.target();
+    let parts = Parts::of(target);
+    if parts.authority.is_some() && parts.path.is_empty() && parts.query.is_none() {
+        return Some(Value::string([target, b"/"].concat()));
+    }
+    Some(Value::str(target))
 }
 
 /// `query([with_qm])`
@@ -73,7 +87,7 @@ fn prepare_query(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     match arguments::word(args, 0)? {
         None => {}
         Some("with_qm") => args[0] = Arg::Int(1),
-        Some(other) => return Err(format!("unknown option '{other}': expects 'with_qm'")),
+        Some(_) => return Err("supported options are: 'with_qm'".to_owned()),
     }
     Ok(())
 }
@@ -89,10 +103,10 @@ fn url_address(scene: &Scene<'_>) -> Option<(IpAddr, u16)> {
 }
 
 /// The first `Host` and a part of the target.
-fn base(scene: &Scene<'_>, part: fn(&RequestHead) -> Option<&[u8]>) -> Option<Vec<u8>> {
+fn base(scene: &Scene<'_>, part: fn(&[u8]) -> Option<&[u8]>) -> Option<Vec<u8>> {
     let req = request(scene)?;
     let mut base = req.host().unwrap_or_default().to_vec();
-    match part(req) {
+    match part(req.target()).filter(|part| part.starts_with(b"/")) {
         Some(part) => base.extend_from_slice(part),
         None if base.is_empty() => return None,
         None => {}
@@ -104,9 +118,8 @@ fn base32(scene: &Scene<'_>) -> Option<u32> {
     base(scene, path).map(|base| hash(&base))
 }
 
-/// The hash of the first `Host` and the whole URL.
 fn url32(scene: &Scene<'_>) -> Option<u32> {
-    base(scene, |req| Some(req.target())).map(|url| hash(&url))
+    base(scene, path_and_query).map(|url| hash(&url))
 }
 
 /// A hash and the client's address behind each other, in network order.
@@ -125,6 +138,14 @@ fn hash(key: &[u8]) -> u32 {
         u32::from(*byte).wrapping_add(hash << 6).wrapping_add(hash << 16).wrapping_sub(hash)
     });
     sockeye_balance::avalanche(sdbm)
+}
+
+/// `req.ver`
+fn request_version<'a>(scene: &Scene<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
+    match request(scene) {
+        None if is_http2(scene) => version(Version::Http2),
+        req => version(req?.version()),
+    }
 }
 
 /// `1.1` and the like.

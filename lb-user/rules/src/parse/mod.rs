@@ -16,7 +16,7 @@ use sockeye_syntax::units::{TimeUnit, parse_time};
 use sockeye_syntax::words::Words;
 
 use crate::action::{Action, NumberOr};
-use crate::rule::{HeaderCapture, Rule};
+use crate::rule::Rule;
 
 /// Which set a rule belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +84,11 @@ pub struct Side {
     pub backend: bool,
 }
 
-/// Header captures of a frontend: what slots there are.
+/// Captures of a frontend: how many bytes each slot takes. Rules may add slots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Captures {
-    pub request: Vec<HeaderCapture>,
-    pub response: Vec<HeaderCapture>,
+pub struct Slots {
+    pub request: Vec<usize>,
+    pub response: Vec<usize>,
 }
 
 /// What a rule may touch while it is read.
@@ -99,7 +99,7 @@ pub struct Context<'a> {
     pub title: &'a str,
     pub proxy: &'a str,
     pub side: Side,
-    pub captures: &'a mut Captures,
+    pub captures: &'a mut Slots,
     pub loader: &'a dyn Loader,
     /// Replies of `http-errors` sections: section and status.
     pub http_errors: &'a dyn Fn(&str, u16) -> Option<Option<Arc<[u8]>>>,

@@ -156,13 +156,13 @@ fn capture(
         "len" if number == 0 => Err("a length of 0 captures nothing".to_owned()),
         "len" => {
             let slots = &mut context.captures.request;
-            slots.push(crate::rule::HeaderCapture { name: None, length: number });
+            slots.push(number);
             Ok(Action::Capture { value, slot: slots.len() - 1, length: number })
         }
         "id" => {
             let slots = if response { &context.captures.response } else { &context.captures.request };
             // In a backend the slot belongs to whatever frontend the request came through.
-            let length = slots.get(number).map(|slot| slot.length);
+            let length = slots.get(number).copied();
             if context.side.frontend && length.is_none() {
                 return Err(format!("unable to find capture id '{number}' referenced by capture rule"));
             }

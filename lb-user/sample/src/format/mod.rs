@@ -37,9 +37,11 @@ pub struct Format {
 /// What a format is for, which decides about blanks, missing values and bytes that could do harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// A log line or a unique id: runs of blanks are one blank; `-` stands for what is missing.
+    /// A log line: runs of blanks are one blank; `-` stands for what is missing.
     #[default]
     Log,
+    /// A unique id: runs of blanks are one blank.
+    UniqueId,
     /// A header's value, a location: what must not be in there is written `%XX`; quotes and encodings of expressions
     /// are not wanted.
     Header,

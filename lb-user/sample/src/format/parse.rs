@@ -41,7 +41,7 @@ struct Parser<'a, 's, 'c> {
 
 impl<'a> Parser<'a, '_, '_> {
     fn parse(&mut self) -> Result<(), FormatError> {
-        let merges = self.common.purpose == Purpose::Log;
+        let merges = matches!(self.common.purpose, Purpose::Log | Purpose::UniqueId);
         while let Some(first) = self.rest.chars().next() {
             match first {
                 '%' => {

@@ -65,7 +65,7 @@ impl<'a> Writer<'a> {
             (Some(Encoding::Cbor), _) => self.raw(&[cbor::NULL]),
             (None, _) if self.flags.quote => self.raw(b"\"\""),
             (None, Purpose::Log) => self.raw(b"-"),
-            (None, Purpose::Header | Purpose::Text) => {}
+            (None, Purpose::UniqueId | Purpose::Header | Purpose::Text) => {}
         }
     }
 

@@ -128,7 +128,9 @@ impl Transaction<'_> {
         match failure {
             Failure::Server(_) if received == 0 => {
                 // A pooled connection may have been closed by the server while the request was on its way.
-                let raced = reached.uses > 1 && self.heads.request.method().is_idempotent();
+                // A server that dies may have accepted the connection that came instead, too.
+                let raced = reached.uses > 1 || self.attempts.raced;
+                let raced = raced && self.heads.request.method().is_idempotent();
                 raced || on.empty_response
             }
             Failure::Server(_)
@@ -150,6 +152,7 @@ impl Transaction<'_> {
     ) -> bool {
         if matches!(head, Err(Failure::Server(_))) && received == 0 && reached.uses > 1 {
             pool::clear(Some(reached.slot.server().id));
+            self.attempts.raced = true;
             return true;
         }
         if !self.attempts.left(backend) {

@@ -96,7 +96,10 @@ async fn wait(session: &Session, control: &Control, timer: &mut Timer, input: &B
         if session.client.poll_read_ready(cx).is_ready() {
             return Poll::Ready(Waited::Bytes);
         }
-        if !first && let Some(until) = worker::idle_until() {
+        if !first
+            && !cfg.options.idle_close_on_response
+            && let Some(until) = worker::idle_until()
+        {
             if until <= clock::now() {
                 return Poll::Ready(Waited::Over);
             }

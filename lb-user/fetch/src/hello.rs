@@ -1,0 +1,274 @@
+//! TLS handshakes that pass by (manual 7.3.5): the first hello in a buffer, put together from its records.
+//!
+//! Every length is checked before it is believed; a hello that ends before its own lengths say has no values.
+
+use std::borrow::Cow;
+
+use sockeye_sample::{Bytes, Fetch, Scene, Value};
+
+use crate::http::Side;
+use crate::payload::{buffer, wait_for_more};
+
+pub(crate) static FETCHES: &[Fetch] = &[
+    Fetch::new("req.ssl_hello_type", |scene, _| hello_type(scene, Side::Request)),
+    Fetch::new("req_ssl_hello_type", |scene, _| hello_type(scene, Side::Request)),
+    Fetch::new("res.ssl_hello_type", |scene, _| hello_type(scene, Side::Response)),
+    Fetch::new("rep_ssl_hello_type", |scene, _| hello_type(scene, Side::Response)),
+    Fetch::new("req.ssl_ver", |scene, _| version(scene)),
+    Fetch::new("req_ssl_ver", |scene, _| version(scene)),
+    Fetch::new("req.ssl_sni", |scene, _| server_name(scene)),
+    Fetch::new("req_ssl_sni", |scene, _| server_name(scene)),
+    Fetch::new("req.ssl_alpn", |scene, _| {
+        look(scene, |hello| {
+            let (names, _) = Reader(hello.extension(EXTENSION_ALPN)?).block16()?;
+            Some(Reader(names).block8()?.0)
+        })
+        .map(Value::Str)
+    }),
+    Fetch::new("req.ssl_cipherlist", |scene, _| look(scene, |hello| Some(hello.ciphers)).map(Value::Bin)),
+    Fetch::new("req.ssl_ec_ext", |scene, _| {
+        let hello = client_hello(scene)?;
+        let fields = ClientHello::parse(&hello)?;
+        Some(Value::Bool(fields.extension(EXTENSION_GROUPS).is_some()))
+    }),
+    Fetch::new("req.ssl_st_ext", |scene, _| {
+        let hello = client_hello(scene)?;
+        let ticket = ClientHello::parse(&hello)?.extension(EXTENSION_TICKET).map(<[u8]>::is_empty);
+        Some(Value::Int(match ticket {
+            None => 0,
+            Some(true) => 1,
+            Some(false) => 2,
+        }))
+    }),
+    Fetch::new("req.ssl_sigalgs", |scene, _| list(scene, EXTENSION_SIGNATURES)),
+    Fetch::new("req.ssl_supported_groups", |scene, _| list(scene, EXTENSION_GROUPS)),
+    Fetch::new("req.ssl_keyshare_groups", |scene, _| key_shares(scene)),
+];
+
+// Numbers of RFC 8446 §4.2, RFC 5246 §7.4 and RFC 5077.
+const RECORD_HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const EXTENSION_SERVER_NAME: u16 = 0;
+const EXTENSION_GROUPS: u16 = 10;
+const EXTENSION_SIGNATURES: u16 = 13;
+const EXTENSION_ALPN: u16 = 16;
+const EXTENSION_TICKET: u16 = 35;
+const EXTENSION_KEY_SHARE: u16 = 51;
+
+/// Records of one hello; a client that cuts it finer than this is not looked at any further.
+const RECORDS_MAX: usize = 64;
+
+/// What is known of the handshake at the start of some bytes.
+enum Handshake<'a> {
+    /// The type and the body of its first message.
+    Message(u8, Cow<'a, [u8]>),
+    Incomplete,
+    /// Something else.
+    None,
+}
+
+impl<'a> Handshake<'a> {
+    /// The first message of the handshake records that `bytes` begin with.
+    fn read(bytes: &'a [u8]) -> Self {
+        let mut rest = Reader(bytes);
+        let mut message = Cow::Borrowed(&[][..]);
+        for _ in 0..RECORDS_MAX {
+            let Some((kind, after)) = rest.u8() else { return Self::Incomplete };
+            if kind != RECORD_HANDSHAKE {
+                return Self::None;
+            }
+            let Some((major, after)) = Reader(after).u8() else { return Self::Incomplete };
+            if major != 3 {
+                return Self::None;
+            }
+            let Some((_, after)) = Reader(after).u8() else { return Self::Incomplete };
+            let length = match Reader(after).u16() {
+                Some((0, _)) => return Self::None,
+                Some((length, _)) => usize::from(length),
+                None => return Self::Incomplete,
+            };
+            let Some((fragment, after)) = Reader(&after[2..]).take(length) else { return Self::Incomplete };
+            if message.is_empty() {
+                message = Cow::Borrowed(fragment);
+            } else {
+                message.to_mut().extend_from_slice(fragment);
+            }
+            if let Some(found) = Self::first_message(&message) {
+                return match message {
+                    Cow::Borrowed(message) => Self::Message(found.0, Cow::Borrowed(&message[4..found.1])),
+                    Cow::Owned(message) => Self::Message(found.0, Cow::Owned(message[4..found.1].to_vec())),
+                };
+            }
+            rest = Reader(after);
+        }
+        Self::None
+    }
+
+    /// Type and end of the message that `bytes` begin with, once it is there.
+    fn first_message(bytes: &[u8]) -> Option<(u8, usize)> {
+        let (kind, rest) = Reader(bytes).u8()?;
+        let (high, rest) = Reader(rest).u8()?;
+        let (low, _) = Reader(rest).u16()?;
+        let end = 4 + (usize::from(high) << 16 | usize::from(low));
+        (end <= bytes.len()).then_some((kind, end))
+    }
+}
+
+/// The first handshake message of a direction.
+fn handshake<'a>(scene: &Scene<'a>, side: Side) -> Option<(u8, Cow<'a, [u8]>)> {
+    let buffer: Bytes<'a> = buffer(scene, side)?;
+    match Handshake::read(buffer.bytes) {
+        Handshake::Message(kind, body) => Some((kind, body)),
+        Handshake::Incomplete => {
+            wait_for_more(scene, &buffer);
+            None
+        }
+        Handshake::None => None,
+    }
+}
+
+/// The body of the client's hello.
+fn client_hello<'a>(scene: &Scene<'a>) -> Option<Cow<'a, [u8]>> {
+    handshake(scene, Side::Request).filter(|(kind, _)| *kind == CLIENT_HELLO).map(|(_, body)| body)
+}
+
+fn hello_type<'a>(scene: &Scene<'a>, side: Side) -> Option<Value<'a>> {
+    handshake(scene, side).map(|(kind, _)| Value::Int(kind.into()))
+}
+
+/// The version that the hello names, as `65536 * major + minor`: 3.3 for TLS 1.2 and 1.3.
+fn version<'a>(scene: &Scene<'a>) -> Option<Value<'a>> {
+    let (major, minor) = match ssl2_version(scene) {
+        Some(version) => version,
+        None => {
+            let (_, body) = handshake(scene, Side::Request)?;
+            let (major, rest) = Reader(&body).u8()?;
+            (major, Reader(rest).u8()?.0)
+        }
+    };
+    (major >= 3).then(|| Value::Int(i64::from(major) << 16 | i64::from(minor)))
+}
+
+/// The version in a hello of the form of SSL 2 (RFC 6101 appendix E), which clients of SSL 3 and TLS 1 could send.
+fn ssl2_version(scene: &Scene<'_>) -> Option<(u8, u8)> {
+    let buffer = buffer(scene, Side::Request)?;
+    let (header, rest) = Reader(buffer.bytes).u16()?;
+    let (kind, rest) = Reader(rest).u8()?;
+    if header & 0x8000 == 0 || kind != CLIENT_HELLO {
+        return None;
+    }
+    let (major, rest) = Reader(rest).u8()?;
+    let (minor, rest) = Reader(rest).u8()?;
+    let (ciphers, rest) = Reader(rest).u16()?;
+    let (session, rest) = Reader(rest).u16()?;
+    let (challenge, _) = Reader(rest).u16()?;
+    let length = usize::from(header & 0x7fff);
+    let fits = 9 + usize::from(ciphers) + usize::from(session) + usize::from(challenge) == length;
+    if fits && buffer.bytes.len() < 2 + length {
+        wait_for_more(scene, &buffer);
+        return None;
+    }
+    fits.then_some((major, minor))
+}
+
+/// Part of the client's hello, borrowed if the hello came in one record.
+fn look<'a>(
+    scene: &Scene<'a>,
+    part: impl for<'b> Fn(&ClientHello<'b>) -> Option<&'b [u8]>,
+) -> Option<Cow<'a, [u8]>> {
+    match client_hello(scene)? {
+        Cow::Borrowed(body) => part(&ClientHello::parse(body)?).map(Cow::Borrowed),
+        Cow::Owned(body) => part(&ClientHello::parse(&body)?).map(|part| Cow::Owned(part.to_vec())),
+    }
+}
+
+/// The host name of the first server name, if that is a host name (RFC 6066 §3).
+fn server_name<'a>(scene: &Scene<'a>) -> Option<Value<'a>> {
+    look(scene, |hello| {
+        let (names, _) = Reader(hello.extension(EXTENSION_SERVER_NAME)?).block16()?;
+        let (kind, rest) = Reader(names).u8()?;
+        let (name, _) = Reader(rest).block16()?;
+        (kind == 0 && !name.is_empty()).then_some(name)
+    })
+    .map(Value::Str)
+}
+
+/// An extension that is one list.
+fn list<'a>(scene: &Scene<'a>, kind: u16) -> Option<Value<'a>> {
+    look(scene, move |hello| Some(Reader(hello.extension(kind)?).block16()?.0)).map(Value::Bin)
+}
+
+/// The groups of the key shares, without the keys.
+fn key_shares<'a>(scene: &Scene<'a>) -> Option<Value<'a>> {
+    let hello = client_hello(scene)?;
+    let (mut shares, _) = Reader(ClientHello::parse(&hello)?.extension(EXTENSION_KEY_SHARE)?).block16()?;
+    let mut groups = Vec::new();
+    while !shares.is_empty() {
+        let (group, rest) = Reader(shares).u16()?;
+        let (_, rest) = Reader(rest).block16()?;
+        groups.extend_from_slice(&group.to_be_bytes());
+        shares = rest;
+    }
+    Some(Value::binary(groups))
+}
+
+/// The fields of a hello that are asked for. Without extensions (before TLS 1.0) there are none.
+struct ClientHello<'a> {
+    ciphers: &'a [u8],
+    extensions: &'a [u8],
+}
+
+impl<'a> ClientHello<'a> {
+    fn parse(body: &'a [u8]) -> Option<Self> {
+        let (version, rest) = Reader(body).u16()?;
+        let (_random, rest) = Reader(rest).take(32)?;
+        let (_session, rest) = Reader(rest).block8()?;
+        let (ciphers, rest) = Reader(rest).block16()?;
+        let (_compressions, rest) = Reader(rest).block8()?;
+        let (extensions, _) = Reader(rest).block16()?;
+        (version >= 0x301).then_some(Self { ciphers, extensions })
+    }
+
+    /// What the first extension of a type holds.
+    fn extension(&self, wanted: u16) -> Option<&'a [u8]> {
+        let mut extensions = self.extensions;
+        while !extensions.is_empty() {
+            let (kind, rest) = Reader(extensions).u16()?;
+            let (body, rest) = Reader(rest).block16()?;
+            if kind == wanted {
+                return Some(body);
+            }
+            extensions = rest;
+        }
+        None
+    }
+}
+
+/// Reads from the front: each method gives what it read and what follows, or nothing.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&self, length: usize) -> Option<(&'a [u8], &'a [u8])> {
+        self.0.split_at_checked(length)
+    }
+
+    fn u8(&self) -> Option<(u8, &'a [u8])> {
+        self.0.split_first().map(|(byte, rest)| (*byte, rest))
+    }
+
+    fn u16(&self) -> Option<(u16, &'a [u8])> {
+        self.0.split_first_chunk().map(|(bytes, rest)| (u16::from_be_bytes(*bytes), rest))
+    }
+
+    /// A block with its length in one byte before it.
+    fn block8(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let (length, rest) = self.u8()?;
+        Reader(rest).take(length.into())
+    }
+
+    /// A block with its length in two bytes before it.
+    fn block16(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let (length, rest) = self.u16()?;
+        Reader(rest).take(length.into())
+    }
+}
