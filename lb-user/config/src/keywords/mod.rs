@@ -102,12 +102,13 @@ pub(crate) fn all() -> Vec<Listed> {
         standing: Standing::NotYet,
         help: "not implemented yet",
     };
-    for (class, prefix, words) in rules::LISTS.iter().chain(samples::LISTS) {
+    for (class, prefix, words) in rules::LISTS {
         out.extend(words.split_ascii_whitespace().map(|word| {
             let name = word.trim_end_matches('*');
             unread(*class, prefix, name, &word[name.len()..])
         }));
     }
+    out.extend(samples::all());
     out.extend(commands::COMMANDS.lines().map(|line| unread(Class::Cli, "", line, "")));
     out
 }
