@@ -39,7 +39,9 @@ impl Operand {
     /// The same for text in base64.
     fn base64(arg: Option<&Arg>, name: &str, compiler: &mut Compiler<'_>) -> Result<Self, String> {
         let decoded = arg.and_then(|arg| Self::text(arg, compiler)).and_then(|operand| match operand {
-            Self::Constant(text) => decode_base64(&text, Alphabet::Standard).map(|bytes| Self::Constant(bytes.into())),
+            Self::Constant(text) => {
+                decode_base64(&text, Alphabet::Standard).map(|bytes| Self::Constant(bytes.into()))
+            }
             variable => Some(variable),
         });
         decoded.ok_or_else(|| {
@@ -126,12 +128,15 @@ fn prepare_gcm(args: &mut [Arg], compiler: &mut Compiler<'_>, encrypts: bool) ->
     Ok(())
 }
 
+/// Everything of a GCM operation but the text.
+type Opened = (LessSafeKey, Nonce, Aad<Box<[u8]>>);
+
 impl Gcm {
-    fn of<'a>(args: &'a [Arg]) -> Option<&'a Self> {
+    fn of(args: &[Arg]) -> Option<&Self> {
         args.first()?.prepared()
     }
 
-    fn open(&self, scene: &Scene<'_>) -> Option<(LessSafeKey, Nonce, Aad<Box<[u8]>>)> {
+    fn open(&self, scene: &Scene<'_>) -> Option<Opened> {
         let algorithm = match self.key_bytes {
             16 => &aead::AES_128_GCM,
             24 => &aead::AES_192_GCM,
@@ -182,7 +187,9 @@ fn prepare_cbc(args: &mut [Arg], compiler: &mut Compiler<'_>) -> Result<(), Stri
         .checked(|iv| iv.len() == CBC_IV_BYTES, || format!("nonce must have {CBC_IV_BYTES} bytes."))?;
     let key = key_operand(args, key_bytes, compiler)?;
     if args.get(3).is_some_and(|arg| !arg.is_absent()) {
-        return Err("failed to parse aad : CBC authenticates nothing, so it takes no additional data.".to_owned());
+        return Err(
+            "failed to parse aad : CBC authenticates nothing, so it takes no additional data.".to_owned()
+        );
     }
     args[0] = Arg::Prepared(Arc::new(Cbc { key_bytes, iv, key }));
     Ok(())
@@ -230,7 +237,7 @@ pub(crate) enum Alphabet {
 pub(crate) fn decode_base64(text: &[u8], alphabet: Alphabet) -> Option<Vec<u8>> {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let digits = &text[..text.len() - padding];
-    let padded = text.len() % 4 == 0 && padding <= 2;
+    let padded = text.len().is_multiple_of(4) && padding <= 2;
     if !padded && (alphabet == Alphabet::Standard || padding > 0) || digits.len() % 4 == 1 {
         return None;
     }

@@ -111,15 +111,17 @@ fn prepare(args: &mut [Arg]) -> Result<(), String> {
 fn tag_value<'a>(value: Value<'a>, args: &'a [Arg], scene: &Scene<'a>) -> Option<Value<'a>> {
     let wanted = args.first()?.int()?;
     let incomplete = std::cell::Cell::new(false);
-    let found = with_bytes(value, |mut message| loop {
-        match tag(message) {
-            Ok((number, value, _)) if i64::from(number) == wanted => {
-                return (!value.is_empty()).then(|| Value::bin(value));
-            }
-            Ok((_, _, rest)) => message = rest,
-            Err(fault) => {
-                incomplete.set(fault == Fault::Incomplete);
-                return None;
+    let found = with_bytes(value, |mut message| {
+        loop {
+            match tag(message) {
+                Ok((number, value, _)) if i64::from(number) == wanted => {
+                    return (!value.is_empty()).then(|| Value::bin(value));
+                }
+                Ok((_, _, rest)) => message = rest,
+                Err(fault) => {
+                    incomplete.set(fault == Fault::Incomplete);
+                    return None;
+                }
             }
         }
     });

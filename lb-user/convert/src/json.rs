@@ -41,9 +41,11 @@ fn prepare_json(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
         Some(b"utf8p") => InputCode::Utf8 { permissive: true, silent: false },
         Some(b"utf8ps") => InputCode::Utf8 { permissive: true, silent: true },
         Some(_) => {
-            return Err("Unexpected input code type. Allowed value are 'ascii', 'utf8', 'utf8s', 'utf8p' and \
+            return Err(
+                "Unexpected input code type. Allowed value are 'ascii', 'utf8', 'utf8s', 'utf8p' and \
                         'utf8ps'."
-                .to_owned());
+                    .to_owned(),
+            );
         }
     };
     if let Some(arg) = args.first_mut() {
@@ -175,7 +177,8 @@ fn parse_path(path: &[u8]) -> Option<Vec<Step>> {
                     return None;
                 }
                 // What is no number counts as 0, `*` too.
-                let index = if digits == 0 { 0 } else { str::from_utf8(&rest[..digits]).ok()?.parse().ok()? };
+                let index =
+                    if digits == 0 { 0 } else { str::from_utf8(&rest[..digits]).ok()?.parse().ok()? };
                 steps.push(Step::Index(index));
                 rest = &rest[close + 1..];
             }
@@ -423,7 +426,8 @@ fn unescape(content: &[u8]) -> Option<Cow<'_, [u8]>> {
             b't' => b'\t',
             byte @ (b'"' | b'\\') => *byte,
             b'u' => {
-                let digits = bytes.as_slice().get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+                let digits =
+                    bytes.as_slice().get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
                 bytes = bytes.as_slice()[4..].iter();
                 let code = u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
                 u8::try_from(code).ok().filter(|byte| *byte != 0)?

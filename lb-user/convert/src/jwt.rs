@@ -120,7 +120,10 @@ enum NamedAlgorithm {
 #[derive(Debug)]
 enum Key {
     /// A secret or a path, as the algorithm says, and the public key if there is one at that path.
-    Constant { text: Box<[u8]>, public: Option<Arc<PublicKey>> },
+    Constant {
+        text: Box<[u8]>,
+        public: Option<Arc<PublicKey>>,
+    },
     Variable(Operand),
     /// An empty text: the converter gives nothing.
     Absent,
@@ -266,7 +269,8 @@ mod pem {
         let text = str::from_utf8(text).map_err(|_| "not a PEM file".to_owned())?;
         let mut rest = text;
         while let Some((_, after)) = rest.split_once("-----BEGIN ") {
-            let (label, after) = after.split_once("-----").ok_or("a PEM block does not begin as it should")?;
+            let (label, after) =
+                after.split_once("-----").ok_or("a PEM block does not begin as it should")?;
             let (body, after) =
                 after.split_once(&format!("-----END {label}-----")).ok_or("a PEM block does not end")?;
             rest = after;

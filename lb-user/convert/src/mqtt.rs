@@ -17,8 +17,21 @@ const CONNACK: u8 = 2;
 
 /// Packet types by number; fields exist of the first two alone.
 const TYPES: [&str; 15] = [
-    "connect", "connack", "publish", "puback", "pubrec", "pubrel", "pubcomp", "subscribe", "suback", "unsubscribe",
-    "unsuback", "pingreq", "pingresp", "disconnect", "auth",
+    "connect",
+    "connack",
+    "publish",
+    "puback",
+    "pubrec",
+    "pubrel",
+    "pubcomp",
+    "subscribe",
+    "suback",
+    "unsubscribe",
+    "unsuback",
+    "pingreq",
+    "pingresp",
+    "disconnect",
+    "auth",
 ];
 
 /// What can be asked for.
@@ -74,9 +87,11 @@ struct Wanted {
 }
 
 fn prepare(args: &mut [Arg]) -> Result<(), String> {
-    let text = |index: usize| args.get(index).and_then(Arg::str).map(String::from_utf8_lossy).unwrap_or_default();
+    let text =
+        |index: usize| args.get(index).and_then(Arg::str).map(String::from_utf8_lossy).unwrap_or_default();
     let (packet_text, field_text) = (text(0), text(1));
-    let by_name = TYPES.iter().position(|name| name.eq_ignore_ascii_case(&packet_text)).map(|index| index + 1);
+    let by_name =
+        TYPES.iter().position(|name| name.eq_ignore_ascii_case(&packet_text)).map(|index| index + 1);
     let number = by_name.or_else(|| packet_text.parse().ok()).and_then(|number| u8::try_from(number).ok());
     let Some(packet) = number.filter(|number| (1..=15).contains(number)) else {
         return Err(format!("Unknown MQTT type '{packet_text}'"));
@@ -86,7 +101,8 @@ fn prepare(args: &mut [Arg]) -> Result<(), String> {
         CONNACK => (&CONNACK_FIELDS, CONNACK_PROPERTIES.to_vec()),
         _ => (&[], Vec::new()),
     };
-    let named = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(&field_text)).map(|(_, field)| *field);
+    let named =
+        fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(&field_text)).map(|(_, field)| *field);
     let property = || field_text.parse().ok().filter(|id| properties.contains(id)).map(Field::Property);
     let Some(field) = named.or_else(property) else {
         return Err(format!("Unknown MQTT field name '{field_text}' for packet type '{packet_text}'"));
@@ -177,7 +193,8 @@ impl<'a> Packet<'a> {
         if !known || !(VERSION_3_1..=VERSION_5).contains(&version) || flags & 1 != 0 {
             return None;
         }
-        let mut packet = Self { kind: CONNECT, name, version, flags, keep_alive: cursor.number16()?, ..Self::default() };
+        let mut packet =
+            Self { kind: CONNECT, name, version, flags, keep_alive: cursor.number16()?, ..Self::default() };
         if version == VERSION_5 {
             packet.take_properties(cursor, &CONNECT_PROPERTIES)?;
         }

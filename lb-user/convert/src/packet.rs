@@ -13,13 +13,17 @@ pub(crate) static TABLE: &[Converter] = &[
     Converter::new("eth.data", |value, _, _| part(value, |frame| frame.get(Ethernet::read(frame)?.bytes..))),
     Converter::new("eth.dst", |value, _, _| part(value, |frame| frame.get(..6))),
     Converter::new("eth.hdr", |value, _, _| part(value, |frame| frame.get(..Ethernet::read(frame)?.bytes))),
-    Converter::new("eth.proto", |value, _, _| number(value, |frame| Some(Ethernet::read(frame)?.proto.into()))),
+    Converter::new("eth.proto", |value, _, _| {
+        number(value, |frame| Some(Ethernet::read(frame)?.proto.into()))
+    }),
     Converter::new("eth.src", |value, _, _| part(value, |frame| frame.get(6..12))),
     Converter::new("eth.vlan", |value, _, _| {
         number(value, |frame| Ethernet::read(frame)?.vlan.map(i64::from))
     }),
     Converter::new("ip.data", |value, _, _| part(value, |packet| packet.get(ip_transport(packet)?.1..))),
-    Converter::new("ip.df", |value, _, _| number(value, |packet| Some(Ip::read(packet)?.dont_fragment.into()))),
+    Converter::new("ip.df", |value, _, _| {
+        number(value, |packet| Some(Ip::read(packet)?.dont_fragment.into()))
+    }),
     Converter::new("ip.dst", |value, _, _| Some(Ip::read(value.bytes()?)?.destination)),
     Converter::new("ip.fp", fingerprint),
     Converter::new("ip.hdr", |value, _, _| part(value, |packet| packet.get(..ip_transport(packet)?.1))),
@@ -31,12 +35,16 @@ pub(crate) static TABLE: &[Converter] = &[
     Converter::new("tcp.dst", |value, _, _| tcp_number16(value, 2)),
     Converter::new("tcp.flags", |value, _, _| number(value, |segment| Some(tcp_fixed(segment)?[13].into()))),
     Converter::new("tcp.options.mss", |value, _, _| {
-        option(value, 2, |found| found.and_then(|data| data.first_chunk()).map_or(0, |mss| u16::from_be_bytes(*mss).into()))
+        option(value, 2, |found| {
+            found.and_then(|data| data.first_chunk()).map_or(0, |mss| u16::from_be_bytes(*mss).into())
+        })
     }),
     Converter::new("tcp.options.sack", |value, _, _| option(value, 4, |found| found.is_some().into())),
     Converter::new("tcp.options.tsopt", |value, _, _| option(value, 8, |found| found.is_some().into())),
     Converter::new("tcp.options.tsval", |value, _, _| {
-        option(value, 8, |found| found.and_then(|data| data.first_chunk()).map_or(0, |tsval| u32::from_be_bytes(*tsval).into()))
+        option(value, 8, |found| {
+            found.and_then(|data| data.first_chunk()).map_or(0, |tsval| u32::from_be_bytes(*tsval).into())
+        })
     }),
     Converter::new("tcp.options.wscale", |value, _, _| {
         option(value, 3, |found| found.and_then(|data| data.first()).map_or(0, |shift| (*shift).into()))
@@ -117,7 +125,9 @@ impl<'a> Ip<'a> {
         match packet.first()? >> 4 {
             4 => {
                 let header = packet.first_chunk::<20>()?;
-                let addr = |at: usize| header[at..].first_chunk::<4>().map(|bytes| Value::Ipv4(Ipv4Addr::from(*bytes)));
+                let addr = |at: usize| {
+                    header[at..].first_chunk::<4>().map(|bytes| Value::Ipv4(Ipv4Addr::from(*bytes)))
+                };
                 Some(Self {
                     version: 4,
                     tos: header[1],
@@ -132,7 +142,9 @@ impl<'a> Ip<'a> {
             }
             6 => {
                 let header = packet.first_chunk::<IPV6_HEADER_BYTES>()?;
-                let addr = |at: usize| header[at..].first_chunk::<16>().map(|bytes| Value::Ipv6(Ipv6Addr::from(*bytes)));
+                let addr = |at: usize| {
+                    header[at..].first_chunk::<16>().map(|bytes| Value::Ipv6(Ipv6Addr::from(*bytes)))
+                };
                 Some(Self {
                     version: 6,
                     tos: header[0] << 4 | header[1] >> 4,

@@ -56,7 +56,9 @@ impl Kind {
         #[expect(clippy::cast_possible_truncation, reason = "HAProxy cuts fractions off")]
         Some(match (self, wire) {
             (Self::Varint, Wire::Varint { value, .. }) => value.cast_signed(),
-            (Self::ZigZag, Wire::Varint { value, .. }) => (value >> 1).cast_signed() ^ -(value & 1).cast_signed(),
+            (Self::ZigZag, Wire::Varint { value, .. }) => {
+                (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+            }
             (Self::Fixed64, Wire::Bits64(bytes)) => i64::from_le_bytes(*bytes),
             (Self::Double, Wire::Bits64(bytes)) => f64::from_le_bytes(*bytes) as i64,
             (Self::Fixed32, Wire::Bits32(bytes)) => i64::from(u32::from_le_bytes(*bytes)),
@@ -81,16 +83,19 @@ fn prepare(args: &mut [Arg]) -> Result<(), String> {
     let text = String::from_utf8_lossy(text);
     let path: Result<Vec<u64>, _> = text
         .split('.')
-        .map(|number| if number.starts_with('+') { Err(()) } else { number.parse::<u32>().map(u64::from).map_err(drop) })
+        .map(|number| {
+            if number.starts_with('+') { Err(()) } else { number.parse::<u32>().map(u64::from).map_err(drop) }
+        })
         .collect();
     let path = path.ok().filter(|path| path.len() <= PATH_MAX).ok_or_else(|| {
         format!("failed to parse '{text}' as type 'Protocol buffers field number' at position 1.")
     })?;
     let kind = match args.get(1).and_then(Arg::str) {
         None => None,
-        Some(name) => Some(Kind::of_name(name).ok_or_else(|| {
-            format!("Wrong protocol buffer type '{}'.", String::from_utf8_lossy(name))
-        })?),
+        Some(name) => Some(
+            Kind::of_name(name)
+                .ok_or_else(|| format!("Wrong protocol buffer type '{}'.", String::from_utf8_lossy(name)))?,
+        ),
     };
     args[0] = Arg::Prepared(Arc::new(Field { path, kind }));
     Ok(())

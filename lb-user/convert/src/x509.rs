@@ -7,7 +7,8 @@ pub(crate) static TABLE: &[Converter] = &[Converter::new("x509_v_err_str", |valu
     let name = usize::try_from(code).ok().and_then(|code| NAMES.get(code));
     Some(match name {
         Some(name) => Value::string([b"X509_V_", name.as_bytes()].concat()),
-        None => Value::string(code.to_string()),
+        // HAProxy prints it without a sign.
+        None => Value::string(code.cast_unsigned().to_string()),
     })
 })];
 

@@ -129,3 +129,39 @@ fn prepare_tlv(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_each, check_refused};
+
+    #[test]
+    fn connections() {
+        let case = Case::default();
+        check(
+            &case,
+            &[
+                ("src", Some("127.0.0.1")),
+                ("src_port", Some("4000")),
+                ("dst", Some("2001:db8::1")),
+                ("dst_port", Some("443")),
+                ("fc_src", None),
+                ("bc_dst_port", None),
+                ("bc_reused", Some("0")),
+                ("fc_rtt", Some("12")),
+                ("fc_rtt(ms)", Some("12")),
+                ("fc_rtt(us)", Some("12345")),
+                ("bc_rtt", None),
+                ("fc_pp_authority", Some("authority")),
+                ("fc_pp_tlv(AUTHORITY)", Some("authority")),
+                ("fc_pp_tlv(234)", Some("one")),
+                ("fc_pp_unique_id", None),
+            ],
+        );
+        check_each(&case, &[("fc_pp_tlv(234)", &["one", "two"]), ("fc_pp_tlv(5)", &[])]);
+        check_refused(&[
+            ("fc_rtt(s)", "invalid args in fetch method 'fc_rtt' : expects 'us' or 'ms', got 's'"),
+            ("fc_pp_tlv(300)", "Invalid TLV Type '300'"),
+            ("fc_pp_tlv(FOO)", "Could not convert type 'FOO'"),
+        ]);
+    }
+}

@@ -72,3 +72,41 @@ fn unhex(text: &[u8]) -> Result<Vec<u8>, String> {
     }
     pairs.iter().map(|[high, low]| Ok(digit(*high)? << 4 | digit(*low)?)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_refused};
+
+    #[test]
+    fn constants() {
+        check(
+            &Case::default(),
+            &[
+                ("always_true", Some("1")),
+                ("always_false", Some("0")),
+                ("bool(TRUE)", Some("1")),
+                ("bool(1)", Some("1")),
+                ("bool(false)", Some("0")),
+                ("bool(0)", Some("0")),
+                ("bin(00fF61)", Some("\\x00\\xffa")),
+                ("int(-3)", Some("-3")),
+                ("str(a b)", Some("a b")),
+                ("str('a,b')", Some("a,b")),
+                ("ipv4(192.0.2.1)", Some("192.0.2.1")),
+                ("ipv6(2001:db8::1)", Some("2001:db8::1")),
+                ("meth(GET)", Some("GET")),
+                ("var(txn.none)", None),
+                ("var(txn.none,def)", Some("def")),
+                // A scope that does not exist here.
+                ("var(sess.none)", None),
+            ],
+        );
+        check_refused(&[
+            ("bool(2)", "invalid args in fetch method 'bool' : Expects 'true', 'false', '0' or '1'"),
+            ("bin(6)", "an even number of hex digit is expected"),
+            ("bin(zz)", "an hex digit is expected (found 'z')"),
+            ("var(foo)", "invalid variable name 'foo'"),
+            ("ipv4(1)", "failed to parse '1' as type 'IPv4 address' at position 1"),
+        ]);
+    }
+}

@@ -70,3 +70,47 @@ fn prepare(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_refused};
+
+    const MESSAGE: &str = "DIST00000001ARGC00000002ARGV00000003gccARGV00000002-cDOTI0000000a0123456789";
+
+    /// Values from HAProxy 3.2.
+    #[test]
+    fn tokens() {
+        let heads: &[_] = &[
+            ("distcc_param(DIST)", Some("1")),
+            ("distcc_param(ARGC)", Some("2")),
+            ("distcc_param(ARGV)", Some("3")),
+            ("distcc_param(DOTI)", Some("10")),
+            ("distcc_param(XXXX)", None),
+            ("distcc_param(ARGV,2)", Some("2")),
+            ("distcc_param(ARGV,3)", None),
+            ("distcc_body(ARGV)", Some("gcc")),
+            ("distcc_body(ARGV,2)", Some("-c")),
+            ("distcc_body(DIST)", Some("")),
+            ("distcc_body(ARGC)", Some("")),
+        ];
+        check(&Case::buffer(MESSAGE, true), heads);
+        check(&Case::buffer(MESSAGE, true), &[("distcc_body(DOTI)", Some("0123456789"))]);
+        let part = &MESSAGE[..MESSAGE.len() - 1];
+        check(&Case::buffer(part, true), heads);
+        let open = Case::buffer(part, false);
+        let body = open.eval("distcc_body(DOTI)");
+        assert_eq!((body.value, body.unfinished), (None, true));
+        assert!(!open.eval("distcc_param(DOTI)").unfinished);
+        assert!(open.eval("distcc_param(XXXX)").unfinished);
+        check(&Case::buffer("DISTzzzzzzzz", true), &[("distcc_param(DIST)", None)]);
+        check(
+            &Case::buffer("NAMEffffffffabc", true),
+            &[("distcc_param(NAME)", Some("4294967295")), ("distcc_body(NAME)", None)],
+        );
+    }
+
+    #[test]
+    fn refused() {
+        check_refused(&[("distcc_param(ABC)", "token name must be exactly 4 characters")]);
+    }
+}

@@ -84,3 +84,23 @@ fn name<'a>(scene: &Scene<'a>, of: Number) -> Option<Value<'a>> {
 fn text<'a>(scene: &Scene<'a>, of: Number) -> Option<Value<'a>> {
     error(scene, of).map(|(_, text)| Value::str(text.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check};
+
+    #[test]
+    fn numbers_names_and_texts() {
+        check(
+            &Case::default(),
+            &[
+                ("fc_err", Some("46")),
+                ("fc_err_name", Some("EREFUSED")),
+                ("fc_err_str", Some("ECONNREFUSED returned by OS")),
+                ("bc_err", Some("0")),
+                ("bc_err_name", Some("")),
+                ("bc_err_str", Some("Success")),
+            ],
+        );
+    }
+}

@@ -272,3 +272,173 @@ impl<'a> Reader<'a> {
         Reader(rest).take(length.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check};
+
+    fn block8(bytes: &[u8]) -> Vec<u8> {
+        [&[u8::try_from(bytes.len()).unwrap()], bytes].concat()
+    }
+
+    fn block16(bytes: &[u8]) -> Vec<u8> {
+        [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
+    }
+
+    fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &block16(body)].concat()
+    }
+
+    fn server_name(kind: u8, name: &[u8]) -> Vec<u8> {
+        extension(0, &block16(&[&[kind], &block16(name)[..]].concat()))
+    }
+
+    /// A handshake message: a hello of that version with those extensions.
+    fn message(version: [u8; 2], extensions: Option<&[Vec<u8>]>) -> Vec<u8> {
+        let mut body = version.to_vec();
+        body.extend(0..32);
+        body.extend(block8(b"session"));
+        body.extend(block16(b"\x13\x01\x13\x02"));
+        body.extend(block8(b"\0"));
+        body.extend(extensions.map(|extensions| block16(&extensions.concat())).unwrap_or_default());
+        [&[1, 0], &block16(&body)[..]].concat()
+    }
+
+    /// The message in records of that many bytes.
+    fn records(message: &[u8], size: usize) -> Vec<u8> {
+        message.chunks(size).flat_map(|part| [&[22, 3, 1], &block16(part)[..]].concat()).collect()
+    }
+
+    fn hello(extensions: &[Vec<u8>]) -> Case {
+        Case::buffer(records(&message([3, 3], Some(extensions)), 9999), true)
+    }
+
+    fn everything() -> Vec<Vec<u8>> {
+        vec![
+            server_name(0, b"a.example"),
+            extension(16, &block16(&[block8(b"h2"), block8(b"http/1.1")].concat())),
+            extension(10, &block16(b"\0\x1d\0\x17")),
+            extension(13, &block16(b"\x04\x03\x08\x05")),
+            extension(35, b""),
+            extension(
+                51,
+                &block16(&[b"\0\x1d", &block16(b"key")[..], b"\0\x17", &block16(b"another")].concat()),
+            ),
+        ]
+    }
+
+    const VALUES: &[(&str, Option<&str>)] = &[
+        ("req.ssl_hello_type", Some("1")),
+        ("req_ssl_hello_type", Some("1")),
+        ("req.ssl_ver", Some("196611")),
+        ("req_ssl_ver", Some("196611")),
+        ("req.ssl_sni", Some("a.example")),
+        ("req_ssl_sni", Some("a.example")),
+        ("req.ssl_alpn", Some("h2")),
+        ("req.ssl_cipherlist", Some("\\x13\\x01\\x13\\x02")),
+        ("req.ssl_ec_ext", Some("1")),
+        ("req.ssl_keyshare_groups", Some("\\x00\\x1d\\x00\\x17")),
+        ("req.ssl_sigalgs", Some("\\x04\\x03\\x08\\x05")),
+        ("req.ssl_supported_groups", Some("\\x00\\x1d\\x00\\x17")),
+        ("req.ssl_st_ext", Some("1")),
+        ("res.ssl_hello_type", None),
+        ("req.proto_http", Some("0")),
+    ];
+
+    /// Values from HAProxy 3.2, which sees no extensions of a hello in several records.
+    #[test]
+    fn fields() {
+        check(&hello(&everything()), VALUES);
+        let whole = message([3, 3], Some(&everything()));
+        for size in [1, 3, 4, 5, 50] {
+            if whole.len().div_ceil(size) <= super::RECORDS_MAX {
+                check(&Case::buffer(records(&whole, size), true), VALUES);
+            }
+        }
+        let followed = [records(&whole, 9999), vec![23, 3, 3, 0, 1, 0]].concat();
+        check(&Case::buffer(followed, true), VALUES);
+    }
+
+    #[test]
+    fn missing_fields() {
+        let none: &[_] = &[
+            ("req.ssl_hello_type", Some("1")),
+            ("req.ssl_sni", None),
+            ("req.ssl_alpn", None),
+            ("req.ssl_keyshare_groups", None),
+            ("req.ssl_sigalgs", None),
+            ("req.ssl_supported_groups", None),
+        ];
+        check(&hello(&[]), none);
+        check(&hello(&[]), &[("req.ssl_ec_ext", Some("0")), ("req.ssl_st_ext", Some("0"))]);
+        check(&hello(&[extension(35, b"ticket")]), &[("req.ssl_st_ext", Some("2"))]);
+        let old = Case::buffer(records(&message([3, 0], None), 9999), true);
+        check(&old, none);
+        let rest: &[_] = &[
+            ("req.ssl_ver", Some("196608")),
+            ("req.ssl_cipherlist", None),
+            ("req.ssl_ec_ext", None),
+            ("req.ssl_st_ext", None),
+        ];
+        check(&old, rest);
+        check(&hello(&[server_name(1, b"one")]), &[("req.ssl_sni", None)]);
+        check(&hello(&[server_name(0, b"")]), &[("req.ssl_sni", None)]);
+        check(&hello(&[server_name(0, b"1"), server_name(0, b"2")]), &[("req.ssl_sni", Some("1"))]);
+        // The list says that it is longer than its extension.
+        check(&hello(&[extension(0, b"\0\x50\0\0\x40abc")]), &[("req.ssl_sni", None)]);
+    }
+
+    #[test]
+    fn other_messages() {
+        let server = [&[22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3][..], &[0; 36]].concat();
+        check(
+            &Case::buffer(&server, true),
+            &[("req.ssl_hello_type", Some("2")), ("req.ssl_ver", Some("196611")), ("req.ssl_sni", None)],
+        );
+        check(
+            &Case::buffer(&server, true).of_server(),
+            &[
+                ("res.ssl_hello_type", Some("2")),
+                ("rep_ssl_hello_type", Some("2")),
+                ("req.ssl_hello_type", None),
+            ],
+        );
+        let none: &[_] = &[("req.ssl_hello_type", None), ("req.ssl_ver", None), ("req.ssl_sni", None)];
+        for bytes in
+            [&b""[..], b"\x16hello", b"GET / HTTP/1.0\r\n\r\n", &[0; 50], &[22, 3, 1, 0, 0, 22, 3, 1, 0, 0]]
+        {
+            check(&Case::buffer(bytes, true), none);
+        }
+        let ssl2 = [&b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10"[..], &[0; 37]].concat();
+        check(&Case::buffer(&ssl2, true), &[("req.ssl_ver", Some("196609")), ("req.ssl_hello_type", None)]);
+        check(&Case::buffer(&ssl2[..40], true), none);
+    }
+
+    /// Any beginning of a hello waits for the rest; none has a value.
+    #[test]
+    fn incomplete() {
+        for size in [9999, 10] {
+            let bytes = records(&message([3, 3], Some(&everything())), size);
+            for length in 0..bytes.len() {
+                let outcome = Case::buffer(&bytes[..length], false).eval("req.ssl_sni");
+                assert_eq!((outcome.value, outcome.unfinished), (None, true), "{length} of {}", bytes.len());
+            }
+        }
+    }
+
+    /// A length that lies never gives bytes of something else, and never a panic.
+    #[test]
+    fn wrong_lengths() {
+        let bytes = records(&message([3, 3], Some(&everything())), 9999);
+        for index in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bytes = bytes.clone();
+                bytes[index] = value;
+                let case = Case::buffer(&bytes, true);
+                for (text, _) in VALUES {
+                    case.eval(text);
+                }
+            }
+        }
+    }
+}

@@ -149,3 +149,121 @@ fn is_http(scene: &Scene<'_>) -> Option<bool> {
         Err(_) => Some(false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_refused};
+
+    /// Values from HAProxy 3.2, except that it halves an absolute `offset2`; the manual does not.
+    #[test]
+    fn blocks() {
+        let rows: &[_] = &[
+            ("req.payload(0,0)", Some("\\x03\\x00abcdefgh")),
+            ("req.payload(0,5)", Some("\\x03\\x00abc")),
+            ("req.payload(3,2)", Some("bc")),
+            ("req.payload(9,0)", Some("h")),
+            ("req.payload(10,0)", Some("")),
+            ("req.payload(11,0)", None),
+            ("req.payload(5,5)", Some("defgh")),
+            ("req.payload(5,6)", None),
+            ("req.payload(-1,1)", None),
+            ("req.payload(1,-1)", None),
+            ("req.payload(100000,1)", None),
+            ("req.payload(9223372036854775807,1)", None),
+            ("req.payload(9223372036854775807,9223372036854775807)", None),
+            ("payload(1,1)", Some("\\x00")),
+            ("req.payload_lv(0,1)", Some("\\x00ab")),
+            ("req.payload_lv(0,2)", None),
+            ("req.payload_lv(0,9)", None),
+            ("req.payload_lv(0,1,5)", Some("def")),
+            ("req.payload_lv(0,1,+0)", Some("\\x00ab")),
+            ("req.payload_lv(0,1,+5)", Some("efg")),
+            ("req.payload_lv(0,1,-1)", Some("\\x03\\x00a")),
+            ("req.payload_lv(1,1)", None),
+            ("payload_lv(0,1)", Some("\\x00ab")),
+            ("req.len", Some("10")),
+            ("res.len", None),
+            ("res.payload(0,0)", None),
+        ];
+        check(&Case::buffer(b"\x03\x00abcdefgh", true), rows);
+        check(
+            &Case::buffer(b"\x00\x03abc", true).of_server(),
+            &[
+                ("res.payload_lv(0,2)", Some("abc")),
+                ("payload_lv(0,2)", Some("abc")),
+                ("res.payload(2,0)", Some("abc")),
+                ("payload(2,2)", Some("ab")),
+                ("res.len", Some("5")),
+                ("req.len", None),
+            ],
+        );
+        check(&Case::buffer(b"", true), &[("req.payload(0,0)", None), ("req.len", Some("0"))]);
+        // HTTP is not looked at as bytes.
+        check(&Case::request("GET / HTTP/1.0\r\n\r\n"), &[("req.payload(0,4)", None), ("req.len", None)]);
+    }
+
+    #[test]
+    fn refused() {
+        check_refused(&[
+            ("req.payload_lv(0,0)", "payload length must be > 0"),
+            ("req.payload_lv(0,1,x)", "payload offset2 is not a number"),
+            ("req.payload_lv(0,1,-9)", "payload offset2 too negative"),
+            ("req.payload_lv(-1,1)", "payload offset1 must be positive"),
+        ]);
+    }
+
+    #[test]
+    fn more_may_come() {
+        let check = |bytes: &[u8], text: &str, value: Option<&str>, unfinished: bool| {
+            let open = Case::buffer(bytes, false).eval(text);
+            assert_eq!((open.value.as_deref(), open.unfinished), (value, unfinished), "{text}");
+            let closed = Case::buffer(bytes, true).eval(text);
+            assert!(!closed.unfinished, "{text} waits for what will not come");
+        };
+        check(b"abc", "req.len", Some("3"), true);
+        check(b"abc", "req.payload(0,0)", Some("abc"), true);
+        check(b"abc", "req.payload(0,3)", Some("abc"), false);
+        check(b"abc", "req.payload(0,4)", None, true);
+        // Longer than any buffer.
+        check(b"abc", "req.payload(0,100000)", None, false);
+        check(b"\x04abc", "req.payload_lv(0,1)", None, true);
+        check(b"\xff\xffabc", "req.payload_lv(0,2)", None, false);
+        check(b"GET / HTTP/1.1\r\n", "req.proto_http", None, true);
+        check(b"GET / HTTP/1.1\r\n", "path", None, true);
+        check(b"GET /x HTTP/1.0\r\n\r\n", "path", Some("/x"), false);
+        check(b"EHLO\r\n", "req.proto_http", Some("0"), false);
+        check(b"PRI * HT", "req.proto_http", None, true);
+        check(b"abc", "wait_end", None, true);
+        assert_eq!(Case::buffer(b"", true).eval("wait_end").value.as_deref(), Some("1"));
+        assert_eq!(Case::default().eval("wait_end").value.as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn http_in_a_tcp_proxy() {
+        check(
+            &Case::buffer(b"GET /p?q=1 HTTP/1.1\r\nHost: a\r\nCookie: c=2\r\n\r\n", false),
+            &[
+                ("req.proto_http", Some("1")),
+                ("req_proto_http", Some("1")),
+                ("path", Some("/p")),
+                ("base", Some("a/p")),
+                ("method", Some("GET")),
+                ("req.ver", Some("1.1")),
+                ("req.hdr(host)", Some("a")),
+                ("req.cook(c)", Some("2")),
+                ("url_param(q)", Some("1")),
+            ],
+        );
+        check(
+            &Case::buffer(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false),
+            &[
+                ("req.proto_http", Some("1")),
+                ("method", Some("PRI")),
+                ("req.ver", Some("2.0")),
+                ("path", None),
+            ],
+        );
+        check(&Case::buffer(b"\x16\x03\x01\0\0", false), &[("req.proto_http", Some("0")), ("path", None)]);
+        check(&Case::request("GET / HTTP/1.0\r\n\r\n"), &[("req.proto_http", Some("1"))]);
+    }
+}

@@ -99,3 +99,55 @@ fn prepare_uuid(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
         Some(version) => Err(format!("Unsupported UUID version: '{version}'")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_refused};
+
+    #[test]
+    fn the_process() {
+        check(
+            &Case::default(),
+            &[
+                ("act_conn", Some("11")),
+                ("uptime", Some("12")),
+                ("pid", Some("13")),
+                ("thread", Some("1")),
+                ("proc", Some("1")),
+                ("nbproc", Some("1")),
+                ("stopping", Some("0")),
+                ("quic_enabled", Some("0")),
+                ("cpu_calls", None),
+                ("hostname", Some("lb1")),
+                ("env(HOME)", Some("/root")),
+                ("env(NOPE)", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn clock_and_chance() {
+        check(
+            &Case::default(),
+            &[
+                ("date", Some("1700000000")),
+                ("date(3600)", Some("1700003600")),
+                ("date(-1,s)", Some("1699999999")),
+                ("date(1,ms)", Some("1700000000501")),
+                ("date(0,us)", Some("1700000000500250")),
+                ("date_us", Some("500250")),
+                ("rand", Some("3735928559")),
+                ("rand(10)", Some("9")),
+                ("rand(1)", Some("0")),
+                ("rand(0)", Some("0")),
+                ("uuid", Some("deadbeef-dead-4eef-9ead-beefdeadbeef")),
+                ("uuid(4)", Some("deadbeef-dead-4eef-9ead-beefdeadbeef")),
+                ("uuid(7)", Some("018bcfe5-69f4-7eef-9ead-beefdeadbeef")),
+            ],
+        );
+        check_refused(&[
+            ("date(1,h)", "invalid args in fetch method 'date' : expects 's', 'ms' or 'us', got 'h'"),
+            ("uuid(5)", "invalid args in fetch method 'uuid' : Unsupported UUID version: '5'"),
+        ]);
+    }
+}

@@ -34,3 +34,26 @@ fn server<'a>(scene: &Scene<'a>, args: &[Arg], what: ServerNumber) -> Option<Val
     let Target::Server { backend, server } = args.first()?.target()? else { return None };
     scene.world.server(backend, server, what).map(Value::Int)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check};
+
+    #[test]
+    fn numbers() {
+        check(
+            &Case::default(),
+            &[
+                ("fe_conn", Some("21")),
+                ("fe_conn(fe)", Some("21")),
+                ("be_conn(be)", Some("22")),
+                ("nbsrv(be)", Some("2")),
+                ("connslots(be)", Some("-1")),
+                ("queue(be)", None),
+                ("srv_is_up(be/s1)", Some("1")),
+                ("srv_weight(be/s1)", Some("100")),
+                ("srv_conn(be/s1)", None),
+            ],
+        );
+    }
+}

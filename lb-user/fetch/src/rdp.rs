@@ -77,3 +77,59 @@ fn text<'a>(scene: &Scene<'a>, args: &'a [Arg]) -> Option<Value<'a>> {
 fn count<'a>(scene: &Scene<'a>, args: &'a [Arg]) -> Option<Value<'a>> {
     find(scene, args).map(|cookie| Value::Int(cookie.is_some().into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check};
+
+    /// A connection request with `text` behind its fixed part.
+    fn request(text: &str) -> Vec<u8> {
+        let length = u8::try_from(text.len()).unwrap();
+        [&[3, 0, 0, length + 11, length + 6, 0xe0, 0, 0, 0, 0, 0], text.as_bytes()].concat()
+    }
+
+    /// Values from HAProxy 3.2.
+    #[test]
+    fn cookies() {
+        check(
+            &Case::buffer(request("Cookie: mstshash=user\r\n\u{1}\0\u{8}\0\u{3}\0\0\0"), false),
+            &[
+                ("req.rdp_cookie", Some("user")),
+                ("rdp_cookie", Some("user")),
+                ("req.rdp_cookie(MSTSHASH)", Some("user")),
+                ("req.rdp_cookie(msts)", None),
+                ("req.rdp_cookie_cnt", Some("1")),
+                ("rdp_cookie_cnt(mstshash)", Some("1")),
+                ("req.rdp_cookie_cnt(x)", Some("0")),
+            ],
+        );
+        for (text, value) in [
+            ("Cookie: mstshash=\r\n", Some("")),
+            ("cookie:  msts=u\r\n", Some("u")),
+            ("Cookie:msts=u\r\n", Some("u")),
+            ("Cookie: msts=a=b\r\n", Some("a=b")),
+            ("Cookie: mstshash=u\r\nCookie: msts=b\r\n", Some("u")),
+            ("Cookie: msts=u\rx\n\r\n", None),
+            ("Cookie: msts=u\n", None),
+            ("Cookie: msts=u", None),
+            ("Cookie: msts\r\n", None),
+            ("", None),
+        ] {
+            let case = Case::buffer(request(text), false);
+            assert_eq!(case.eval("req.rdp_cookie").value.as_deref(), value, "{text:?}");
+            let count = if value.is_some() { "1" } else { "0" };
+            assert_eq!(case.eval("req.rdp_cookie_cnt").value.as_deref(), Some(count), "{text:?}");
+        }
+        let other = [&[3, 0, 0, 0x2f][..], &[b'x'; 50]].concat();
+        check(&Case::buffer(other, false), &[("req.rdp_cookie_cnt", Some("0"))]);
+    }
+
+    #[test]
+    fn incomplete() {
+        let bytes = request("Cookie: mstshash=user\r\n");
+        for length in 0..bytes.len() {
+            let outcome = Case::buffer(&bytes[..length], false).eval("req.rdp_cookie_cnt");
+            assert_eq!((outcome.value, outcome.unfinished), (None, true), "{length}");
+        }
+    }
+}

@@ -99,3 +99,27 @@ fn date<'a>(scene: &Scene<'a>, args: &[Arg], what: Date) -> Option<Value<'a>> {
     let since = scene.facts?.date(what)?.duration_since(UNIX_EPOCH).unwrap_or_default();
     Some(Value::Int(in_units(since, arguments::int(args, 0))))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_refused};
+
+    #[test]
+    fn the_stream() {
+        check(
+            &Case::default(),
+            &[
+                ("fe_name", Some("fe")),
+                ("fe_id", Some("1")),
+                ("be_name", None),
+                ("cur_client_timeout", None),
+                ("accept_date", Some("1700000000")),
+                ("accept_date(ms)", Some("1700000000500")),
+                ("request_date", None),
+                ("unique-id", Some("id-1")),
+                ("fs.rst_code", None),
+            ],
+        );
+        check_refused(&[("accept_date(h)", "expects 's', 'ms' or 'us', got 'h'")]);
+    }
+}

@@ -112,3 +112,27 @@ pub(crate) static FETCHES: &[Fetch] = &[
     absent("ssl_s_sig_alg"),
     absent("ssl_s_version"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check};
+
+    /// Values of HAProxy 3.2 for a connection in clear text.
+    #[test]
+    fn clear_text() {
+        check(
+            &Case::default(),
+            &[
+                ("ssl_fc", Some("0")),
+                ("ssl_fc_has_sni", Some("0")),
+                ("ssl_fc_is_resumed", Some("0")),
+                ("ssl_bc", Some("0")),
+                ("ssl_fc_has_crt", None),
+                ("ssl_c_used", None),
+                ("ssl_c_verify", None),
+                ("ssl_fc_sni", None),
+                ("ssl_fc_protocol", None),
+            ],
+        );
+    }
+}

@@ -69,17 +69,44 @@ impl Logger {
         &self.inner.sinks
     }
 
-    /// Logs a stream. Expressions look at `scene`; without one they have no value.
-    pub fn stream(&self, level: Level, format: &Format, record: &Record<'_>, scene: Option<&Scene<'_>>) {
-        self.emit(level, |out, dates| {
-            let aliases = &mut |alias, flags, out: &mut Vec<u8>| {
-                write_alias(alias, flags, record, self.process(), dates, out);
-            };
-            match scene {
-                Some(scene) => format.write(out, scene, aliases),
-                None => format.write_aliases(out, aliases),
+    /// Logs a stream. Expressions look at `scene`; without one they have no value. `structured_data` is for targets
+    /// with `format rfc5424`.
+    pub fn stream(
+        &self,
+        level: Level,
+        structured_data: Option<&Format>,
+        format: &Format,
+        record: &Record<'_>,
+        scene: Option<&Scene<'_>>,
+    ) {
+        self.emit_with(level, |line| {
+            if let Some(structured_data) = structured_data {
+                self.write(structured_data, record, scene, line.dates, line.structured_data);
             }
+            self.write(format, record, scene, line.dates, line.text);
         });
+    }
+
+    /// What a format gives for a stream.
+    pub fn text(&self, format: &Format, record: &Record<'_>, scene: Option<&Scene<'_>>, out: &mut Vec<u8>) {
+        self.with_room(|room| self.write(format, record, scene, &mut room.dates, out));
+    }
+
+    fn write(
+        &self,
+        format: &Format,
+        record: &Record<'_>,
+        scene: Option<&Scene<'_>>,
+        dates: &mut Dates,
+        out: &mut Vec<u8>,
+    ) {
+        let aliases = &mut |alias, flags, out: &mut Vec<u8>| {
+            write_alias(alias, flags, record, self.process(), dates, out);
+        };
+        match scene {
+            Some(scene) => format.write(out, scene, aliases),
+            None => format.write_aliases(out, aliases),
+        }
     }
 
     /// Logs an event of the proxy, such as `Server be/s1 is DOWN, …`. Control characters are written as `#XX`:
@@ -99,23 +126,39 @@ impl Logger {
 
     /// Logs the line that `write` appends, without a line feed. `write` is not called if nobody wants the level.
     pub fn emit(&self, level: Level, write: impl FnOnce(&mut Vec<u8>, &mut Dates)) {
+        self.emit_with(level, |line| write(line.text, line.dates));
+    }
+
+    fn emit_with(&self, level: Level, write: impl FnOnce(Line<'_>)) {
         if !self.wants(level) {
             return;
         }
+        self.with_room(|room| {
+            room.line.clear();
+            room.structured_data.clear();
+            write(Line {
+                text: &mut room.line,
+                structured_data: &mut room.structured_data,
+                dates: &mut room.dates,
+            });
+            let now = SystemTime::now();
+            for sink in &self.inner.sinks {
+                if let Some(level) = sink.admit(level) {
+                    self.stamp(sink, level, now, room);
+                    sink.send(&room.stamped);
+                }
+            }
+        });
+    }
+
+    /// Lends the thread's buffers.
+    fn with_room(&self, borrow: impl FnOnce(&mut Room)) {
         let mut kept = KEPT.take();
         let room = match &mut kept {
             Some(room) if Arc::ptr_eq(&room.process, &self.inner.process) => room,
             other => other.insert(Room::new(Arc::clone(&self.inner.process))),
         };
-        room.line.clear();
-        write(&mut room.line, &mut room.dates);
-        let now = SystemTime::now();
-        for sink in &self.inner.sinks {
-            if let Some(level) = sink.admit(level) {
-                self.stamp(sink, level, now, room);
-                sink.send(&room.stamped);
-            }
-        }
+        borrow(room);
         KEPT.set(kept);
     }
 
@@ -128,6 +171,7 @@ impl Logger {
             tag: &self.inner.tag,
             pid: self.inner.process.pid,
             hostname: self.inner.process.header_hostname.as_deref(),
+            structured_data: &room.structured_data,
         };
         room.stamped.clear();
         header.push(target.format, &mut room.dates, now, &mut room.stamped);
@@ -144,11 +188,19 @@ impl fmt::Debug for Logger {
     }
 }
 
+/// Where a line is written to.
+struct Line<'a> {
+    text: &'a mut Vec<u8>,
+    structured_data: &'a mut Vec<u8>,
+    dates: &'a mut Dates,
+}
+
 /// A thread's buffers, used again for every line.
 struct Room {
     process: Arc<Process>,
     dates: Dates,
     line: Vec<u8>,
+    structured_data: Vec<u8>,
     stamped: Vec<u8>,
 }
 
@@ -156,7 +208,8 @@ impl Room {
     fn new(process: Arc<Process>) -> Self {
         let dates = Dates::new(process.zone.clone());
         // The default `len`; longer lines make it grow once.
-        Self { process, dates, line: Vec::with_capacity(1024), stamped: Vec::with_capacity(1024) }
+        let (line, stamped) = (Vec::with_capacity(1024), Vec::with_capacity(1024));
+        Self { process, dates, line, structured_data: Vec::new(), stamped }
     }
 }
 

@@ -294,21 +294,21 @@ fn arguments(
         ));
     }
     let given = words.len();
-    if given < signature.required {
+    // A proxy that is not named is the one in which the expression stands.
+    let is_optional = |kind: &ArgKind| matches!(kind, ArgKind::Frontend | ArgKind::Backend | ArgKind::Table);
+    let missing = signature.args.iter().take(signature.required).skip(given).find(|kind| !is_optional(kind));
+    if let Some(kind) = missing {
         return Err(format!(
             "missing arguments (got {given}/{}), type '{}' expected",
             signature.required,
-            signature.args[given].name()
+            kind.name()
         ));
     }
     let mut args = Vec::with_capacity(signature.args.len());
     for (index, kind) in signature.args.iter().enumerate() {
         args.push(match words.get(index) {
             Some(word) => argument(*kind, word, index, compiler)?,
-            // A proxy that is not named is the one in which the expression stands.
-            None if matches!(kind, ArgKind::Frontend | ArgKind::Backend | ArgKind::Table) => {
-                argument(*kind, "", index, compiler)?
-            }
+            None if is_optional(kind) => argument(*kind, "", index, compiler)?,
             None => Arg::Absent,
         });
     }

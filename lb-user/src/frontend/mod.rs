@@ -15,6 +15,7 @@ use sockeye_log::Logger;
 use crate::backend::Backend;
 use crate::services::replies::ErrorReplies;
 use crate::stats::{LastInvalid, Total};
+use crate::stream::log::Shown;
 use limit::Limit;
 use listener::Listener;
 
@@ -31,6 +32,9 @@ pub struct Frontend {
     /// Connections accepted since the start.
     pub accepted: Total,
     pub logger: Logger,
+    /// Lines logged since the start.
+    pub log_lines: Total,
+    pub shown: Shown,
     /// `maxconn` of the process.
     pub process: &'static Limit,
     pub relay: RelayPolicies,

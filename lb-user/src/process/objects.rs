@@ -15,6 +15,7 @@ use crate::frontend::listener::Listener;
 use crate::frontend::{Frontend, RelayPolicies};
 use crate::services::replies::ErrorReplies;
 use crate::stats::{LastInvalid, Total};
+use crate::stream::log::Shown;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -93,6 +94,8 @@ fn frontend(
         limit: leak(Limit::new(cfg.maxconn)),
         accepted: Total::new(),
         logger,
+        log_lines: Total::new(),
+        shown: Shown::of(&cfg.log_formats),
         process,
         relay: relay_policies(config, cfg, backend, accel),
         replies: ErrorReplies::new(&cfg.errorfiles),

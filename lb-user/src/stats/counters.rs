@@ -47,6 +47,11 @@ impl Total {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts, and says how many there were before.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub fn now(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,4 +1,5 @@
-//! Headers that tell the server who the client is: `option forwardfor`, `originalto`, `forwarded`.
+//! Headers that tell the server who the client is: `option forwardfor`, `originalto`, `forwarded`,
+//! `unique-id-header`.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -21,6 +22,13 @@ pub fn add_headers(session: &Session, backend: &Backend, request: &mut RequestHe
     }
     if let Some(option) = be.originalto.as_ref().or(fe.originalto.as_ref()) {
         add_address(request, option, session.destination().map(|addr| addr.ip().to_canonical()));
+    }
+}
+
+/// `unique-id-header`.
+pub fn add_unique_id(session: &Session, unique_id: Option<&[u8]>, request: &mut RequestHead) {
+    if let (Some(name), Some(id)) = (&session.frontend.cfg.unique_id_header, unique_id) {
+        request.headers_mut().append(name.as_bytes(), id);
     }
 }
 

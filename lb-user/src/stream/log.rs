@@ -1,14 +1,19 @@
 //! What a stream's log line says, collected on the way and rendered at its end.
 
+use std::cell::OnceCell;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
-use sockeye_config::model::{Level, Mode};
-use sockeye_conn::clock;
-use sockeye_http::RequestHead;
-use sockeye_log::{Connections, Peer, Queues, Record, Request, Retries, Timers};
+use sockeye_config::model::{Level, LogFormats, Mode};
+use sockeye_conn::{Socket, clock};
+use sockeye_http::{RequestHead, ResponseHead};
+use sockeye_log::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers};
+use sockeye_sample::Alias;
 use tokio::time::Instant;
 
 use super::abort::Ending;
+use super::capture::Captured;
 use super::retry::Attempts;
 use crate::backend::{Backend, Server};
 use crate::frontend::session::Session;
@@ -41,6 +46,13 @@ pub struct Facts {
     pub ending: Ending,
     /// Whether the line has been written (`option logasap`).
     pub logged: bool,
+    /// The stream's number in the process.
+    pub number: u64,
+    /// What the frontend captures; `None` where it captures nothing.
+    pub captured: Option<Box<Captured>>,
+    /// Our and the server's end of the connection to it, where a line shows them.
+    pub server_ends: Option<(SocketAddr, SocketAddr)>,
+    pub unique_id: OnceCell<Box<[u8]>>,
 }
 
 impl Facts {
@@ -61,6 +73,10 @@ impl Facts {
             downloaded: 0,
             ending: Ending::default(),
             logged: false,
+            number: 0,
+            captured: None,
+            server_ends: None,
+            unique_id: OnceCell::new(),
         }
     }
 
@@ -79,9 +95,54 @@ impl Facts {
         }
     }
 
+    /// Keeps what the frontend captures of a request.
+    pub fn capture_request(&mut self, session: &Session, head: &RequestHead) {
+        self.captured = Captured::of_request(&session.frontend.cfg.captures, head);
+    }
+
+    /// Keeps what the frontend captures of a server's response.
+    pub fn capture_response(&mut self, session: &Session, head: &ResponseHead) {
+        if let Some(captured) = &mut self.captured {
+            captured.add_response(&session.frontend.cfg.captures, head);
+        }
+    }
+
+    /// Keeps the ends of the connection to the server, if a line shows them: asking costs two system calls.
+    pub fn keep_server_ends(&mut self, session: &Session, socket: &Socket) {
+        if session.frontend.shown.server_ends {
+            let socket = socket.as_fd();
+            let source = rustix::net::getsockname(socket).ok().and_then(|end| SocketAddr::try_from(end).ok());
+            let address = rustix::net::getpeername(socket).ok().flatten();
+            let address = address.and_then(|end| SocketAddr::try_from(end).ok());
+            self.server_ends = source.zip(address);
+        }
+    }
+
     pub fn use_server(&mut self, server: &Server) {
         server.streams.count();
         self.server = Some(server.id.index);
+    }
+}
+
+/// What the lines of a frontend show that costs something to find out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shown {
+    /// The address that the client connected to.
+    pub destination: bool,
+    /// Both ends of the connection to the server.
+    pub server_ends: bool,
+}
+
+impl Shown {
+    pub fn of(formats: &LogFormats) -> Self {
+        let LogFormats { line, structured_data, error, unique_id } = formats;
+        let formats = || [line, structured_data, error, unique_id].into_iter().flatten();
+        let shows = |wanted: &[Alias]| formats().any(|format| format.aliases().any(|alias| wanted.contains(&alias)));
+        Self {
+            // The default line shows it as well.
+            destination: line.is_none() || shows(&[Alias::FrontendIp, Alias::FrontendPort]),
+            server_ends: shows(&[Alias::BackendIp, Alias::BackendPort, Alias::ServerIp, Alias::ServerPort]),
+        }
     }
 }
 
@@ -118,15 +179,51 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
     if !frontend.logger.wants(Level::Err) && !frontend.logger.wants(Level::Info) {
         return;
     }
-    let record = record(session, facts, attempts, request);
+    unique_id(session, facts, attempts, request);
+    let (request_headers, response_headers) = captured_headers(facts);
+    let mut record = record(session, facts, attempts, request);
+    record.captures.request_headers = &request_headers;
+    record.captures.response_headers = &response_headers;
     let received = facts.received || facts.uploaded > 0 || facts.downloaded > 0;
     let Some(level) = record.level(options, received) else { return };
-    frontend.logger.stream(level, format, &record, None);
+    record.log_counter = frontend.log_lines.next();
+    let formats = &frontend.cfg.log_formats;
+    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, None);
+}
+
+/// The stream's unique id, made when it is first asked for; `None` without `unique-id-format`.
+pub fn unique_id<'f>(
+    session: &Session,
+    facts: &'f Facts,
+    attempts: &Attempts,
+    request: Option<&RequestHead>,
+) -> Option<&'f [u8]> {
+    let format = session.frontend.cfg.log_formats.unique_id.as_ref()?;
+    if facts.unique_id.get().is_none() {
+        let mut out = Vec::new();
+        let (request_headers, response_headers) = captured_headers(facts);
+        let mut record = record(session, facts, attempts, request);
+        record.captures.request_headers = &request_headers;
+        record.captures.response_headers = &response_headers;
+        session.frontend.logger.text(format, &record, None, &mut out);
+        // Nobody else set it meanwhile: nothing here waits.
+        let _ = facts.unique_id.set(out.into());
+    }
+    facts.unique_id.get().map(|id| &**id)
+}
+
+/// The captured headers of the request and of the response.
+fn captured_headers(facts: &Facts) -> (Vec<Option<&[u8]>>, Vec<Option<&[u8]>>) {
+    match &facts.captured {
+        Some(captured) => (captured.slots(true).collect(), captured.slots(false).collect()),
+        // Neither allocates.
+        None => (Vec::new(), Vec::new()),
+    }
 }
 
 fn record<'a>(
     session: &'a Session,
-    facts: &Facts,
+    facts: &'a Facts,
     attempts: &Attempts,
     request: Option<&'a RequestHead>,
 ) -> Record<'a> {
@@ -157,6 +254,19 @@ fn record<'a>(
     record.retries = Retries { count: attempts.retries, redispatched: attempts.redispatched };
     record.queues = Queues { server: attempts.server_queue, backend: attempts.backend_queue };
     record.request = request.map(|head| log_request(head, frontend.tune.http_logurilen));
+    record.captures = Captures {
+        request_cookie: facts.captured.as_ref().and_then(|captured| captured.cookie(true)),
+        response_cookie: facts.captured.as_ref().and_then(|captured| captured.cookie(false)),
+        ..Captures::default()
+    };
+    record.server_source = facts.server_ends.map(|(source, _)| source);
+    record.server_address = facts.server_ends.map(|(_, address)| Peer::Inet(address));
+    record.unique_id = facts.unique_id.get().map(|id| &**id);
+    record.request_counter = facts.number;
+    record.origin = match (facts.ended_at, request) {
+        (None, None) if mode == Mode::Http => Origin::SessError,
+        _ => Origin::TxnClose,
+    };
     record.asap = frontend.cfg.options.logasap;
     record
 }
@@ -205,8 +315,8 @@ fn client(session: &Session) -> Peer {
 }
 
 fn destination(session: &Session) -> Option<Peer> {
-    // Only the default line and formats of one's own show it; asking the kernel costs a system call.
-    (session.frontend.cfg.log_formats.line.is_none())
+    // Asking the kernel costs a system call.
+    (session.frontend.shown.destination)
         .then(|| session.destination().map_or(Peer::Unix { id: session.listener.number }, Peer::Inet))
 }
 

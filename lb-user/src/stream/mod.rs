@@ -5,6 +5,7 @@
 
 pub mod abort;
 pub mod balance_key;
+pub mod capture;
 pub mod duplex;
 pub mod forwarding;
 pub mod heads;

@@ -17,8 +17,8 @@ use crate::stats::PROCESS;
 
 /// Carries one client connection to a server and back.
 pub async fn serve(mut session: Box<Session>, control: &Control) {
-    PROCESS.streams.count();
     let mut facts = Facts::new(&session);
+    facts.number = PROCESS.streams.next();
     log::connect(&session);
     let mut attempts = Attempts::default();
     let Some(backend) = session.frontend.backend else {
@@ -46,6 +46,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     let server = reached.slot.server();
     control.server.set(Some(server.id));
     facts.use_server(server);
+    facts.keep_server_ends(&session, &reached.socket);
     if session.frontend.cfg.options.logasap {
         log::stream(&session, &facts, &attempts, None);
     }

@@ -103,3 +103,88 @@ fn sextet(byte: u8) -> Option<u8> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_each};
+
+    fn case(fields: &str) -> Case {
+        Case::request(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+    }
+
+    /// Values from HAProxy 3.2.
+    #[test]
+    fn basic() {
+        let alice = case("Authorization: Basic YWxpY2U6c2VjcmV0\r\n");
+        check(
+            &alice,
+            &[
+                ("http_auth_type", Some("Basic")),
+                ("http_auth_user", Some("alice")),
+                ("http_auth_pass", Some("secret")),
+                ("http_auth_bearer", None),
+                ("http_auth_bearer(authorization)", None),
+                ("http_auth(users)", Some("1")),
+                ("http_auth_group(users)", Some("alice")),
+            ],
+        );
+        check_each(&alice, &[("http_auth_group(users)", &["g1", "g2"])]);
+        check(
+            &case("Authorization: bAsIc   YWxpY2U6c2VjcmV0\r\n"),
+            &[("http_auth_type", Some("Basic")), ("http_auth(users)", Some("1"))],
+        );
+        let wrong = case("Authorization: Basic Ym9iOndyb25n\r\n");
+        check(
+            &wrong,
+            &[
+                ("http_auth_user", Some("bob")),
+                ("http_auth_pass", Some("wrong")),
+                ("http_auth(users)", Some("0")),
+                ("http_auth_group(users)", None),
+            ],
+        );
+        check_each(&wrong, &[("http_auth_group(users)", &[])]);
+        check(&case("Authorization: Basic Ym9iOmE6Yg==\r\n"), &[("http_auth_pass", Some("a:b"))]);
+        check(&case("Authorization: Basic Ym9iOg==\r\n"), &[("http_auth_pass", Some(""))]);
+        // No colon, no padding, no base64, nothing, another scheme, no field.
+        let rest =
+            ["Basic Ym9i", "Basic Ym9iOnA", "Basic @@@@", "Basic =", "Basic", "Digest username=\"x\"", ""];
+        for value in rest {
+            let fields = if value.is_empty() { String::new() } else { format!("Authorization: {value}\r\n") };
+            check(
+                &case(&fields),
+                &[
+                    ("http_auth_type", None),
+                    ("http_auth_user", None),
+                    ("http_auth_pass", None),
+                    ("http_auth_bearer", None),
+                    ("http_auth(users)", None),
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn bearer() {
+        check(
+            &case("Authorization: Bearer abc.def-g=\r\nX-T: Bearer tok\r\nX-U: tok\r\n"),
+            &[
+                ("http_auth_type", Some("Bearer")),
+                ("http_auth_user", None),
+                ("http_auth_bearer", Some("abc.def-g=")),
+                ("http_auth_bearer(x-t)", Some("tok")),
+                ("http_auth_bearer(X-U)", None),
+                ("http_auth_bearer(none)", None),
+                ("http_auth(users)", None),
+            ],
+        );
+        check(
+            &case("Authorization: bearer  abc def \r\nX-U: Bearer\r\n"),
+            &[
+                ("http_auth_type", Some("Bearer")),
+                ("http_auth_bearer", Some("abc def")),
+                ("http_auth_bearer(x-u)", None),
+            ],
+        );
+    }
+}

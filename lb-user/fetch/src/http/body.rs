@@ -39,3 +39,36 @@ fn size<'a>(body: &Body<'_>) -> Option<Value<'a>> {
     let size = body.length.unwrap_or(body.bytes.len() as u64);
     i64::try_from(size).ok().map(Value::Int)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check};
+
+    #[test]
+    fn bodies() {
+        check(
+            &Case::request("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab\0"),
+            &[
+                ("req.body", Some("ab\\x00")),
+                ("req.body_len", Some("3")),
+                ("req.body_size", Some("9")),
+                ("res.body", None),
+                ("res.body_len", None),
+            ],
+        );
+        check(
+            &Case::request("GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            &[("req.body", Some("")), ("req.body_len", Some("0")), ("req.body_size", Some("0"))],
+        );
+        check(
+            &Case::response("HTTP/1.1 200 OK\r\n\r\nabc"),
+            &[
+                ("res.body", Some("abc")),
+                ("res.body_len", Some("3")),
+                ("res.body_size", Some("3")),
+                ("req.body", None),
+                ("req.body_size", None),
+            ],
+        );
+    }
+}

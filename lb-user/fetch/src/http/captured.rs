@@ -32,3 +32,29 @@ fn prepare_slot(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_refused};
+
+    #[test]
+    fn captured() {
+        check(
+            &Case::response("HTTP/1.1 200 OK\r\n\r\n"),
+            &[
+                ("capture.req.hdr(1)", Some("kept")),
+                ("capture.req.hdr(0)", None),
+                ("capture.res.hdr(1)", None),
+                ("capture.req.method", Some("PUT")),
+                ("capture.req.uri", Some("/p?q")),
+                ("capture.req.ver", Some("HTTP/1.1")),
+                ("capture.res.ver", None),
+                ("res.cache_hit", Some("0")),
+                ("res.cache_name", Some("")),
+                ("res.comp", Some("0")),
+                ("res.comp_algo", None),
+            ],
+        );
+        check_refused(&[("capture.req.hdr(-1)", "capture identifier must be >= 0")]);
+    }
+}

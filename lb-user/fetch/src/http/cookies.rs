@@ -26,7 +26,6 @@ pub(crate) static FETCHES: &[Fetch] = &[
     sided!("req.cook", text, each_text, REQUEST),
     sided!("res.cook", text, each_text, RESPONSE),
     sided!("scook", text, each_text, RESPONSE),
-    sided!("set-cookie", text, each_text, RESPONSE),
     sided!("cook_val", number, each_number, REQUEST),
     sided!("req.cook_val", number, each_number, REQUEST),
     sided!("res.cook_val", number, each_number, RESPONSE),
@@ -104,4 +103,100 @@ fn names<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
     side.headers(scene)?;
     let delimiter = arguments::text(args, 0).first().copied().unwrap_or(b',');
     Some(Value::string(join(cookies(scene, side).map(|(name, _)| name), delimiter)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_each};
+
+    fn case(fields: &str) -> Case {
+        Case::request(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+    }
+
+    /// Values from HAProxy 3.2.
+    #[test]
+    fn of_requests() {
+        let many = case("Cookie: a=1; b = 2 ; c; d=\"x;y\"; =5; e=\r\nCookie: a=3,b=9; f=\"q\"z; g=1=2\r\n");
+        check(
+            &many,
+            &[
+                ("req.cook(a)", Some("3")),
+                ("req.cook(b)", Some("9")),
+                ("req.cook(c)", None),
+                ("req.cook(d)", Some("\\\"x;y\\\"")),
+                ("req.cook(e)", Some("")),
+                ("req.cook(f)", Some("\\\"q\\\"z")),
+                ("req.cook(g)", Some("1=2")),
+                ("req.cook", Some("1")),
+                ("req.cook(A)", None),
+                ("cook(a)", Some("3")),
+                ("cookie(a)", Some("3")),
+                ("req.cook_cnt(a)", Some("2")),
+                ("req.cook_cnt", Some("9")),
+                ("cook_cnt(none)", Some("0")),
+                ("req.cook_val(a)", Some("3")),
+                ("cook_val", Some("1")),
+                ("req.cook_val(none)", None),
+                ("req.cook_names", Some("a,b,d,,e,a,b,f,g")),
+                ("req.cook_names(;)", Some("a;b;d;;e;a;b;f;g")),
+            ],
+        );
+        check_each(
+            &many,
+            &[
+                ("req.cook(a)", &["1", "3"]),
+                ("req.cook_val(b)", &["2", "9"]),
+                ("req.cook(none)", &[]),
+                ("cook", &["1", "2", "\\\"x;y\\\"", "5", "", "3", "9", "\\\"q\\\"z", "1=2"]),
+            ],
+        );
+        let none: &[_] = &[
+            ("req.cook", None),
+            ("req.cook_cnt", Some("0")),
+            ("req.cook_names", Some("")),
+            ("req.cook_val", None),
+        ];
+        check(&case(""), none);
+        check(&case("Cookie: \r\n"), none);
+        check(
+            &case("Cookie: a\r\nCookie: ; ;a=1;;b=2;\r\n"),
+            &[("req.cook", Some("1")), ("req.cook_names", Some("a,b")), ("req.cook(b)", Some("2"))],
+        );
+        check(
+            &case("Cookie: a=\"1, 2\"; $b=2\r\n"),
+            &[("req.cook(a)", Some("\\\"1, 2\\\"")), ("req.cook($b)", None), ("req.cook_cnt", Some("1"))],
+        );
+        check(
+            &case("Cookie: \ta\t=\t1\t;b=2\r\n"),
+            &[("req.cook(a)", Some("1")), ("req.cook_names", Some("a,b"))],
+        );
+        check(
+            &case("Cookie: a=x y; b=\\\";c=\"\\\";z\"\r\n"),
+            &[("req.cook(a)", Some("x y")), ("req.cook(c)", None), ("req.cook_names", Some("a,b"))],
+        );
+    }
+
+    #[test]
+    fn of_responses() {
+        let case = Case::response(
+            "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=\"x;y\"; HttpOnly\r\nSet-Cookie: a=2\r\n\r\n",
+        );
+        check(
+            &case,
+            &[
+                ("res.cook(a)", Some("2")),
+                ("scook(a)", Some("2")),
+                ("cookie(a)", Some("2")),
+                ("res.cook(b)", Some("\\\"x;y\\\"")),
+                ("res.cook(Path)", None),
+                ("res.cook", Some("1")),
+                ("res.cook_cnt", Some("3")),
+                ("scook_cnt(a)", Some("2")),
+                ("res.cook_val(a)", Some("2")),
+                ("scook_val", Some("1")),
+                ("res.cook_names", Some("a,b,a")),
+                ("req.cook(a)", None),
+            ],
+        );
+    }
 }

@@ -229,3 +229,183 @@ fn push_varint(out: &mut Vec<u8>, value: usize) {
     }
     out.push(rest as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_each, check_refused};
+
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: Example.COM:8080\r\nX: a, b ,,c\r\nX: \"q,r\" , d\\,e\r\nE:\r\nT: a,\r\n\
+        T2: ,a\r\nN: 12abc\r\nN2: -5\r\nN3: +7\r\nN4: abc\r\nN5: 99999999999\r\nN6: 1, x\r\n\
+        O: 1,2,3,4,5,6,7,8,9,10,11,12\r\n\r\n";
+
+    /// Values from HAProxy 3.2, except for numbers beyond 32 bits.
+    #[test]
+    fn one_value() {
+        check(
+            &Case::request(REQUEST),
+            &[
+                ("req.hdr(x)", Some("e")),
+                ("req.hdr(X,1)", Some("a")),
+                ("req.hdr(x,2)", Some("b")),
+                ("req.hdr(x,3)", Some("")),
+                ("req.hdr(x,4)", Some("c")),
+                ("req.hdr(x,5)", Some("\\\"q,r\\\"")),
+                ("req.hdr(x,6)", Some("d\\\\")),
+                ("req.hdr(x,7)", Some("e")),
+                ("req.hdr(x,8)", None),
+                ("req.hdr(x,-1)", Some("e")),
+                ("req.hdr(x,-2)", Some("d\\\\")),
+                ("req.hdr(x,-7)", Some("a")),
+                ("req.hdr(x,-8)", None),
+                ("req.hdr(x,0)", Some("e")),
+                ("hdr(x)", Some("e")),
+                ("req.hdr(o,-10)", Some("3")),
+                ("req.hdr(o,3)", Some("3")),
+                ("req.hdr(e)", Some("")),
+                ("req.hdr(t)", Some("")),
+                ("req.hdr(t,1)", Some("a")),
+                ("req.hdr(t2,1)", Some("")),
+                ("req.hdr(none)", None),
+                ("req.hdr(,1)", Some("Example.COM:8080")),
+                ("req.hdr(,2)", Some("a")),
+                ("req.fhdr(x)", Some("\\\"q,r\\\" , d\\\\,e")),
+                ("req.fhdr(x,1)", Some("a, b ,,c")),
+                ("req.fhdr(x,-2)", Some("a, b ,,c")),
+                ("req.fhdr(e)", Some("")),
+                ("req.hdr_val(n)", Some("12")),
+                ("req.hdr_val(n2)", Some("-5")),
+                ("req.hdr_val(n3)", Some("0")),
+                ("req.hdr_val(n4)", Some("0")),
+                ("req.hdr_val(n5)", Some("99999999999")),
+                ("req.hdr_val(n6)", Some("0")),
+                ("req.hdr_val(n6,1)", Some("1")),
+                ("hdr_val(none)", None),
+                ("res.hdr(x)", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn counts_and_names() {
+        check(
+            &Case::request(REQUEST),
+            &[
+                ("req.hdr_cnt(x)", Some("7")),
+                ("req.fhdr_cnt(x)", Some("2")),
+                ("req.hdr_cnt(e)", Some("1")),
+                ("req.fhdr_cnt(e)", Some("1")),
+                ("req.hdr_cnt(t)", Some("2")),
+                ("req.hdr_cnt(t2)", Some("2")),
+                ("req.hdr_cnt(none)", Some("0")),
+                ("hdr_cnt", Some("32")),
+                ("req.fhdr_cnt", Some("13")),
+                ("req.hdr_names", Some("host,x,x,e,t,t2,n,n2,n3,n4,n5,n6,o")),
+                ("req.hdr_names(abc)", Some("hostaxaxaeatat2anan2an3an4an5an6ao")),
+                ("res.hdr_cnt(x)", None),
+            ],
+        );
+        let long = format!("GET / HTTP/1.1\r\nHost: h\r\nS: {}\r\n\r\n", "x".repeat(3000));
+        check(
+            &Case::request("GET /x HTTP/1.0\r\n\r\n"),
+            &[
+                ("req.hdr_cnt", Some("0")),
+                ("req.hdr_names", Some("")),
+                ("req.hdrs", Some("\\r\\n")),
+                ("req.hdrs_bin", Some("\\x00\\x00")),
+            ],
+        );
+        let packed = format!("\\x04host\\x01h\\x01s\\xf8\\xac\\x00{}\\x00\\x00", "x".repeat(3000));
+        check(&Case::request(long), &[("req.hdrs_bin", Some(&packed))]);
+        check(
+            &Case::request("GET / HTTP/1.1\r\nHOST: a\r\nE:\r\n\r\n"),
+            &[("req.hdrs", Some("host: a\\r\\ne: \\r\\n\\r\\n"))],
+        );
+    }
+
+    #[test]
+    fn all_values() {
+        check_each(
+            &Case::request(
+                "GET / HTTP/1.1\r\nHost: h\r\nIP: foo, 1.2.3.4, 5\r\nX: a,b\r\nX: c\r\nN: 1,x\r\n\r\n",
+            ),
+            &[
+                ("req.hdr(x)", &["a", "b", "c"]),
+                ("req.hdr(x,0)", &["a", "b", "c"]),
+                ("req.hdr(x,-2)", &["b"]),
+                ("req.fhdr(x)", &["a,b", "c"]),
+                ("req.hdr", &["h", "foo", "1.2.3.4", "5", "a", "b", "c", "1", "x"]),
+                ("req.hdr(none)", &[]),
+                ("hdr_ip(ip)", &["1.2.3.4"]),
+                ("hdr_ip", &["1.2.3.4"]),
+                ("hdr_ip(ip,1)", &[]),
+                ("hdr_val(n)", &["1", "0"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn responses() {
+        let case = Case::response("HTTP/1.1 200 OK\r\nX: a,b\r\nIP: ::1\r\nN: 5\r\n\r\n");
+        check(
+            &case,
+            &[
+                ("res.hdr(x)", Some("b")),
+                ("shdr(x,1)", Some("a")),
+                ("hdr(x)", Some("b")),
+                ("res.fhdr(x)", Some("a,b")),
+                ("res.hdr_cnt(x)", Some("2")),
+                ("shdr_cnt(x)", Some("2")),
+                ("res.fhdr_cnt", Some("3")),
+                ("res.hdr_ip(ip)", Some("::1")),
+                ("shdr_ip(ip)", Some("::1")),
+                ("res.hdr_val(n)", Some("5")),
+                ("shdr_val(n)", Some("5")),
+                ("res.hdr_names", Some("x,ip,n")),
+                ("res.hdrs", Some("x: a,b\\r\\nip: ::1\\r\\nn: 5\\r\\n\\r\\n")),
+                ("req.hdr(x)", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn addresses() {
+        let rows = [
+            ("1.2.3.4", Some("1.2.3.4")),
+            ("1.2.3.4:80", Some("1.2.3.4")),
+            ("1.2.3.4:99999", None),
+            ("1.2.3.4:", None),
+            ("1.2.3.4:8a", None),
+            ("::1", Some("::1")),
+            ("[::1]", Some("::1")),
+            ("[::1]:80", None),
+            ("\"[::1]\"", None),
+            ("[::1", None),
+            ("1.2.3", None),
+            ("1.2.3.4.5", None),
+            ("1.2.3.04", Some("1.2.3.4")),
+            ("01.2.3.4", Some("1.2.3.4")),
+            ("1.2.3.4x", None),
+            ("1.2.3.256", None),
+            ("[1.2.3.4]", None),
+            ("1", None),
+            ("1.2.3.4/8", None),
+            ("::ffff:1.2.3.4", Some("::ffff:1.2.3.4")),
+            ("fe80::1%eth0", None),
+            ("2001:db8::1:80", Some("2001:db8::1:80")),
+            ("foo, 1.2.3.4", Some("1.2.3.4")),
+            ("", None),
+        ];
+        for (text, expected) in rows {
+            let case = Case::request(format!("GET / HTTP/1.1\r\nHost: h\r\nIP: {text}\r\n\r\n"));
+            assert_eq!(case.eval("req.hdr_ip(ip)").value.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        check_refused(&[
+            ("req.hdr(a,-11)", "invalid args in fetch method 'req.hdr' : header occurrence must be >= -10"),
+            ("req.hdr(a,x)", "failed to parse 'x' as type 'integer' at position 2"),
+        ]);
+    }
+}

@@ -100,3 +100,82 @@ fn any_case(args: &mut [Arg], index: usize, compiler: &mut Compiler<'_>) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_each};
+
+    fn case(target: &str) -> Case {
+        Case::request(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"))
+    }
+
+    fn form(body: &str) -> Case {
+        Case::request(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    /// Values from HAProxy 3.2.
+    #[test]
+    fn of_urls() {
+        let many = case("/a/b.html?x=1&y=&z&x=2;w=3");
+        check(
+            &many,
+            &[
+                ("url_param(x)", Some("1")),
+                ("url_param(y)", Some("")),
+                ("url_param(z)", None),
+                ("url_param(w)", Some("3")),
+                ("url_param", Some("1")),
+                ("url_param(X)", None),
+                ("url_param(X,,i)", Some("1")),
+                ("url_param(b.html,/)", None),
+                ("url_param(html?x,.)", Some("1")),
+                ("url_param(html?x)", None),
+                ("urlp(y)", Some("")),
+                ("urlp_val(x)", Some("1")),
+                ("urlp_val(w)", Some("3")),
+                ("urlp_val(none)", None),
+            ],
+        );
+        check_each(
+            &many,
+            &[
+                ("url_param(x)", &["1", "2"]),
+                ("url_param", &["1", "", "2", "3"]),
+                ("urlp_val(x)", &["1", "2"]),
+                ("urlp(none)", &[]),
+            ],
+        );
+        let odd = case("/?a&b=2&=3&b=5");
+        check(&odd, &[("url_param", Some("2")), ("url_param(a)", None), ("url_param(b)", Some("2"))]);
+        check_each(&odd, &[("url_param", &["2", "3", "5"])]);
+        check(&case("/foo"), &[("url_param", None), ("url_param(a)", None)]);
+        check(&case("/foo?"), &[("url_param", None), ("url_param(a)", None)]);
+        check(
+            &case("/foo;JS=1/a?JS=2"),
+            &[("url_param(JS,;)", Some("1/a?JS=2")), ("url_param(JS)", Some("2"))],
+        );
+    }
+
+    #[test]
+    fn of_bodies() {
+        let case = form("a=1&b=2;c=3&A=4&d&e=");
+        check(
+            &case,
+            &[
+                ("req.body_param", Some("1")),
+                ("req.body_param(a)", Some("1")),
+                ("req.body_param(b)", Some("2")),
+                ("req.body_param(c)", Some("3")),
+                ("req.body_param(A)", Some("4")),
+                ("req.body_param(A,i)", Some("1")),
+                ("req.body_param(d)", None),
+                ("req.body_param(e)", Some("")),
+            ],
+        );
+        check_each(
+            &case,
+            &[("req.body_param(a,i)", &["1", "4"]), ("req.body_param", &["1", "2", "3", "4", ""])],
+        );
+        check(&form("abcde"), &[("req.body_param", None)]);
+    }
+}

@@ -152,3 +152,140 @@ fn request_version<'a>(scene: &Scene<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
 fn version<'a>(version: Version) -> Option<Value<'a>> {
     version.as_str().strip_prefix("HTTP/").map(|number| Value::str(number.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, check, check_refused};
+
+    fn case(line: &str, host: &str) -> Case {
+        Case::request(format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+    }
+
+    /// Values from HAProxy 3.2.
+    #[test]
+    fn of_requests() {
+        check(
+            &case("GET /a/b.html?x=1&y=&z&x=2;w=3", "Example.COM:8080"),
+            &[
+                ("base", Some("Example.COM:8080/a/b.html")),
+                ("baseq", Some("Example.COM:8080/a/b.html?x=1&y=&z&x=2;w=3")),
+                ("base32", Some("201891514")),
+                ("url32", Some("3939636122")),
+                ("base32+src", Some("\\x0c\\x08\\x9e\\xba\\x7f\\x00\\x00\\x01")),
+                ("url32+src", Some("\\xea\\xd2\\x13\\x9a\\x7f\\x00\\x00\\x01")),
+                ("path", Some("/a/b.html")),
+                ("pathq", Some("/a/b.html?x=1&y=&z&x=2;w=3")),
+                ("query", Some("x=1&y=&z&x=2;w=3")),
+                ("query(with_qm)", Some("?x=1&y=&z&x=2;w=3")),
+                ("url", Some("/a/b.html?x=1&y=&z&x=2;w=3")),
+                ("url_ip", None),
+                ("url_port", None),
+                ("method", Some("GET")),
+                ("req.ver", Some("1.1")),
+                ("req_ver", Some("1.1")),
+                ("res.ver", None),
+                ("status", None),
+                ("http_first_req", Some("1")),
+                ("server_status", Some("404")),
+                ("txn.status", None),
+            ],
+        );
+        check(&case("GET /foo", "h"), &[("query", None), ("query(with_qm)", None), ("baseq", Some("h/foo"))]);
+        check(
+            &case("GET /foo?", "h"),
+            &[
+                ("query", Some("")),
+                ("query(with_qm)", Some("")),
+                ("baseq", Some("h/foo?")),
+                ("pathq", Some("/foo?")),
+            ],
+        );
+        check(
+            &case("GET http://1.2.3.4:81/p/q?r=/s", "1.2.3.4:81"),
+            &[
+                ("url_ip", Some("1.2.3.4")),
+                ("url_port", Some("81")),
+                ("path", Some("/p/q")),
+                ("pathq", Some("/p/q?r=/s")),
+                ("base", Some("1.2.3.4:81/p/q")),
+                ("baseq", Some("1.2.3.4:81/p/q?r=/s")),
+                ("base32", Some("2644015198")),
+                ("url32", Some("72408815")),
+                ("url", Some("http://1.2.3.4:81/p/q?r=/s")),
+                ("query", Some("r=/s")),
+            ],
+        );
+        check(
+            &case("GET http://1.2.3.4", "1.2.3.4"),
+            &[
+                ("url_port", Some("80")),
+                ("path", Some("/")),
+                ("pathq", Some("/")),
+                ("baseq", Some("1.2.3.4/")),
+                ("url", Some("http://1.2.3.4/")),
+                ("query", None),
+            ],
+        );
+        check(
+            &case("GET http://h?x=1", "h"),
+            &[
+                ("path", Some("")),
+                ("pathq", Some("?x=1")),
+                ("baseq", Some("h")),
+                ("url", Some("http://h?x=1")),
+                ("query", Some("x=1")),
+                ("url32", Some("1228821030")),
+            ],
+        );
+        check(
+            &case("GET http://name:81/x", "name:81"),
+            &[("url_ip", None), ("url_port", None), ("path", Some("/x"))],
+        );
+        check(&case("GET http://[::1]:81/x", "[::1]:81"), &[("url_ip", None), ("path", Some("/x"))]);
+        check(
+            &case("OPTIONS *", "h"),
+            &[
+                ("path", None),
+                ("pathq", None),
+                ("url", Some("*")),
+                ("base", Some("h")),
+                ("base32", Some("1228821030")),
+                ("url32", Some("1228821030")),
+                ("method", Some("OPTIONS")),
+            ],
+        );
+        check(
+            &case("CONNECT h:443", "h:443"),
+            &[("path", None), ("url", Some("h:443")), ("query", None), ("method", Some("CONNECT"))],
+        );
+        check(
+            &Case::request("GET /x HTTP/1.0\r\n\r\n"),
+            &[("base", Some("/x")), ("base32", Some("2340802059")), ("req.ver", Some("1.0"))],
+        );
+        check(&Case::request("GET /x HTTP/1.0\r\nHost: \r\n\r\n"), &[("base", Some("/x"))]);
+        check(&case("FOO /x", "a"), &[("method", Some("FOO"))]);
+    }
+
+    #[test]
+    fn of_responses() {
+        check(
+            &Case::response("HTTP/1.0 302 Found\r\n\r\n"),
+            &[
+                ("status", Some("302")),
+                ("res.ver", Some("1.0")),
+                ("resp_ver", Some("1.0")),
+                // What the stream remembers of the request.
+                ("method", Some("PUT")),
+                ("path", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn refused() {
+        check_refused(&[(
+            "query(foo)",
+            "invalid args in fetch method 'query' : supported options are: 'with_qm'",
+        )]);
+    }
+}

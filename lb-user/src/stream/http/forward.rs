@@ -10,7 +10,7 @@ use sockeye_http::{Method, Version, h1};
 
 use super::super::abort::{Cause, Stage};
 use super::super::retry::{AtOnce, Reached, Want};
-use super::super::{balance_key, forwarding, retry};
+use super::super::{balance_key, forwarding, log, retry};
 use super::{Refusal, Transaction, request_rules, response_rules};
 use crate::backend::assign::Wish;
 use crate::backend::{Backend, Server, pool};
@@ -36,6 +36,8 @@ impl Transaction<'_> {
         if backend.cfg.options.http_buffer_request {
             Box::pin(self.buffer_body()).await?;
         }
+        let unique_id = log::unique_id(self.session, &self.facts, &self.attempts, Some(&self.heads.request));
+        forwarding::add_unique_id(self.session, unique_id, &mut self.heads.request);
         forwarding::add_headers(self.session, backend, &mut self.heads.request);
         let mode = self.session.frontend.cfg.options.connection.max(backend.cfg.options.connection);
         let mut request = self.encode_request(backend, mode)?;
@@ -52,6 +54,7 @@ impl Transaction<'_> {
             reached.uses += 1;
             self.control.server.set(Some(reached.slot.server().id));
             self.facts.use_server(reached.slot.server());
+            self.facts.keep_server_ends(self.session, &reached.socket);
             let mut exchange = Exchange::new(
                 (&mut self.session.client, self.input),
                 (&mut reached.socket, &mut server_input),
@@ -106,6 +109,7 @@ impl Transaction<'_> {
                 return Err(self.no_response(failure, received, &reached));
             }
             self.facts.response_at = Some(clock::now());
+            self.facts.capture_response(self.session, &self.heads.response);
             return Ok(Answered { backend, reached, server_input, request, request_done, mode });
         }
     }

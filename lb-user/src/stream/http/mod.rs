@@ -178,10 +178,11 @@ impl<'a> Transaction<'a> {
             Ok(Head::Nothing) => return Box::pin(transaction.nothing()).await,
             Err(refusal) => return Box::pin(transaction.refuse(refusal)).await,
         }
-        PROCESS.streams.count();
+        transaction.facts.number = PROCESS.streams.next();
         log::connect(transaction.session);
         transaction.facts.understood = true;
         transaction.facts.received_at = Some(clock::now());
+        transaction.facts.capture_request(transaction.session, &transaction.heads.request);
         if let Some(reply) = transaction.monitor() {
             let whole = transaction.heads.request.body.is_empty();
             // The monitor asks every second or so; HAProxy does not log it either.
