@@ -317,6 +317,45 @@ pub(crate) fn scan_name(text: &[u8], length: usize) -> Option<u64> {
     (length > 0).then_some(capitals)
 }
 
+/// How many letters and hyphens `text` begins with, and which of them are capitals like [`capitals_of`]. `None`: too
+/// many, or too near the end of `text`, for a scan eight bytes at a time.
+#[inline]
+pub(crate) fn scan_letters(text: &[u8]) -> Option<(usize, u64)> {
+    let mut capitals = 0u64;
+    for offset in (0..64).step_by(8) {
+        let word = u64::from_le_bytes(*text.get(offset..)?.first_chunk()?);
+        // As in `scan_name`. Setting bit 5 makes a capital small, and no other byte a letter.
+        let small = (word | (0x20 * ONES)) & !HIGH;
+        let at_least = |value: u64, bound: u64| value + (0x80 - bound) * ONES;
+        let letters = at_least(small, 0x61) & !at_least(small, 0x7b);
+        let others = at_least((word & !HIGH) ^ (0x2d * ONES), 1);
+        let outside = ((others & !letters) | word) & HIGH;
+        let length = outside.trailing_zeros() / 8;
+        let inside = if outside == 0 { HIGH } else { HIGH & ((1 << (8 * length)) - 1) };
+        let upper = letters & (!word << 2) & inside;
+        capitals |= ((upper >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << offset;
+        if outside != 0 {
+            return Some((offset + length as usize, capitals));
+        }
+    }
+    None
+}
+
+/// How many bytes `text` begins with that are neither control characters (tab is one) nor DEL.
+#[inline]
+pub(crate) fn plain_length(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        // Not exact per byte, but the lowest is.
+        let found = has_control(u64::from_le_bytes(*word));
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_control = |&byte: &u8| byte < 0x20 || byte == 0x7f;
+    words.len() * 8 + rest.iter().position(is_control).unwrap_or(rest.len())
+}
+
 /// A field name is a token (RFC 9110 §5.1): at least one character, none but letters, digits and ``!#$%&'*+-.^_`|~``.
 pub fn is_valid_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
@@ -418,6 +457,15 @@ mod tests {
                 let name = &text[..length];
                 let expected = is_valid_name(name).then(|| capitals_of(name));
                 assert_eq!(scan_name(&text, length), expected, "{}", name.escape_ascii());
+                let letters = text.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'-');
+                let letters = letters.count();
+                if let Some(found) = scan_letters(&text) {
+                    assert_eq!(found, (letters, capitals_of(&text[..letters])), "{}", text.escape_ascii());
+                } else {
+                    assert!(letters >= 64 || letters + 8 > text.len(), "{}", text.escape_ascii());
+                }
+                let plain = text.iter().take_while(|byte| **byte >= 0x20 && **byte != 0x7f).count();
+                assert_eq!(plain_length(&text), plain, "{}", text.escape_ascii());
             }
         }
     }

@@ -164,6 +164,12 @@ impl Fields {
 
     /// RFC 9110 §8.6: `1*DIGIT`. A list of the same number "MAY" be collapsed, and is, as HAProxy does: one goes on.
     fn content_length(&mut self, value: &[u8], position: usize) -> Result<(), ParseError> {
+        if self.framing.content_length.is_none()
+            && let Ok(number) = decimal(value)
+        {
+            self.framing.content_length = Some(number);
+            return Ok(());
+        }
         let mut offset = 0;
         for element in value.split(|&byte| byte == b',') {
             let number =
