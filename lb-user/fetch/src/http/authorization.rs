@@ -76,7 +76,7 @@ fn each_group<'a>(scene: &Scene<'a>, args: &'a [Arg], visit: &mut dyn FnMut(Valu
 /// Standard base64 with its padding.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-    if text.len() % 4 != 0 || padding > 2 {
+    if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
