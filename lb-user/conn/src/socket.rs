@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -56,6 +57,33 @@ impl Socket {
         }
     }
 
+    /// Reads into `space` what is there now, for whoever knows already or only wants to know: nobody is woken later.
+    /// `None`: nothing is there; `Some(0)` is the end of the stream.
+    ///
+    /// It takes nothing from the task's budget, so a loop of nothing but this would starve the other tasks.
+    pub fn read_now(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut short = None;
+        let mut read = |fd: BorrowedFd<'_>| {
+            let (n, _) = rustix::net::recv(fd, &mut *space, RecvFlags::empty())?;
+            if n > 0 && n < space.len() {
+                // That was all: as after `EAGAIN`, only the next event makes it worth asking again.
+                short = Some(n);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(n)
+        };
+        let result = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
+            Self::Quiet(_) => return Ok(None),
+        };
+        match (short, result) {
+            (Some(n), _) | (None, Ok(n)) => Ok(Some(n)),
+            (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            (None, Err(error)) => Err(error),
+        }
+    }
+
     /// Reads into `space`; 0 is the end of the stream.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(space);
@@ -69,11 +97,8 @@ impl Socket {
 
     /// Writes the start of `bytes`.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Quiet(_) => self.poll_io_write(cx, |fd| SockRef::from(&fd).send(bytes)),
-        }
+        // Not through the C library, which makes every call of a threaded program a cancellation point.
+        self.poll_io_write(cx, |fd| Ok(rustix::net::send(fd, bytes, SendFlags::NOSIGNAL)?))
     }
 
     /// Writes the start of `slices` in one system call.

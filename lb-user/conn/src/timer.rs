@@ -5,8 +5,9 @@
 //! for what is left.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One timer of a session: a deadline and, behind it, at most one entry in the runtime's wheel.
@@ -14,11 +15,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub struct Timer {
     deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom the runtime's timer wakes.
+    waker: Option<Waker>,
 }
 
 impl Timer {
     pub const fn new() -> Self {
-        Self { deadline: None, sleep: None }
+        Self { deadline: None, sleep: None, waker: None }
     }
 
     /// Moves the deadline; `None` means it never comes.
@@ -33,8 +36,13 @@ impl Timer {
     /// Ready once the deadline has passed; registers the task otherwise.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
+        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         let sleep = match &mut self.sleep {
             Some(sleep) => {
+                if known && sleep.deadline() <= deadline && !sleep.is_elapsed() {
+                    // It wakes us early enough as it is.
+                    return Poll::Pending;
+                }
                 if sleep.deadline() > deadline || sleep.is_elapsed() {
                     sleep.as_mut().reset(deadline);
                 }
@@ -42,8 +50,12 @@ impl Timer {
             }
             None => self.sleep.insert(Box::pin(sleep_until(deadline))),
         };
+        if !known {
+            self.waker = Some(cx.waker().clone());
+        }
         loop {
-            if sleep.as_mut().poll(cx).is_pending() {
+            // Outside the task's budget: without it, "pending" would not mean that the waker is registered.
+            if std::pin::pin!(unconstrained(sleep.as_mut())).poll(cx).is_pending() {
                 return Poll::Pending;
             }
             if Instant::now() >= deadline {

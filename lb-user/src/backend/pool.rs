@@ -6,12 +6,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use sockeye_config::model::{HttpReuse, ServerId};
 use sockeye_conn::Socket;
-use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::server::Server;
@@ -86,14 +84,15 @@ pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool) -> Option<Id
 
 /// Keeps a connection for later, unless limits say otherwise.
 pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
-    let limit = server.cfg.pool_max_conn;
     if !server.shareable || !server.usable() || IDLE.get() >= IDLE_MAX.load(Ordering::Relaxed) {
         return;
     }
     if server.cfg.max_reuse.is_some_and(|max| idle.uses > max) {
         return;
     }
-    if server.idle.enter() > limit.unwrap_or(u32::MAX) {
+    if let Some(limit) = server.cfg.pool_max_conn
+        && server.idle.enter() > limit
+    {
         server.idle.leave();
         return;
     }
@@ -114,7 +113,9 @@ pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
 
 /// Counts an idle connection out.
 fn left(server: &Server) {
-    server.idle.leave();
+    if server.cfg.pool_max_conn.is_some() {
+        server.idle.leave();
+    }
     IDLE.set(IDLE.get().saturating_sub(1));
 }
 
@@ -152,11 +153,6 @@ pub fn clear(server: Option<ServerId>) {
 }
 
 /// Whether nothing has happened on an idle connection: no end, no error, no unasked bytes.
-///
-/// Asked outside the task's budget: a task that has used it up would be told that every connection is quiet.
 pub fn is_quiet(socket: &mut Socket) -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut byte = [0; 1];
-    let reading = unconstrained(std::future::poll_fn(|cx| socket.poll_read(cx, &mut byte)));
-    std::pin::pin!(reading).poll(&mut cx).is_pending()
+    matches!(socket.read_now(&mut [0; 1]), Ok(None))
 }

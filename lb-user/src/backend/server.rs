@@ -35,7 +35,7 @@ pub struct Server {
     pub served: Gauge,
     /// Requests waiting for this very server.
     pub queued: Gauge,
-    /// Idle connections to it in all threads' pools.
+    /// Idle connections to it in all threads' pools; counted only where `pool-max-conn` limits them.
     pub idle: Gauge,
     /// Streams it has been given since the start.
     pub streams: Total,

@@ -35,8 +35,9 @@ pub struct Exchange<'a> {
     pub received: u64,
     /// Whether the client may still be found to have reset its connection; false once it has sent more, or its end.
     watch_client: bool,
-    /// Progress, and who waits for the receiver, when the timer was last set.
-    mark: (u64, bool, bool),
+    /// Progress, and who waits for the receiver, when the timer was last set; `None` before the first wait: an
+    /// exchange that has nothing to wait for sets none.
+    mark: Option<(u64, bool, bool)>,
 }
 
 /// Which side failed, and how.
@@ -71,7 +72,7 @@ impl<'a> Exchange<'a> {
         timeouts: (Option<Duration>, Option<Duration>),
         request: Outgoing,
     ) -> Self {
-        let mut exchange = Self {
+        Self {
             client: client.0,
             client_input: client.1,
             server: server.0,
@@ -85,10 +86,8 @@ impl<'a> Exchange<'a> {
             response: None,
             received: 0,
             watch_client: true,
-            mark: (0, false, false),
-        };
-        exchange.restart_timer();
-        exchange
+            mark: None,
+        }
     }
 
     /// Sends the request and reads until the head of a response is complete.
@@ -107,7 +106,7 @@ impl<'a> Exchange<'a> {
     /// Sends the response that [`response`](Self::response) holds to its end. An interim one leaves the request
     /// going on; after a final one the request need not be complete.
     pub async fn finish_response(&mut self) -> Result<(), Failure> {
-        self.restart_timer();
+        self.mark = None;
         std::future::poll_fn(|cx| self.poll_with_limits(cx, Self::poll_response)).await
     }
 
@@ -130,7 +129,9 @@ impl<'a> Exchange<'a> {
         if let Poll::Ready(error) = self.poll_client_reset(cx) {
             return Poll::Ready(Err(Failure::Client(MoveError::Read(error))));
         }
-        if self.standing() != self.mark {
+        let standing = self.standing();
+        if self.mark != Some(standing) {
+            self.mark = Some(standing);
             self.restart_timer();
         }
         if self.timer.poll_expired(cx).is_ready() {
@@ -182,21 +183,24 @@ impl<'a> Exchange<'a> {
                     Err(error) => return Poll::Ready(Err(Failure::InvalidResponse(error))),
                 }
             }
-            if self.server_input.capacity() == 0 {
-                match self.server.poll_read_ready(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => *self.server_input = Buffer::take(),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error))),
-                }
-            }
-            match self.server.poll_read(cx, self.server_input.space()) {
+            // A connection that waits for its server owns no buffer.
+            match self.server.poll_read_ready(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failure::Server(MoveError::Truncated))),
-                Poll::Ready(Ok(n)) => {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error))),
+            }
+            if self.server_input.capacity() == 0 {
+                *self.server_input = Buffer::take();
+            }
+            match self.server.read_now(self.server_input.space()) {
+                // Not ready after all, which it now knows.
+                Ok(None) => {}
+                Ok(Some(0)) => return Poll::Ready(Err(Failure::Server(MoveError::Truncated))),
+                Ok(Some(n)) => {
                     self.server_input.advance(n);
                     self.received += n as u64;
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error))),
+                Err(error) => return Poll::Ready(Err(lost(error))),
             }
         }
     }
@@ -245,7 +249,6 @@ impl<'a> Exchange<'a> {
     }
 
     fn restart_timer(&mut self) {
-        self.mark = self.standing();
         let limit = self.limit().map(|(limit, _)| limit);
         self.timer.set(limit.and_then(|limit| clock::now().checked_add(limit)));
     }

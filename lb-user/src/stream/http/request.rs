@@ -81,16 +81,20 @@ impl Transaction<'_> {
             if self.control.is_killed() {
                 return Poll::Ready(Read::Killed);
             }
-            match self.session.client.poll_read(cx, self.input.space()) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Read::End),
-                Poll::Ready(Ok(n)) => {
-                    self.input.advance(n);
-                    return Poll::Ready(Read::Some);
+            loop {
+                match self.session.client.read_now(self.input.space()) {
+                    Ok(Some(0)) => return Poll::Ready(Read::End),
+                    Ok(Some(n)) => {
+                        self.input.advance(n);
+                        return Poll::Ready(Read::Some);
+                    }
+                    Ok(None) => {}
+                    Err(_) => return Poll::Ready(Read::Failed),
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(Read::Failed),
-                Poll::Pending => {}
+                if self.session.client.poll_read_ready(cx).is_pending() {
+                    return self.timer.poll_expired(cx).map(|()| Read::Late);
+                }
             }
-            self.timer.poll_expired(cx).map(|()| Read::Late)
         })
         .await
     }
