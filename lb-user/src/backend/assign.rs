@@ -3,8 +3,6 @@
 //! The order is HAProxy's: a server that persistence names, else the balancing algorithm; a server without room
 //! makes the request wait in its line, no server with room in the backend's.
 
-use std::sync::atomic::{Ordering, fence};
-
 use sockeye_balance::Pick;
 
 use super::Backend;
@@ -70,7 +68,7 @@ pub struct Vacancy {
 
 impl Drop for Vacancy {
     fn drop(&mut self) {
-        fence(Ordering::SeqCst);
+        // The place was given back before this look: see `Gauge::leave`, and `Queue::join` for the other side.
         if !self.backend.queue.is_empty() {
             self.backend.queue.dispatch(self.backend, self.index);
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
-use sockeye_conn::BufferLimits;
+use sockeye_conn::{BufferLimits, clock};
 use sockeye_sys::readiness;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
@@ -44,7 +44,7 @@ pub struct Worker {
 
 /// A runtime for one thread, as workers and the control thread use it.
 pub fn runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+    Builder::new_current_thread().enable_all().on_thread_park(clock::expire).build_local(LocalOptions::default())
 }
 
 /// Starts worker `number` (0-based); `done` is told when it has ended.
