@@ -2,7 +2,7 @@
 
 use sockeye_sample::{Arg, Fetch, Scene, Target, Value};
 
-use super::fields::trim;
+use super::fields::{Elements, trim};
 use super::request;
 use crate::arguments;
 
@@ -28,7 +28,9 @@ fn authorization<'a>(scene: &Scene<'a>) -> Option<(&'a [u8], &'a [u8])> {
     split_scheme(request(scene)?.headers().get(b"authorization")?)
 }
 
+/// Up to a comma: neither base64 nor a token has one.
 fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let value = Elements::list(value).next()?;
     let space = memchr::memchr(b' ', value)?;
     Some((&value[..space], trim(&value[space..])))
 }
@@ -179,7 +181,7 @@ mod tests {
             ],
         );
         check(
-            &case("Authorization: bearer  abc def \r\nX-U: Bearer\r\n"),
+            &case("Authorization: bearer  abc def , x\r\nX-U: Bearer\r\n"),
             &[
                 ("http_auth_type", Some("Bearer")),
                 ("http_auth_bearer", Some("abc def")),
