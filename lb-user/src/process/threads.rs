@@ -44,7 +44,10 @@ pub struct Worker {
 
 /// A runtime for one thread, as workers and the control thread use it.
 pub fn runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread().enable_all().on_thread_park(clock::expire).build_local(LocalOptions::default())
+    Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(clock::expire)
+        .build_local(LocalOptions::default())
 }
 
 /// Starts worker `number` (0-based); `done` is told when it has ended.
