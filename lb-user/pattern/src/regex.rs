@@ -1,0 +1,134 @@
+//! Regular expressions over bytes.
+//!
+//! Linear in time where the expression allows it; expressions with look-around or backreferences go to PCRE2, with
+//! a limit on the steps of one match.
+
+use std::fmt;
+
+use pcre2::bytes::{Captures as SlowCaptures, Regex as Slow, RegexBuilder as SlowBuilder};
+use regex::bytes::{Captures as FastCaptures, Regex as Fast, RegexBuilder as FastBuilder};
+
+/// Steps of one match in PCRE2; some ten milliseconds. A subject that needs more does not match.
+const STEPS_MAX: u32 = 500_000;
+/// Bytes of one compiled expression.
+const COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// A compiled expression.
+pub struct Regex {
+    text: Box<str>,
+    engine: Engine,
+}
+
+enum Engine {
+    Fast(Fast),
+    Slow(Slow),
+}
+
+/// What the groups of an expression matched.
+pub enum Captures<'a> {
+    Fast(FastCaptures<'a>),
+    Slow(SlowCaptures<'a>),
+}
+
+impl Regex {
+    /// Compiles an expression in Perl's syntax.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str, ignore_case: bool) -> Result<Self, String> {
+        let fast = FastBuilder::new(text)
+            .unicode(false)
+            .case_insensitive(ignore_case)
+            .dot_matches_new_line(false)
+            .size_limit(COMPILED_BYTES_MAX)
+            .build();
+        let engine = match fast {
+            Ok(fast) => Engine::Fast(fast),
+            Err(_) => {
+                let limited = format!("(*LIMIT_MATCH={STEPS_MAX})(*LIMIT_DEPTH={STEPS_MAX}){text}");
+                let slow = SlowBuilder::new().caseless(ignore_case).jit_if_available(true).build(&limited);
+                Engine::Slow(slow.map_err(|error| error.to_string())?)
+            }
+        };
+        Ok(Self { text: text.into(), engine })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether any part of `subject` matches.
+    pub fn is_match(&self, subject: &[u8]) -> bool {
+        match &self.engine {
+            Engine::Fast(fast) => fast.is_match(subject),
+            Engine::Slow(slow) => slow.is_match(subject).unwrap_or(false),
+        }
+    }
+
+    /// The groups of the first match.
+    pub fn captures<'a>(&self, subject: &'a [u8]) -> Option<Captures<'a>> {
+        match &self.engine {
+            Engine::Fast(fast) => fast.captures(subject).map(Captures::Fast),
+            Engine::Slow(slow) => slow.captures(subject).ok().flatten().map(Captures::Slow),
+        }
+    }
+
+    /// Whether matching takes linear time, so that many can be tried at once.
+    pub fn is_linear(&self) -> bool {
+        matches!(self.engine, Engine::Fast(_))
+    }
+}
+
+impl Captures<'_> {
+    /// What a group matched; 0 is the whole match.
+    pub fn get(&self, group: usize) -> Option<&[u8]> {
+        match self {
+            Self::Fast(captures) => captures.get(group).map(|found| found.as_bytes()),
+            Self::Slow(captures) => captures.get(group).map(|found| found.as_bytes()),
+        }
+    }
+
+    /// Where the whole match begins and ends.
+    pub fn range(&self) -> (usize, usize) {
+        match self {
+            Self::Fast(captures) => captures.get(0).map_or((0, 0), |found| (found.start(), found.end())),
+            Self::Slow(captures) => captures.get(0).map_or((0, 0), |found| (found.start(), found.end())),
+        }
+    }
+}
+
+impl fmt::Debug for Regex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}/", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions() {
+        #[track_caller]
+        fn check(text: &str, ignore_case: bool, subject: &[u8], expected: Option<&[u8]>) {
+            let regex = Regex::new(text, ignore_case).expect("a valid expression");
+            assert_eq!(regex.is_match(subject), expected.is_some(), "{text}");
+            let captures = regex.captures(subject);
+            assert_eq!(captures.as_ref().and_then(|captures| captures.get(1)), expected, "{text}");
+        }
+        check("^/([a-z]+)", false, b"/abc", Some(b"abc"));
+        check("^/([a-z]+)", false, b"/ABC", None);
+        check("^/([a-z]+)", true, b"/ABC", Some(b"ABC"));
+        check("a(?=b)(.)", false, b"ab", Some(b"b"));
+        check(r"(.)\1", false, b"abb", Some(b"b"));
+        check("(\\xff)", false, b"\xff", Some(b"\xff"));
+        assert!(Regex::new("(", false).is_err());
+        // A subject that would take forever does not match.
+        assert!(
+            !Regex::new(r"^(a+)+\1$", false)
+                .expect("valid")
+                .is_match(&[b"a".repeat(40), b"b".to_vec()].concat())
+        );
+    }
+}
