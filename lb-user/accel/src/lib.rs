@@ -27,11 +27,25 @@ pub struct Wanted {
     pub accel: bool,
     /// `ebpf.splice sockmap`.
     pub sockmap: bool,
+    pub splice: SpliceWanted,
+}
+
+/// What the configuration says about splice(2), which needs no kernel program and hence no `ebpf.accel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpliceWanted {
+    /// Some section has `option splice-auto`, `splice-request` or `splice-response`.
+    Asked,
+    NotAsked,
+    /// `nosplice`, `-dS`.
+    NoSplice,
+    /// `ebpf.splice off`.
+    Off,
 }
 
 /// The kernel programs of this process.
 #[derive(Debug)]
 pub struct Accel {
+    splice: Result<(), Unavailable>,
     sockmap: Result<Arc<Sockmap>, Unavailable>,
 }
 
@@ -39,11 +53,12 @@ impl Accel {
     /// Loads what is wanted and possible. Called once, while the process still has its privileges and before it
     /// changes its root; takes some tens of milliseconds when there is something to load.
     pub fn start(wanted: Wanted) -> Self {
+        let splice = probe::splice(wanted.splice);
         let sockmap = probe::sockmap(wanted, &Host::read()).and_then(|()| {
             let sockmap = Sockmap::load().map_err(Unavailable::Load)?;
             Ok(Arc::new(sockmap))
         });
-        Self { sockmap }
+        Self { splice, sockmap }
     }
 
     /// The sockmap program, if it is loaded.
@@ -60,10 +75,16 @@ impl Accel {
 impl fmt::Display for Accel {
     /// The line for the start of the process: what is accelerated, and why the rest is not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.sockmap {
-            Ok(_) => f.write_str("accel: sockmap on"),
-            Err(Unavailable::SwitchedOff) => f.write_str("accel: off (ebpf.accel off)"),
-            Err(reason) => write!(f, "accel: sockmap off ({reason})"),
-        }
+        f.write_str("accel: splice ")?;
+        state(f, self.splice.as_ref().err())?;
+        f.write_str(", sockmap ")?;
+        state(f, self.sockmap.as_ref().err())
+    }
+}
+
+fn state(f: &mut fmt::Formatter<'_>, reason: Option<&Unavailable>) -> fmt::Result {
+    match reason {
+        None => f.write_str("on"),
+        Some(reason) => write!(f, "off ({reason})"),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use crate::{LoadError, Wanted, loader};
+use crate::{LoadError, SpliceWanted, Wanted, loader};
 
 /// `CAP_NET_ADMIN`, the bit in the kernel's capability sets: attach to sockets.
 const CAP_NET_ADMIN: u32 = 12;
@@ -94,6 +94,18 @@ pub enum Unavailable {
     /// The feature needs a word in the configuration.
     #[error("not asked for; 'ebpf.splice sockmap' does")]
     NotAsked,
+    /// No section leaves bytes to splice(2).
+    #[error("not asked for; 'option splice-auto' does")]
+    SpliceNotAsked,
+    /// `nosplice`, `-dS`.
+    #[error("nosplice")]
+    NoSplice,
+    /// `ebpf.splice off`.
+    #[error("ebpf.splice off")]
+    SpliceOff,
+    /// The kernel refuses splice(2).
+    #[error("the kernel refuses it: {0}")]
+    Splice(std::io::Error),
     /// The daemon was built without the eBPF toolchain.
     #[error("built without kernel objects")]
     NoObject,
@@ -137,6 +149,16 @@ pub(crate) fn sockmap(wanted: Wanted, host: &Host) -> Result<(), Unavailable> {
     if missing.is_empty() { Ok(()) } else { Err(Unavailable::Privileges(missing)) }
 }
 
+/// Whether splice(2) will be used: what the configuration says, then what the kernel does.
+pub(crate) fn splice(wanted: SpliceWanted) -> Result<(), Unavailable> {
+    match wanted {
+        SpliceWanted::Asked => sockeye_sys::splice::probe().map_err(Unavailable::Splice),
+        SpliceWanted::NotAsked => Err(Unavailable::SpliceNotAsked),
+        SpliceWanted::NoSplice => Err(Unavailable::NoSplice),
+        SpliceWanted::Off => Err(Unavailable::SpliceOff),
+    }
+}
+
 fn effective_capabilities(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
@@ -146,7 +168,7 @@ fn effective_capabilities(status: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const WANTED: Wanted = Wanted { accel: true, sockmap: true };
+    const WANTED: Wanted = Wanted { accel: true, sockmap: true, splice: SpliceWanted::Asked };
     const ABLE: Host = Host {
         kernel: Some(Kernel { major: 6, minor: 12 }),
         capabilities: u64::MAX,

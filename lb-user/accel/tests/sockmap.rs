@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use sockeye_accel::{Accel, InsertError, Sockmap, Wanted};
+use sockeye_accel::{Accel, InsertError, Sockmap, SpliceWanted, Wanted};
 
 fn load() -> Option<Arc<Sockmap>> {
-    let accel = Accel::start(Wanted { accel: true, sockmap: true });
+    let accel = Accel::start(Wanted { accel: true, sockmap: true, splice: SpliceWanted::NotAsked });
     if accel.sockmap().is_none() {
         let mut error = std::io::stderr();
         writeln!(error, "skipped: {accel}").expect("standard error");
@@ -113,8 +113,13 @@ fn refuses_what_it_cannot_forward() {
 
 #[test]
 fn says_what_is_on() {
-    let off = Accel::start(Wanted { accel: false, sockmap: true });
-    assert_eq!(off.to_string(), "accel: off (ebpf.accel off)");
-    let not_asked = Accel::start(Wanted { accel: true, sockmap: false });
-    assert_eq!(not_asked.to_string(), "accel: sockmap off (not asked for; 'ebpf.splice sockmap' does)");
+    let check = |accel, sockmap, splice, expected: &str| {
+        assert_eq!(Accel::start(Wanted { accel, sockmap, splice }).to_string(), format!("accel: {expected}"));
+    };
+    check(false, true, SpliceWanted::Asked, "splice on, sockmap off (ebpf.accel off)");
+    check(false, true, SpliceWanted::NoSplice, "splice off (nosplice), sockmap off (ebpf.accel off)");
+    check(false, true, SpliceWanted::Off, "splice off (ebpf.splice off), sockmap off (ebpf.accel off)");
+    let (splice, sockmap) = ("'option splice-auto' does", "'ebpf.splice sockmap' does");
+    let nothing = format!("splice off (not asked for; {splice}), sockmap off (not asked for; {sockmap})");
+    check(true, false, SpliceWanted::NotAsked, &nothing);
 }

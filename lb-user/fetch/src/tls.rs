@@ -2,9 +2,11 @@
 //!
 //! Every connection is: `bind … ssl` and `server … ssl` are refused when the file is read. So what asks whether there
 //! is TLS has its answer, and what asks about a session or a certificate has none, as in HAProxy for such a
-//! connection. The words whose arguments choose among fields of a certificate wait for certificates.
+//! connection.
 
-use sockeye_sample::{Arg, Fetch, Scene, Value};
+use sockeye_sample::{Arg, Compiler, Fetch, Scene, Value};
+
+use crate::arguments;
 
 /// A word that has no value without TLS.
 const fn absent(name: &'static str) -> Fetch {
@@ -111,11 +113,37 @@ pub(crate) static FETCHES: &[Fetch] = &[
     absent("ssl_s_sha1"),
     absent("ssl_s_sig_alg"),
     absent("ssl_s_version"),
+    // With a choice among what there is.
+    absent("ssl_c_policies"),
+    absent("ssl_fc_cipherlist_bin"),
+    absent("ssl_fc_cipherlist_hex"),
+    absent("ssl_fc_cipherlist_str"),
+    absent("ssl_fc_eclist_bin"),
+    absent("ssl_fc_extlist_bin"),
+    absent("ssl_fc_sigalgs_bin"),
+    absent("ssl_fc_supported_versions_bin"),
+    absent("ssl_c_i_dn").prepare(prepare_name),
+    absent("ssl_c_r_dn").prepare(prepare_name),
+    absent("ssl_c_s_dn").prepare(prepare_name),
+    absent("ssl_f_i_dn").prepare(prepare_name),
+    absent("ssl_f_s_dn").prepare(prepare_name),
+    absent("ssl_s_i_dn").prepare(prepare_name),
+    absent("ssl_s_s_dn").prepare(prepare_name),
 ];
+
+/// `ssl_c_s_dn(entry,occurrence,format)`
+fn prepare_name(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
+    match arguments::word(args, 2)? {
+        None | Some("rfc2253") => Ok(()),
+        Some(_) => {
+            Err("only rfc2253 or a blank value are currently supported as the format argument.".to_owned())
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Case, check};
+    use crate::testing::{Case, check, check_refused};
 
     /// Values of HAProxy 3.2 for a connection in clear text.
     #[test]
@@ -132,7 +160,10 @@ mod tests {
                 ("ssl_c_verify", None),
                 ("ssl_fc_sni", None),
                 ("ssl_fc_protocol", None),
+                ("ssl_c_s_dn(cn,1,rfc2253)", None),
+                ("ssl_fc_cipherlist_bin(1)", None),
             ],
         );
+        check_refused(&[("ssl_c_s_dn(cn,1,x)", "only rfc2253 or a blank value are currently supported")]);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use sockeye_accel::{Accel, Wanted};
+use sockeye_accel::{Accel, SpliceWanted, Wanted};
 use sockeye_conn::{Buffer, Socket};
 use sockeye_relay::{PipeLimits, Policy, Pump, Splice};
 
@@ -36,7 +36,8 @@ fn main() -> Result<(), Failure> {
     if let Ok(bytes) = std::env::var("PIPE_BYTES") {
         PipeLimits { bytes: bytes.parse()?, ..PipeLimits::default() }.apply();
     }
-    let accel = Accel::start(Wanted { accel: true, sockmap: path == "sockmap" });
+    let accel =
+        Accel::start(Wanted { accel: true, sockmap: path == "sockmap", splice: SpliceWanted::NotAsked });
     let policy = Policy {
         splice: if path == "splice" { Splice::Auto } else { Splice::Never },
         sockmap: accel.sockmap().cloned(),

@@ -28,8 +28,8 @@ const IDLE_PERCENT_MAX: u64 = 20;
 /// connection.
 pub fn limit(descriptors: u64, threads: usize) {
     let descriptors = descriptors / threads.max(1) as u64;
-    IDLE_MAX
-        .store(u32::try_from(descriptors / 100 * IDLE_PERCENT_MAX).unwrap_or(u32::MAX), Ordering::Relaxed);
+    let share = descriptors.saturating_mul(IDLE_PERCENT_MAX) / 100;
+    IDLE_MAX.store(u32::try_from(share).unwrap_or(u32::MAX), Ordering::Relaxed);
 }
 
 thread_local! {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use sockeye_accel::{Accel, Wanted};
+use sockeye_accel::{Accel, SpliceWanted, Wanted};
 use sockeye_config::model::{BindAddress, Config, EbpfSplice, Identity, SectionKind};
 use sockeye_conn::BufferLimits;
 use sockeye_relay::PipeLimits;
@@ -58,7 +58,11 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     pipe_limits(config, limits.maxconn).apply();
     pool::limit(limits.descriptors, workers);
     let ebpf = &config.global.ebpf;
-    let wanted = Wanted { accel: ebpf.accel, sockmap: ebpf.splice == EbpfSplice::Sockmap };
+    let wanted = Wanted {
+        accel: ebpf.accel,
+        sockmap: ebpf.splice == EbpfSplice::Sockmap,
+        splice: splice_wanted(config),
+    };
     let accel = Accel::start(wanted);
     if !config.global.quiet {
         run::say(Severity::Notice, &accel.to_string());
@@ -82,6 +86,20 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let workers = start_workers(objects, bound, workers, &done)?;
     drop(done);
     Control { objects, options, workers, ended, logs, accel }.run()
+}
+
+/// What the configuration says about splice(2), over all sections.
+fn splice_wanted(config: &Config) -> SpliceWanted {
+    if config.global.nosplice {
+        return SpliceWanted::NoSplice;
+    }
+    if config.global.ebpf.splice == EbpfSplice::Off {
+        return SpliceWanted::Off;
+    }
+    let frontends = config.frontends.iter().map(|frontend| frontend.splice);
+    let backends = config.backends.iter().map(|backend| backend.splice);
+    let asked = frontends.chain(backends).any(|splice| splice.auto || splice.request || splice.response);
+    if asked { SpliceWanted::Asked } else { SpliceWanted::NotAsked }
 }
 
 /// `maxpipes` and `tune.pipesize`; without them a quarter of `maxconn` and the relay's own size.

@@ -76,12 +76,30 @@ impl Pipe {
     }
 }
 
+/// Whether splice(2) may be used here: some sandboxes refuse it.
+///
+/// # Errors
+/// What the kernel says when it may not, or when no descriptors are left to find out.
+pub fn probe() -> io::Result<()> {
+    let source = Pipe::new(1)?;
+    match Pipe::new(1)?.fill(&source.reader, 1) {
+        // There is nothing to move, which is not a refusal.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    #[test]
+    fn the_probe_finds_what_the_others_use() {
+        probe().unwrap();
+    }
 
     #[test]
     fn moves_bytes_and_tells_empty_from_ended() {

@@ -14,10 +14,28 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockeye-syntax", &[]),
     ("sockeye-http", &[]),
     ("sockeye-balance", &[]),
-    ("sockeye-config", &["sockeye-syntax", "sockeye-balance", "sockeye-http"]),
+    ("sockeye-pattern", &[]),
+    ("sockeye-sample", &["sockeye-pattern", "sockeye-syntax", "sockeye-http"]),
+    ("sockeye-convert", &["sockeye-pattern", "sockeye-sample", "sockeye-syntax", "sockeye-http"]),
+    (
+        "sockeye-fetch",
+        &["sockeye-pattern", "sockeye-sample", "sockeye-syntax", "sockeye-http", "sockeye-balance"],
+    ),
+    (
+        "sockeye-config",
+        &[
+            "sockeye-syntax",
+            "sockeye-balance",
+            "sockeye-http",
+            "sockeye-pattern",
+            "sockeye-sample",
+            "sockeye-convert",
+            "sockeye-fetch",
+        ],
+    ),
     ("sockeye-conn", &["sockeye-sys"]),
     ("sockeye-accel", &["lb-common", "sockeye-sys"]),
-    ("sockeye-log", &["sockeye-config", "sockeye-sys"]),
+    ("sockeye-log", &["sockeye-config", "sockeye-sample", "sockeye-syntax", "sockeye-sys"]),
     ("sockeye-relay", &["sockeye-sys", "sockeye-conn", "sockeye-accel"]),
     ("sockeye-health", &["sockeye-config", "sockeye-conn", "sockeye-http", "sockeye-sys"]),
     (
@@ -28,6 +46,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sockeye-syntax",
             "sockeye-http",
             "sockeye-balance",
+            "sockeye-pattern",
+            "sockeye-sample",
+            "sockeye-convert",
+            "sockeye-fetch",
             "sockeye-config",
             "sockeye-conn",
             "sockeye-accel",
@@ -42,7 +64,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates of pure code, and what none of them may use: sockets, tasks, clocks, randomness.
-pub(super) const PURE: [&str; 4] = ["syntax", "http", "balance", "config"];
+pub(super) const PURE: [&str; 8] =
+    ["syntax", "http", "balance", "pattern", "sample", "convert", "fetch", "config"];
 const IMPURE: [&str; 10] =
     ["tokio", "hyper", "hyper-util", "libc", "rustix", "socket2", "fastrand", "jiff", "aya", "mimalloc"];
 

@@ -2,7 +2,7 @@
 
 use sockeye_sample::{Arg, Fetch, Scene, Target, Value};
 
-use super::fields::trim;
+use super::fields::{Elements, trim};
 use super::request;
 use crate::arguments;
 
@@ -28,7 +28,9 @@ fn authorization<'a>(scene: &Scene<'a>) -> Option<(&'a [u8], &'a [u8])> {
     split_scheme(request(scene)?.headers().get(b"authorization")?)
 }
 
+/// Up to a comma: neither base64 nor a token has one.
 fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let value = Elements::list(value).next()?;
     let space = memchr::memchr(b' ', value)?;
     Some((&value[..space], trim(&value[space..])))
 }
@@ -76,7 +78,7 @@ fn each_group<'a>(scene: &Scene<'a>, args: &'a [Arg], visit: &mut dyn FnMut(Valu
 /// Standard base64 with its padding.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-    if text.len() % 4 != 0 || padding > 2 {
+    if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
@@ -179,7 +181,7 @@ mod tests {
             ],
         );
         check(
-            &case("Authorization: bearer  abc def \r\nX-U: Bearer\r\n"),
+            &case("Authorization: bearer  abc def , x\r\nX-U: Bearer\r\n"),
             &[
                 ("http_auth_type", Some("Bearer")),
                 ("http_auth_bearer", Some("abc def")),

@@ -173,11 +173,11 @@ fn names<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
     Some(Value::string(join(side.headers(scene)?.iter().map(|(name, _)| name), delimiter)))
 }
 
-/// Texts with a byte between them.
+/// Texts with a byte between them; none before the first that is not empty.
 pub(super) fn join<'a>(texts: impl Iterator<Item = &'a [u8]>, delimiter: u8) -> Vec<u8> {
     let mut joined = Vec::new();
-    for (index, text) in texts.enumerate() {
-        if index > 0 {
+    for text in texts {
+        if !joined.is_empty() {
             joined.push(delimiter);
         }
         joined.extend_from_slice(text);

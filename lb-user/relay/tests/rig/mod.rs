@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use sockeye_accel::{Accel, Wanted};
+use sockeye_accel::{Accel, SpliceWanted, Wanted};
 use sockeye_conn::{Buffer, Socket};
 use sockeye_relay::{End, Policy, Pump, RelayError, Splice};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -354,7 +354,7 @@ pub(crate) fn size(random: &mut fastrand::Rng, most: usize) -> usize {
 
 /// A policy that leaves directions to the kernel program, or nothing and the reason on standard error.
 pub(crate) fn sockmap_policy() -> Option<Policy> {
-    let accel = Accel::start(Wanted { accel: true, sockmap: true });
+    let accel = Accel::start(Wanted { accel: true, sockmap: true, splice: SpliceWanted::NotAsked });
     let Some(sockmap) = accel.sockmap() else {
         let mut error = io::stderr();
         io::Write::write_fmt(&mut error, format_args!("skipped: {accel}\n")).expect("standard error");
