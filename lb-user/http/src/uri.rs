@@ -88,10 +88,11 @@ impl<'a> Authority<'a> {
             let end = memchr::memchr(b']', text)? + 1;
             is_ip_literal(&text[1..end - 1]).then_some(end)?
         } else {
-            memchr::memchr(b':', text).unwrap_or(text.len())
+            // Where a name ends, a port begins or nothing: `:` is no character of names.
+            text.iter().position(|&byte| !REG_NAME_BYTES[byte as usize]).unwrap_or(text.len())
         };
         let (host, rest) = text.split_at(host_end);
-        if host.is_empty() || (host[0] != b'[' && !is_reg_name(host)) {
+        if host.is_empty() {
             return None;
         }
         let port = match rest {
@@ -129,10 +130,6 @@ fn parse_port(digits: &[u8]) -> Option<u16> {
 }
 
 /// `reg-name` without the comma: a list is what two Host fields become when somebody joins them.
-fn is_reg_name(host: &[u8]) -> bool {
-    host.iter().fold(true, |valid, &byte| valid & REG_NAME_BYTES[byte as usize])
-}
-
 static REG_NAME_BYTES: [bool; 256] = {
     let mut table = [false; 256];
     let others = b"-._~%!$&'()*+;=";

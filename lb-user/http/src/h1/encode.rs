@@ -2,7 +2,7 @@
 //! from [`BodyLength`] and from nothing else; what concerned only the hop before is left out (RFC 9110 §7.6.1).
 
 use crate::body::BodyLength;
-use crate::headers::{Headers, Known};
+use crate::headers::{Field, Headers, Known};
 use crate::message::{RequestHead, ResponseHead, Version, reason_phrase};
 
 /// What this hop is told about its connection. For HTTP/1.1 persistence is the default and `None` says it.
@@ -30,25 +30,67 @@ pub struct EncodeOptions {
 pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>, options: EncodeOptions) {
     let headers = &head.headers;
     out.reserve(headers.text.len() + RESERVE_BYTES);
-    out.extend_from_slice(headers.slice(head.method_text));
-    out.push(b' ');
-    out.extend_from_slice(headers.slice(head.target));
-    out.push(b' ');
-    out.extend_from_slice(version_to_write(head.version));
-    out.extend_from_slice(b"\r\n");
+    let mut run = Run::new(&headers.text);
+    if is_line_as_received(head) {
+        run.add(out, head.line.start, head.line.end + 2);
+    } else {
+        out.extend_from_slice(headers.slice(head.method_text));
+        out.push(b' ');
+        out.extend_from_slice(headers.slice(head.target));
+        out.push(b' ');
+        out.extend_from_slice(version_to_write(head.version));
+        out.extend_from_slice(b"\r\n");
+    }
     // A request without body has no framing field at all, whatever rules added.
     let framing = Framing { body: head.body, keep_announced: false };
     let extras = Extras { te_trailers: head.te_trailers, required_upgrade: false };
-    encode_fields(headers, out, options.connection, framing, extras);
+    encode_fields(headers, out, run, options.connection, framing, extras);
+}
+
+/// Whether the request line stands in the arena as it is to be written.
+fn is_line_as_received(head: &RequestHead) -> bool {
+    let (line, method, target) = (head.line, head.method_text, head.target);
+    head.version == Version::Http11
+        && method.start == line.start
+        && target.start == method.end + 1
+        && head.headers.text.get(target.end as usize..line.end as usize + 2) == Some(b" HTTP/1.1\r\n")
 }
 
 /// Appends a response's head, empty line included.
 pub fn encode_response(head: &ResponseHead, out: &mut Vec<u8>, options: EncodeOptions) {
     let headers = &head.headers;
     out.reserve(headers.text.len() + RESERVE_BYTES);
+    let status = head.status;
+    let mut run = Run::new(&headers.text);
+    if is_status_line_as_received(head) {
+        run.add(out, 0, head.reason.end + 2);
+    } else {
+        encode_status_line(head, out);
+    }
+    // The answer to HEAD and a 304 announce the body that a GET would get (RFC 9110 §8.6).
+    let framing = Framing { body: head.body, keep_announced: status >= 200 && status != 204 };
+    // RFC 9110 §15.5.22: a 426 says what to upgrade to. Any other offer is made to us alone.
+    let extras = Extras { te_trailers: false, required_upgrade: status == 426 };
+    encode_fields(headers, out, run, options.connection, framing, extras);
+}
+
+/// Whether the status line stands at the start of the arena as it is to be written.
+fn is_status_line_as_received(head: &ResponseHead) -> bool {
+    let text = &head.headers.text;
+    let (status, reason) = (head.status, head.reason);
+    let Some([version @ .., b' ', a, b, c, b' ']) = text.first_chunk::<13>() else { return false };
+    head.version == Version::Http11
+        && version == b"HTTP/1.1"
+        && [a, b, c] == [&digit(status / 100), &digit(status / 10), &digit(status)]
+        && status <= 999
+        && reason.start == 13
+        && reason.end > reason.start
+        && text.get(reason.end as usize..reason.end as usize + 2) == Some(b"\r\n")
+}
+
+fn encode_status_line(head: &ResponseHead, out: &mut Vec<u8>) {
     out.extend_from_slice(version_to_write(head.version));
     let status = head.status;
-    let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or(0);
     if status > 999 {
         out.push(b' ');
         out.extend_from_slice(status.to_string().as_bytes());
@@ -56,14 +98,13 @@ pub fn encode_response(head: &ResponseHead, out: &mut Vec<u8>, options: EncodeOp
     } else {
         out.extend_from_slice(&[b' ', digit(status / 100), digit(status / 10), digit(status), b' ']);
     }
-    let reason = headers.slice(head.reason);
+    let reason = head.headers.slice(head.reason);
     out.extend_from_slice(if reason.is_empty() { reason_phrase(status).as_bytes() } else { reason });
     out.extend_from_slice(b"\r\n");
-    // The answer to HEAD and a 304 announce the body that a GET would get (RFC 9110 §8.6).
-    let framing = Framing { body: head.body, keep_announced: status >= 200 && status != 204 };
-    // RFC 9110 §15.5.22: a 426 says what to upgrade to. Any other offer is made to us alone.
-    let extras = Extras { te_trailers: false, required_upgrade: status == 426 };
-    encode_fields(headers, out, options.connection, framing, extras);
+}
+
+fn digit(value: u16) -> u8 {
+    b'0' + u8::try_from(value % 10).unwrap_or(0)
 }
 
 /// What is written besides the arena's text: status, framing and connection fields.
@@ -85,9 +126,51 @@ struct Extras {
     required_upgrade: bool,
 }
 
+/// A piece of the arena that goes out as it is. Names are lower case there and a field that was received as
+/// `name: value` CRLF is in the normal form: what stands together is copied together.
+struct Run<'a> {
+    text: &'a [u8],
+    start: u32,
+    end: u32,
+}
+
+impl<'a> Run<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self { text, start: 0, end: 0 }
+    }
+
+    /// Appends a piece of the arena, now or with what comes after it.
+    fn add(&mut self, out: &mut Vec<u8>, start: u32, end: u32) {
+        if start != self.end {
+            self.flush(out);
+            self.start = start;
+        }
+        self.end = end;
+    }
+
+    /// Appends what was put off.
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.text[self.start as usize..self.end as usize]);
+        self.start = self.end;
+    }
+
+    fn field(&mut self, out: &mut Vec<u8>, field: &Field) {
+        let (name, value) = (field.name, field.value);
+        let between = self.text.get(name.end as usize..value.start as usize);
+        let after = self.text.get(value.end as usize..).and_then(<[u8]>::first_chunk);
+        if between == Some(b": ") && after == Some(b"\r\n") {
+            self.add(out, name.start, value.end + 2);
+        } else {
+            self.flush(out);
+            push_field(out, &self.text[name.range()], &self.text[value.range()]);
+        }
+    }
+}
+
 fn encode_fields(
     headers: &Headers,
     out: &mut Vec<u8>,
+    mut run: Run<'_>,
     connection: ConnectionHeader,
     framing: Framing,
     extras: Extras,
@@ -101,44 +184,50 @@ fn encode_fields(
         match field.known {
             Known::Other => {
                 if !field.hop_by_hop {
-                    push_field(out, headers.slice(field.name), value);
+                    run.field(out, field);
                 }
             }
             Known::Connection => {
                 if upgrading && !connection_written {
+                    run.flush(out);
                     push_field(out, b"connection", b"upgrade");
                     connection_written = true;
                 }
             }
             Known::Upgrade => {
                 if upgrading || extras.required_upgrade {
+                    run.flush(out);
                     push_field(out, b"upgrade", value);
                 }
             }
             Known::KeepAlive | Known::ProxyConnection | Known::Http2Settings => {}
             Known::Te => {
                 if extras.te_trailers && !te_written {
+                    run.flush(out);
                     push_field(out, b"te", b"trailers");
                     te_written = true;
                 }
             }
             Known::ContentLength => {
                 if !framing_written {
+                    run.flush(out);
                     framing_written = framing.encode(out, Some((Known::ContentLength, value)));
                 }
             }
             Known::TransferEncoding => {
                 if !framing_written {
+                    run.flush(out);
                     framing_written = framing.encode(out, Some((Known::TransferEncoding, value)));
                 }
             }
             _ => {
                 if !field.hop_by_hop {
-                    push_field(out, headers.slice(field.name), value);
+                    run.field(out, field);
                 }
             }
         }
     }
+    run.flush(out);
     if !framing_written {
         framing.encode(out, None);
     }

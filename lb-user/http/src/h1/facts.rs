@@ -15,7 +15,8 @@ pub(super) fn of_request(
     strictness: Strictness,
 ) -> Result<(), ParseError> {
     // The option relaxes Transfer-Encoding in responses only; nothing relaxes a request's framing.
-    let fields = Fields::collect(&head.headers, Strictness::Strict)?;
+    let mut fields = Fields::default();
+    fields.collect(&head.headers, Strictness::Strict)?;
     let form = Form::of(head.method, head.target())
         .ok_or_else(|| ParseError::new(Violation::BadTargetForm, head.target.range().start))?;
     check_routing(head, form, &fields, strictness)?;
@@ -74,7 +75,8 @@ pub(super) fn of_response(
     request: RequestFacts,
     strictness: Strictness,
 ) -> Result<(), ParseError> {
-    let fields = Fields::collect(&head.headers, strictness)?;
+    let mut fields = Fields::default();
+    fields.collect(&head.headers, strictness)?;
     let http11 = head.version >= Version::Http11;
     let coded_until_close = fields.transfer_encoding_at.is_some() && !fields.framing.chunked;
     let framing = Framing { coded_until_close, ..fields.framing };
@@ -136,8 +138,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn collect(headers: &Headers, encoding_strictness: Strictness) -> Result<Self, ParseError> {
-        let mut found = Self::default();
+    fn collect(&mut self, headers: &Headers, encoding_strictness: Strictness) -> Result<(), ParseError> {
         for field in &headers.fields {
             if field.known == Known::Other {
                 continue;
@@ -145,21 +146,21 @@ impl Fields {
             let value = headers.slice(field.value);
             let position = field.value.range().start;
             match field.known {
-                Known::ContentLength => found.content_length(value, position)?,
-                Known::TransferEncoding => found.transfer_encoding(value, position, encoding_strictness)?,
-                Known::Connection => found.connection(value),
-                Known::Host => found.host(headers, *field)?,
-                Known::Upgrade => found.has_upgrade = true,
-                Known::Http2Settings => found.has_http2_settings = true,
+                Known::ContentLength => self.content_length(value, position)?,
+                Known::TransferEncoding => self.transfer_encoding(value, position, encoding_strictness)?,
+                Known::Connection => self.connection(value),
+                Known::Host => self.host(headers, *field)?,
+                Known::Upgrade => self.has_upgrade = true,
+                Known::Http2Settings => self.has_http2_settings = true,
                 Known::Te => {
-                    found.te_trailers |=
+                    self.te_trailers |=
                         list_elements(value).any(|element| element.eq_ignore_ascii_case(b"trailers"));
                 }
-                Known::Expect => found.expect_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+                Known::Expect => self.expect_continue |= value.eq_ignore_ascii_case(b"100-continue"),
                 _ => {}
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// RFC 9110 §8.6: `1*DIGIT`. A list of the same number "MAY" be collapsed, and is, as HAProxy does: one goes on.
@@ -223,6 +224,11 @@ impl Fields {
 
     fn connection(&mut self, value: &[u8]) {
         self.connection = true;
+        // What nearly all say.
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            self.keep_alive = true;
+            return;
+        }
         for option in list_elements(value) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.close = true;

@@ -9,7 +9,7 @@ use memchr::memchr;
 use super::error::{ParseError, Violation};
 use super::facts;
 use super::lines::Lines;
-use crate::headers::{Span, is_token_byte, is_valid_value};
+use crate::headers::{Span, is_token_byte, is_valid_value, plain_length, visible_length};
 use crate::message::{Method, RequestFacts, RequestHead, ResponseHead, Version};
 
 /// How much of `option accept-unsafe-violations-in-http-request/-response` applies.
@@ -80,24 +80,35 @@ pub fn parse_request(
     }
 
     let mut lines = Lines { bytes: view, position: base, strictness };
-    let Some(line) = lines.next()? else {
-        return incomplete().map_err(|error| ParseError::new(Violation::RequestLineTooLong, error.position));
-    };
     // The method and the space after it lie before any LF, hence inside the line.
     let target_start = method_end + 1;
-    let line_end = line.end;
-    let target_end =
-        memchr(b' ', &view[target_start..line_end]).map_or(line_end, |length| target_start + length);
-    check_target(view, target_start, target_end, strictness)?;
-    head.method = Method::of(&view[base..method_end]);
-    head.version = if target_end < line_end {
-        parse_version(&view[target_end + 1..line_end], target_end + 1, strictness)?
-    } else if strictness == Strictness::Relaxed && head.method == Method::Get {
-        // RFC 1945 §4.1 Simple-Request: the line is the whole request.
-        Version::Http09
+    let plain_end = target_start + visible_length(&view[target_start..]);
+    let (target_end, line_end);
+    if plain_end > target_start && view[plain_end..].starts_with(b" HTTP/1.1\r\n") {
+        // Nearly all lines; the others are read below, which would find the same here.
+        (target_end, line_end) = (plain_end, plain_end + b" HTTP/1.1".len());
+        lines.position = line_end + b"\r\n".len();
+        head.version = Version::Http11;
+        head.method = Method::of(&view[base..method_end]);
     } else {
-        return Err(ParseError::new(Violation::BadVersion, line_end));
-    };
+        let Some(line) = lines.next()? else {
+            return incomplete()
+                .map_err(|error| ParseError::new(Violation::RequestLineTooLong, error.position));
+        };
+        line_end = line.end;
+        target_end =
+            memchr(b' ', &view[target_start..line_end]).map_or(line_end, |length| target_start + length);
+        check_target(view, target_start, target_end, strictness)?;
+        head.method = Method::of(&view[base..method_end]);
+        head.version = if target_end < line_end {
+            parse_version(&view[target_end + 1..line_end], target_end + 1, strictness)?
+        } else if strictness == Strictness::Relaxed && head.method == Method::Get {
+            // RFC 1945 §4.1 Simple-Request: the line is the whole request.
+            Version::Http09
+        } else {
+            return Err(ParseError::new(Violation::BadVersion, line_end));
+        };
+    }
     let span = |start: usize, end: usize| Span::new(start - base, end - base);
     head.line = span(base, line_end);
     head.method_text = span(base, method_end);
@@ -137,13 +148,50 @@ pub fn parse_response(
             Err(ParseError::new(Violation::HeadTooLarge, view.len()))
         }
     };
+    let mut lines = Lines { bytes: view, position: 0, strictness };
+    if !plain_status_line(&mut lines, head) && !status_line(&mut lines, head)? {
+        return incomplete();
+    }
+    let Some(folded) = lines.fields(0, &mut head.headers.fields, limits.fields_max)? else {
+        return incomplete();
+    };
+    head.headers.text.extend_from_slice(&view[..lines.position]);
+    folded.finish(&mut head.headers);
+    facts::of_response(head, request, strictness)?;
+    Ok(Some(lines.position))
+}
+
+/// The status line that nearly all are: HTTP/1.x, three digits, a reason without tabs. Returns whether it was one; the
+/// others are for [`status_line`], which would find the same here.
+fn plain_status_line(lines: &mut Lines<'_>, head: &mut ResponseHead) -> bool {
+    let view = lines.bytes;
+    let Some((start, rest)) = view.split_first_chunk::<13>() else { return false };
+    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', digits @ .., b' '] = start
+    else {
+        return false;
+    };
+    let [first @ b'1'..=b'9', second @ b'0'..=b'9', third @ b'0'..=b'9'] = digits else { return false };
+    let length = plain_length(rest);
+    if !rest[length..].starts_with(b"\r\n") {
+        return false;
+    }
+    let digit = |byte: &u8| u16::from(byte - b'0');
+    head.version = if *minor == b'1' { Version::Http11 } else { Version::Http10 };
+    head.status = digit(first) * 100 + digit(second) * 10 + digit(third);
+    head.reason = Span::new(start.len(), start.len() + length);
+    lines.position = start.len() + length + b"\r\n".len();
+    true
+}
+
+/// Any status line. Returns whether it was complete.
+fn status_line(lines: &mut Lines<'_>, head: &mut ResponseHead) -> Result<bool, ParseError> {
+    let (view, strictness) = (lines.bytes, lines.strictness);
     // A server that speaks something else is found out by its first bytes.
     let prefix = view.len().min(b"HTTP/".len());
     if let Some(at) = (0..prefix).find(|&at| view[at] != b"HTTP/"[at]) {
         return Err(ParseError::new(Violation::BadVersion, at));
     }
-    let mut lines = Lines { bytes: view, position: 0, strictness };
-    let Some(line) = lines.next()? else { return incomplete() };
+    let Some(line) = lines.next()? else { return Ok(false) };
     let line_end = line.end;
     let version_end = memchr(b' ', &view[..line_end]).unwrap_or(line_end);
     head.version = parse_version(&view[..version_end], 0, strictness)?;
@@ -161,14 +209,7 @@ pub fn parse_response(
         return Err(ParseError::new(violation, reason_start + at));
     }
     head.reason = Span::new(reason_start, line_end);
-
-    let Some(folded) = lines.fields(0, &mut head.headers.fields, limits.fields_max)? else {
-        return incomplete();
-    };
-    head.headers.text.extend_from_slice(&view[..lines.position]);
-    folded.finish(&mut head.headers);
-    facts::of_response(head, request, strictness)?;
-    Ok(Some(lines.position))
+    Ok(true)
 }
 
 /// Where the request line starts, or `None` while only empty lines have arrived.
