@@ -356,6 +356,26 @@ pub(crate) fn plain_length(text: &[u8]) -> usize {
     words.len() * 8 + rest.iter().position(is_control).unwrap_or(rest.len())
 }
 
+/// How many bytes `text` begins with that are visible ASCII without `#`: what a request target may hold.
+#[inline]
+pub(crate) fn visible_length(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // As in `has_control`: the lowest is exact.
+        let below = |word: u64, bound: u64| word.wrapping_sub(bound * ONES) & !word & HIGH;
+        let found = below(word, 0x21)
+            | below(word ^ (0x7f * ONES), 1)
+            | below(word ^ (u64::from(b'#') * ONES), 1)
+            | (word & HIGH);
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_other = |&byte: &u8| byte <= 0x20 || byte >= 0x7f || byte == b'#';
+    words.len() * 8 + rest.iter().position(is_other).unwrap_or(rest.len())
+}
+
 /// A field name is a token (RFC 9110 §5.1): at least one character, none but letters, digits and ``!#$%&'*+-.^_`|~``.
 pub fn is_valid_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
@@ -439,7 +459,7 @@ mod tests {
     #[test]
     fn scan_name_is_valid_name_and_capitals() {
         let mut random = fastrand::Rng::with_seed(1);
-        let interesting = b"aZzA-0_@[`{\x00\x7f\x80\xff: mM/.";
+        let interesting = b"aZzA-0_@[`{\x00\x7f\x80\xff: mM/.#";
         for _ in 0..20_000 {
             let text: Vec<u8> =
                 (0..random.usize(1..90)).map(|_| interesting[random.usize(..interesting.len())]).collect();
@@ -466,6 +486,8 @@ mod tests {
                 }
                 let plain = text.iter().take_while(|byte| **byte >= 0x20 && **byte != 0x7f).count();
                 assert_eq!(plain_length(&text), plain, "{}", text.escape_ascii());
+                let visible = text.iter().take_while(|byte| matches!(byte, b'!'..=b'~') && **byte != b'#');
+                assert_eq!(visible_length(&text), visible.count(), "{}", text.escape_ascii());
             }
         }
     }
