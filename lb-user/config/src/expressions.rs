@@ -26,13 +26,10 @@ pub(crate) fn compile<T>(
 ) -> T {
     let mut warnings = Vec::new();
     let location = words.location();
-    let result = compile(&mut scope.expressions.compiler(
-        &location.file,
-        location.line,
-        &scope.proxy.name,
-        &scope.acls,
-        &mut warnings,
-    ));
+    let mut compiler =
+        scope.expressions.compiler(&location.file, location.line, &scope.proxy.name, &mut warnings);
+    compiler.acls = scope.acls.clone();
+    let result = compile(&mut compiler);
     for warning in warnings {
         words.warning(warning);
     }

@@ -23,6 +23,14 @@ impl Peer {
         }
     }
 
+    /// Address and port; `None` for a unix socket.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Inet(addr) => Some(*addr),
+            Self::Unix => None,
+        }
+    }
+
     /// The port, 0 for a unix socket.
     pub fn port(&self) -> Port {
         match self {

@@ -177,6 +177,45 @@ impl Socket {
         }
     }
 
+    /// Whether the peer has closed its end or reset the connection, and nothing it sent waits to be read.
+    ///
+    /// Registers the task for what arrives.
+    pub fn is_closed_by_peer(&self, cx: &mut Context<'_>) -> bool {
+        let peeked = self.poll_io_read(cx, |fd| {
+            let mut byte = [0; 1];
+            Ok(recv(fd, &mut byte, RecvFlags::PEEK)?.1)
+        });
+        matches!(peeked, Poll::Ready(Ok(0) | Err(_)))
+    }
+
+    /// `SO_MARK` of what is sent from now on, for routing and filters. Needs `CAP_NET_ADMIN`.
+    pub fn set_mark(&self, mark: u32) {
+        // Without the privilege there is no mark, as the manual says of its action.
+        let _ = SockRef::from(self).set_mark(mark);
+    }
+
+    /// Type of service of what is sent from now on: IPv4 TOS or IPv6 traffic class, 0 to 255.
+    pub fn set_tos(&self, tos: u32) {
+        let socket = SockRef::from(self);
+        // One of the two does not apply.
+        let _ = socket.set_tos_v4(tos);
+        let _ = socket.set_tclass_v6(tos);
+    }
+
+    /// Prepares a close of which the peer gets to know nothing: in repair mode the kernel sends neither FIN nor
+    /// RST. Without the privilege for that, a reset that does not live longer than `ttl` hops (1 by default).
+    pub fn drop_silently(&self, ttl: Option<u8>) {
+        let socket = SockRef::from(self);
+        let _ = socket.set_tcp_quickack(false);
+        if ttl.is_none() && sockeye_sys::sockopt::set_tcp_repair(self.as_fd(), true).is_ok() {
+            return;
+        }
+        let hops = u32::from(ttl.unwrap_or(1));
+        let _ = socket.set_ttl_v4(hops);
+        let _ = socket.set_unicast_hops_v6(hops);
+        self.reset_on_close();
+    }
+
     /// The error that made the socket fail, if any (`SO_ERROR`), which reading it clears.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         SockRef::from(self).take_error()

@@ -35,13 +35,12 @@ impl Expressions {
         Self { language, variables: VariableNames::default(), patterns, references: References::new() }
     }
 
-    /// A compiler for a statement at that place, in the proxy of that name.
+    /// A compiler for a statement at that place, in the proxy of that name; it knows no ACLs yet.
     pub fn compiler<'a>(
         &'a mut self,
         file: &'a str,
         line: u32,
         proxy: &'a str,
-        acls: &AclScope,
         warnings: &'a mut Vec<String>,
     ) -> Compiler<'a> {
         Compiler {
@@ -49,7 +48,7 @@ impl Expressions {
             variables: &mut self.variables,
             patterns: &mut self.patterns,
             references: &mut self.references,
-            acls: acls.clone(),
+            acls: AclScope::default(),
             proxy,
             file,
             line,

@@ -190,7 +190,7 @@ pub trait Facts {
     /// `accept_date`, `request_date`.
     fn date(&self, what: Date) -> Option<SystemTime>;
     /// A captured header (`capture`), by its slot.
-    fn capture(&self, request: bool, slot: usize) -> Option<&[u8]>;
+    fn capture(&self, request: bool, slot: usize) -> Option<Vec<u8>>;
     /// `capture-req` and its kin: keeps `value` in the slot.
     fn keep_capture(&self, request: bool, slot: usize, value: &[u8]) -> bool;
     /// `unique-id`: made when first asked for.

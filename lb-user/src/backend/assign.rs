@@ -104,6 +104,8 @@ pub enum Unplaced {
 pub struct Wish<'a> {
     /// The bytes that a hash algorithm hashes; `None` when the request has none.
     pub key: Option<&'a [u8]>,
+    /// The server that a rule names (`use-server`); the request waits for it when it is full.
+    pub chosen: Option<usize>,
     /// The server that the session used last and prefers (`option prefer-last-server`).
     pub last: Option<usize>,
     /// The server that just failed and should be avoided if another can be had.
@@ -115,6 +117,18 @@ pub struct Wish<'a> {
 /// # Errors
 /// [`Unplaced::NoServer`] when no server takes traffic, [`Unplaced::QueueFull`] when `maxqueue` is reached.
 pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unplaced> {
+    if let Some(chosen) = wish.chosen.filter(|index| wish.avoid != Some(*index)) {
+        if let Some(slot) = Slot::take(backend, chosen) {
+            return Ok(Placement::Now(slot));
+        }
+        let server = &backend.servers[chosen];
+        if server.usable() {
+            let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
+            let ticket = backend.queue.join(backend, Some(chosen), limit).ok_or(Unplaced::QueueFull)?;
+            backend.queue.dispatch(backend, chosen);
+            return Ok(Placement::Wait(ticket));
+        }
+    }
     if let Some(last) = wish.last
         && let Some(slot) = Slot::take(backend, last)
     {

@@ -20,7 +20,7 @@ use sockeye_log::Logger;
 pub use server::{Server, State};
 
 use crate::services::replies::ErrorReplies;
-use crate::stats::{Gauge, LastInvalid};
+use crate::stats::{Gauge, LastInvalid, Rate};
 
 /// Running object of one `backend`, or of the server half of a `listen`.
 #[derive(Debug)]
@@ -33,6 +33,10 @@ pub struct Backend {
     /// Whether the algorithm names one server for a key, so that a request waits for that very server.
     pub balance_is_hash: bool,
     pub queue: queue::Queue,
+    /// Whether it has rules of any kind.
+    pub ruled: bool,
+    /// Streams of the last second.
+    pub session_rate: Rate,
     /// Streams that use the backend now (`%bc`).
     pub streams: Gauge,
     /// `fullconn`, as configured or derived.
@@ -84,6 +88,8 @@ impl Backend {
             cfg,
             id,
             queue: queue::Queue::new(servers.len()),
+            ruled: !cfg.rules.is_empty(),
+            session_rate: Rate::new(),
             servers,
             balance: Mutex::new(balance),
             balance_is_hash: cfg.balance.is_hash(),

@@ -11,7 +11,7 @@ use sockeye_health::CheckHandle;
 use tokio::time::Instant;
 
 use super::Backend;
-use crate::stats::{Gauge, Total};
+use crate::stats::{Gauge, Rate, Total};
 
 /// Running object of one `server` line.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Server {
     pub idle: Gauge,
     /// Streams it has been given since the start.
     pub streams: Total,
+    /// Streams of the last second.
+    pub session_rate: Rate,
     /// Tells its checks what traffic shows; empty without checks.
     pub(super) checks: OnceLock<CheckHandle>,
 }
@@ -100,6 +102,7 @@ impl Server {
             queued: Gauge::new(),
             idle: Gauge::new(),
             streams: Total::new(),
+            session_rate: Rate::new(),
             checks: OnceLock::new(),
         }
     }

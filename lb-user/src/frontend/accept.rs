@@ -3,6 +3,7 @@
 //! A connection is taken only once there is room for it at every level; until then it waits in the kernel's
 //! backlog. Each one taken becomes a session with a task of its own.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
@@ -33,6 +34,7 @@ pub async fn serve(frontend: &'static Frontend, listener: &'static Listener, soc
             Ok((fd, peer)) => {
                 PROCESS.accepted.count();
                 frontend.accepted.count();
+                frontend.connection_rate.count();
                 match adopt(frontend, listener, fd, peer) {
                     Ok(session) => {
                         tokio::task::spawn_local(session.run(admission));
@@ -123,5 +125,7 @@ fn adopt(
         requests: 0,
         private: None,
         last_server: None,
+        variables: RefCell::default(),
+        wanted: None,
     }))
 }

@@ -14,7 +14,7 @@ use sockeye_log::Logger;
 
 use crate::backend::Backend;
 use crate::services::replies::ErrorReplies;
-use crate::stats::{LastInvalid, Total};
+use crate::stats::{LastInvalid, Rate, Total};
 use crate::stream::log::Shown;
 use limit::Limit;
 use listener::Listener;
@@ -31,6 +31,11 @@ pub struct Frontend {
     pub limit: &'static Limit,
     /// Connections accepted since the start.
     pub accepted: Total,
+    /// Connections and requests of the last second.
+    pub connection_rate: Rate,
+    pub request_rate: Rate,
+    /// Whether it has rules of any kind.
+    pub ruled: bool,
     pub logger: Logger,
     /// Lines logged since the start.
     pub log_lines: Total,

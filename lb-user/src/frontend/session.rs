@@ -1,5 +1,6 @@
 //! A session: one client connection and the facts that outlive its streams.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::task::Poll;
@@ -7,6 +8,8 @@ use std::time::SystemTime;
 
 use sockeye_config::model::{Mode, ServerId};
 use sockeye_conn::{Peer, Socket, clock};
+use sockeye_rules::SilentDrop;
+use sockeye_sample::Variables;
 use tokio::time::Instant;
 
 use super::Frontend;
@@ -35,6 +38,10 @@ pub struct Session {
     pub private: Option<(ServerId, Idle)>,
     /// The server of its last request (`option prefer-last-server`).
     pub last_server: Option<ServerId>,
+    /// Variables of the scope `sess`.
+    pub variables: RefCell<Variables>,
+    /// Where the client wanted to go, if rules say otherwise (`set-dst`).
+    pub wanted: Option<SocketAddr>,
 }
 
 impl Session {
@@ -60,6 +67,11 @@ impl Session {
         }
         drop(registration);
         drop(admission);
+    }
+
+    /// `silent-drop`: the connection goes without the client being told, or with a reset that does not reach it.
+    pub fn silent_drop(&self, how: SilentDrop) {
+        self.client.drop_silently(how.rst_ttl);
     }
 
     /// The address the client connected to. With `transparent` binds and redirected connections it is not the

@@ -14,7 +14,7 @@ use crate::frontend::limit::Limit;
 use crate::frontend::listener::Listener;
 use crate::frontend::{Frontend, RelayPolicies};
 use crate::services::replies::ErrorReplies;
-use crate::stats::{LastInvalid, Total};
+use crate::stats::{LastInvalid, Rate, Total};
 use crate::stream::log::Shown;
 
 /// Everything that runs.
@@ -93,6 +93,9 @@ fn frontend(
         listeners,
         limit: leak(Limit::new(cfg.maxconn)),
         accepted: Total::new(),
+        connection_rate: Rate::new(),
+        request_rate: Rate::new(),
+        ruled: !cfg.rules.is_empty(),
         logger,
         log_lines: Total::new(),
         shown: Shown::of(&cfg.log_formats),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sockeye_config::model::ErrorFiles;
 use sockeye_http::h1::{self, Limits, Strictness};
-use sockeye_http::{RequestFacts, ResponseHead};
+use sockeye_http::{BodyLength, RequestFacts, ResponseHead, Version};
 
 /// Status, reason and sentence of every error the proxy makes itself (manual 4.2 `errorfile`).
 const ERRORS: &[(u16, &str, &str, &str)] = &[
@@ -65,7 +65,7 @@ const ERRORS: &[(u16, &str, &str, &str)] = &[
     ),
 ];
 
-const CONTENT_LENGTH: &str = "content-length";
+const CONTENT_LENGTH: &[u8] = b"content-length";
 
 /// A response of our own.
 #[derive(Debug, Clone)]
@@ -73,11 +73,50 @@ pub struct Reply {
     pub status: u16,
     reason: Cow<'static, str>,
     /// Lower-case names; no `connection`; the place of `content-length`, without its value.
-    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    headers: Vec<Field>,
     body: Cow<'static, [u8]>,
 }
 
+/// Name and value.
+type Field = (Cow<'static, [u8]>, Cow<'static, [u8]>);
+
 impl Reply {
+    /// A reply with these headers, in lower case and in order; the value of `content-length` is that of the body.
+    pub fn new(status: u16, reason: &'static str, headers: Vec<(Vec<u8>, Vec<u8>)>, body: Vec<u8>) -> Self {
+        let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { status, reason: reason.into(), headers, body: body.into() }
+    }
+
+    /// The reply in a file, as `errorfile` has it. `None` for a file that is no response.
+    pub fn of_file(status: u16, file: &[u8]) -> Option<Self> {
+        parse_file(status, file)
+    }
+
+    /// Replaces a header, or adds it.
+    pub fn set_header(&mut self, name: &'static str, value: Vec<u8>) {
+        self.headers.retain(|(known, _)| **known != *name.as_bytes());
+        self.headers.push((name.as_bytes().into(), value.into()));
+    }
+
+    /// Fills a response head with it, for rules to change; the body stays here.
+    pub fn fill(&self, head: &mut ResponseHead) {
+        head.clear();
+        head.set_version(Version::Http11);
+        head.set_status(self.status, self.reason.as_bytes());
+        for (name, value) in &self.headers {
+            if **name == *CONTENT_LENGTH {
+                head.headers_mut().append(name, self.body.len().to_string().as_bytes());
+            } else {
+                head.headers_mut().append(name, value);
+            }
+        }
+        head.body = BodyLength::Length(self.body.len() as u64);
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Appends the encoded response. `keeps` is whether the connection lives on, `is_11` whether the client
     /// speaks HTTP/1.1, `head_only` leaves the body out.
     pub fn encode(&self, keeps: bool, is_11: bool, head_only: bool, out: &mut Vec<u8>) {
@@ -85,10 +124,13 @@ impl Reply {
         // Writing to a Vec cannot fail.
         let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, self.reason);
         for (name, value) in &self.headers {
-            if name == CONTENT_LENGTH {
-                let _ = write!(out, "{name}: {}\r\n", self.body.len());
+            out.extend_from_slice(name);
+            if **name == *CONTENT_LENGTH {
+                let _ = write!(out, ": {}\r\n", self.body.len());
             } else {
-                let _ = write!(out, "{name}: {value}\r\n");
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
             }
         }
         match (keeps, is_11) {
@@ -193,11 +235,11 @@ fn page(title: &str, sentence: &str) -> String {
     format!("<html><body><h1>{title}</h1>\n{sentence}\n</body></html>\n")
 }
 
-fn html_headers() -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
+fn html_headers() -> Vec<Field> {
     vec![
-        (CONTENT_LENGTH.into(), "".into()),
-        ("cache-control".into(), "no-cache".into()),
-        ("content-type".into(), "text/html".into()),
+        (CONTENT_LENGTH.into(), Cow::Borrowed(b"")),
+        (Cow::Borrowed(b"cache-control"), Cow::Borrowed(b"no-cache")),
+        (Cow::Borrowed(b"content-type"), Cow::Borrowed(b"text/html")),
     ]
 }
 
@@ -210,19 +252,14 @@ fn parse_file(status: u16, file: &[u8]) -> Option<Reply> {
         h1::parse_response(&text, &mut head, RequestFacts::default(), &Limits::default(), Strictness::Strict)
             .ok()
             .flatten()?;
-    let mut headers: Vec<(Cow<'static, str>, Cow<'static, str>)> = head
+    let mut headers: Vec<Field> = head
         .headers()
         .iter()
         .filter(|(name, _)| !matches!(*name, b"connection" | b"transfer-encoding"))
-        .map(|(name, value)| {
-            (
-                String::from_utf8_lossy(name).into_owned().into(),
-                String::from_utf8_lossy(value).into_owned().into(),
-            )
-        })
+        .map(|(name, value)| (name.to_vec().into(), value.to_vec().into()))
         .collect();
-    if !headers.iter().any(|(name, _)| name == CONTENT_LENGTH) {
-        headers.push((CONTENT_LENGTH.into(), "".into()));
+    if !headers.iter().any(|(name, _)| **name == *CONTENT_LENGTH) {
+        headers.push((CONTENT_LENGTH.into(), Cow::Borrowed(b"")));
     }
     Some(Reply {
         status,

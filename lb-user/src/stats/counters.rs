@@ -1,6 +1,8 @@
 //! Counter types and the process-wide totals.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// A number of things that exist now: connections, sessions, queued requests.
 #[derive(Debug, Default)]
@@ -55,6 +57,55 @@ impl Total {
     pub fn now(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// How many things happened in the last second: of the second that runs, and the share of the one before that is less
+/// than a second ago.
+#[derive(Debug, Default)]
+pub struct Rate {
+    /// Seconds since the start in the upper half, count in the lower.
+    running: AtomicU64,
+    /// The same of the second before.
+    before: AtomicU64,
+}
+
+impl Rate {
+    pub const fn new() -> Self {
+        Self { running: AtomicU64::new(0), before: AtomicU64::new(0) }
+    }
+
+    pub fn count(&self) {
+        let second = uptime().as_secs() & 0xffff_ffff;
+        let known = self.running.load(Ordering::Relaxed);
+        if known >> 32 == second {
+            self.running.fetch_add(1, Ordering::Relaxed);
+        } else if self
+            .running
+            .compare_exchange(known, second << 32 | 1, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+        {
+            self.before.store(known, Ordering::Relaxed);
+        } else {
+            self.running.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn now(&self) -> i64 {
+        let uptime = uptime();
+        let second = uptime.as_secs() & 0xffff_ffff;
+        let (running, before) = (self.running.load(Ordering::Relaxed), self.before.load(Ordering::Relaxed));
+        let count = |entry: u64, wanted: u64| if entry >> 32 == wanted { entry & 0xffff_ffff } else { 0 };
+        let last = count(running, second.wrapping_sub(1)).max(count(before, second.wrapping_sub(1)));
+        let left = u64::from(1000 - uptime.subsec_millis());
+        i64::try_from(count(running, second) + last * left / 1000).unwrap_or(i64::MAX)
+    }
+}
+
+/// Time since the first thing was counted.
+fn uptime() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(|| Instant::now() - Duration::from_secs(2));
+    Instant::now().duration_since(start)
 }
 
 /// Totals of the process.

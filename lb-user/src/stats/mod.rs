@@ -3,5 +3,5 @@
 mod counters;
 mod invalid;
 
-pub use counters::{Gauge, PROCESS, Process, Total};
+pub use counters::{Gauge, PROCESS, Process, Rate, Total};
 pub use invalid::{Invalid, LastInvalid};

@@ -44,6 +44,8 @@ pub enum Stage {
     Headers,
     /// Moving data.
     Data,
+    /// Held back by a rule (`tarpit`).
+    Tarpit,
     /// Sending the last data to the client after the server has closed.
     Last,
 }
@@ -82,6 +84,7 @@ impl Ending {
             Stage::Connect => b'C',
             Stage::Headers => b'H',
             Stage::Data => b'D',
+            Stage::Tarpit => b'T',
             Stage::Last => b'L',
         };
         [cause, stage]

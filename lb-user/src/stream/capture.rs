@@ -30,10 +30,22 @@ impl Captured {
 
     /// Keeps what a server's response has.
     pub fn add_response(&mut self, frontend: &model::Captures, head: &ResponseHead) {
-        self.response = headers(&frontend.response, head.headers());
+        for (kept, new) in self.response.iter_mut().zip(headers(&frontend.response, head.headers())) {
+            if new.is_some() {
+                *kept = new;
+            }
+        }
         let cookies = head.headers().get_all(b"set-cookie");
         let cookies = cookies.filter_map(|field| field.split(|byte| *byte == b';').next());
         self.response_cookie = frontend.cookie.as_ref().and_then(|kept| cookie(kept, cookies));
+    }
+
+    /// Keeps what a rule captured.
+    pub fn set(&mut self, of_request: bool, slot: usize, text: &[u8]) {
+        let slots = if of_request { &mut self.request } else { &mut self.response };
+        if let Some(slot) = slots.get_mut(slot) {
+            *slot = Some(text.into());
+        }
     }
 
     /// The slots of requests or of responses, in file order.

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use sockeye_http::{RequestHead, ResponseHead};
 
+use super::rules::decided::Decided;
+
 /// Sets of storage a thread keeps.
 const SPARE_MAX: usize = 256;
 /// A set whose storage grew beyond this is not kept: one large request must not cost memory forever.
@@ -18,6 +20,13 @@ thread_local! {
 pub struct Storage {
     pub request: RequestHead,
     pub response: ResponseHead,
+    /// What rules decided; only touched where a proxy has rules.
+    pub decided: Decided,
+    /// Whether `decided` or `body` were touched.
+    pub ruled: bool,
+    /// The decoded part of a chunked body that is at hand, for expressions.
+    pub body: Vec<u8>,
+    pub body_whole: bool,
     request_bytes: Vec<u8>,
     response_bytes: Vec<u8>,
 }
@@ -54,7 +63,7 @@ impl Storage {
     }
 
     fn bytes(&self) -> usize {
-        self.request_bytes.capacity() + self.response_bytes.capacity()
+        self.request_bytes.capacity() + self.response_bytes.capacity() + self.body.capacity()
     }
 }
 
@@ -80,6 +89,11 @@ impl Drop for Heads {
         }
         storage.request.clear();
         storage.response.clear();
+        if std::mem::take(&mut storage.ruled) {
+            storage.decided = Decided::default();
+            storage.body.clear();
+            storage.body_whole = false;
+        }
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < SPARE_MAX {

@@ -53,6 +53,8 @@ pub struct Facts {
     /// Our and the server's end of the connection to it, where a line shows them.
     pub server_ends: Option<(SocketAddr, SocketAddr)>,
     pub unique_id: OnceCell<Box<[u8]>>,
+    /// The connection to the server had carried requests before.
+    pub reused: bool,
 }
 
 impl Facts {
@@ -77,11 +79,13 @@ impl Facts {
             captured: None,
             server_ends: None,
             unique_id: OnceCell::new(),
+            reused: false,
         }
     }
 
     pub fn enter_backend(&mut self, backend: &'static Backend) {
         backend.streams.enter();
+        backend.session_rate.count();
         self.backend = Some(backend);
         self.in_backend = true;
     }
@@ -120,6 +124,7 @@ impl Facts {
 
     pub fn use_server(&mut self, server: &Server) {
         server.streams.count();
+        server.session_rate.count();
         self.server = Some(server.id.index);
     }
 }
@@ -221,7 +226,7 @@ fn captured_headers(facts: &Facts) -> (Vec<Option<&[u8]>>, Vec<Option<&[u8]>>) {
     }
 }
 
-fn record<'a>(
+pub fn record<'a>(
     session: &'a Session,
     facts: &'a Facts,
     attempts: &Attempts,
@@ -306,7 +311,7 @@ fn milliseconds(time: Duration) -> u32 {
 }
 
 /// Accept plus the time until the first byte of this request.
-fn request_date(session: &Session, facts: &Facts) -> SystemTime {
+pub fn request_date(session: &Session, facts: &Facts) -> SystemTime {
     session.accept_date + facts.started_at.duration_since(session.accepted_at)
 }
 

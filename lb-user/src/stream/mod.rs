@@ -12,4 +12,5 @@ pub mod heads;
 pub mod http;
 pub mod log;
 pub mod retry;
+pub mod rules;
 pub mod tcp;

@@ -72,6 +72,11 @@ pub fn set_quickack(fd: impl AsFd, on: bool) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, on.into())
 }
 
+/// `TCP_REPAIR`: the socket leaves its protocol; closing it then sends nothing. Needs `CAP_NET_ADMIN`.
+pub fn set_tcp_repair(fd: impl AsFd, on: bool) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_REPAIR, i32::from(on))
+}
+
 /// `SO_DOMAIN`: the address family, such as `AF_INET`, of an inherited socket.
 pub fn domain(fd: impl AsFd) -> io::Result<i32> {
     int(fd, libc::SOL_SOCKET, libc::SO_DOMAIN)

@@ -20,8 +20,19 @@ pub struct TcpInfo {
     pub last_data_sent: Duration,
     /// Smoothed round-trip time.
     pub rtt: Duration,
+    /// Variance of the round-trip time.
+    pub rtt_variance: Duration,
     /// Segments sent again.
     pub retransmits: u32,
+    /// Segments not acknowledged, acknowledged out of order, taken for lost, being sent again, and ahead of the last
+    /// acknowledged out of order.
+    pub unacked: u32,
+    pub sacked: u32,
+    pub lost: u32,
+    pub retrans: u32,
+    pub fackets: u32,
+    /// Reordering metric.
+    pub reordering: u32,
 }
 
 /// The start of the kernel's `struct tcp_info`, which only ever grows at its end (Linux 4.2 has all of this).
@@ -31,13 +42,20 @@ struct Raw {
     state: u8,
     _small: [u8; 7],
     _rto_to_rcv_mss: [u32; 4],
-    _unacked_to_fackets: [u32; 5],
+    unacked: u32,
+    sacked: u32,
+    lost: u32,
+    retrans: u32,
+    fackets: u32,
     last_data_sent: u32,
     _last_ack_sent: u32,
     last_data_recv: u32,
     _last_ack_recv_to_rcv_ssthresh: [u32; 3],
     rtt: u32,
-    _rttvar_to_rcv_space: [u32; 7],
+    rttvar: u32,
+    _snd_ssthresh_to_advmss: [u32; 3],
+    reordering: u32,
+    _rcv_rtt_and_space: [u32; 2],
     total_retrans: u32,
     _pacing_rates: [u64; 2],
     bytes_acked: u64,
@@ -79,7 +97,14 @@ pub fn tcp_info(fd: impl AsFd) -> io::Result<TcpInfo> {
         last_data_recv: Duration::from_millis(raw.last_data_recv.into()),
         last_data_sent: Duration::from_millis(raw.last_data_sent.into()),
         rtt: Duration::from_micros(raw.rtt.into()),
+        rtt_variance: Duration::from_micros(raw.rttvar.into()),
         retransmits: raw.total_retrans,
+        unacked: raw.unacked,
+        sacked: raw.sacked,
+        lost: raw.lost,
+        retrans: raw.retrans,
+        fackets: raw.fackets,
+        reordering: raw.reordering,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sockeye_sample::{AclScope, Expressions, Format, Purpose, Stage, Stages};
+use sockeye_sample::{Expressions, Format, Purpose, Stage, Stages};
 use sockeye_syntax::diag::{Location, Place, Severity};
 use sockeye_syntax::source::LOG_FORMATS;
 
@@ -95,7 +95,7 @@ impl FormatCompiler<'_, '_> {
         let at = &format.at;
         let mut warnings = Vec::new();
         let parsed = {
-            let mut compiler = self.expressions.compiler(&at.file, at.line, &self.proxy.name, &AclScope::default(), &mut warnings);
+            let mut compiler = self.expressions.compiler(&at.file, at.line, &self.proxy.name, &mut warnings);
             Format::parse(text, purpose, stages, &mut compiler)
         };
         for warning in warnings {

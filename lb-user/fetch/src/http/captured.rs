@@ -23,7 +23,7 @@ pub(crate) static FETCHES: &[Fetch] = &[
 /// `capture.req.hdr(slot)`
 fn header<'a>(scene: &Scene<'a>, args: &[Arg], request: bool) -> Option<Value<'a>> {
     let slot = usize::try_from(arguments::int(args, 0)?).ok()?;
-    scene.facts?.capture(request, slot).map(Value::str)
+    scene.facts?.capture(request, slot).map(Value::string)
 }
 
 fn prepare_slot(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {

@@ -116,7 +116,8 @@ impl Context<'_> {
         let mut warnings = Vec::new();
         let location = words.location().clone();
         let mut compiler =
-            self.expressions.compiler(&location.file, location.line, self.proxy, &self.acls, &mut warnings);
+            self.expressions.compiler(&location.file, location.line, self.proxy, &mut warnings);
+        compiler.acls = self.acls.clone();
         let result = compile(&mut compiler);
         for warning in warnings {
             words.warning(warning);

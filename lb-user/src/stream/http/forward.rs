@@ -24,7 +24,9 @@ const INTERIM_MAX: u32 = 64;
 impl Transaction<'_> {
     /// Sends the request to a server and its response back.
     pub(super) async fn forward(&mut self) -> Result<Answered, Refusal> {
-        let Some(backend) = self.session.frontend.backend else {
+        let chosen =
+            if self.session.frontend.ruled { self.choose_backend() } else { self.session.frontend.backend };
+        let Some(backend) = chosen else {
             // HAProxy counts the time of a request from when it has a backend.
             self.facts.received_at = None;
             return Err(Refusal::new(Cause::Server, Stage::Connect, 503));
@@ -35,6 +37,9 @@ impl Transaction<'_> {
         self.facts.enter_backend(backend);
         if backend.cfg.options.http_buffer_request {
             Box::pin(self.buffer_body()).await?;
+        }
+        if backend.ruled {
+            Box::pin(self.request_rules_of_backend(backend)).await?;
         }
         let unique_id = log::unique_id(self.session, &self.facts, &self.attempts, Some(&self.heads.request));
         forwarding::add_unique_id(self.session, unique_id, &mut self.heads.request);
@@ -167,6 +172,7 @@ impl Transaction<'_> {
     }
 
     pub(super) async fn reach(&mut self, backend: &'static Backend) -> Result<Reached, Refusal> {
+        let chosen = if backend.ruled { self.choose_server(backend) } else { None };
         let key = balance_key::http(&backend.cfg.balance, &self.session.peer, &self.heads.request);
         let last = if backend.cfg.options.prefer_last_server {
             self.session.last_server.filter(|id| id.backend == backend.id).map(|id| id.index)
@@ -176,7 +182,7 @@ impl Transaction<'_> {
         let private =
             self.session.private.as_ref().filter(|(id, idle)| idle.private && id.backend == backend.id);
         let last = private.map(|(id, _)| id.index).or(last);
-        let wish = Wish { key: key.as_deref(), last, avoid: None };
+        let wish = Wish { key: key.as_deref(), chosen, last, avoid: None };
         let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
         let reuse = (!reuse).then_some(self.session.requests == 1);
         let want = Want { wish, reuse };
@@ -189,7 +195,13 @@ impl Transaction<'_> {
         reached.map_err(|unreached| {
             self.facts.server = unreached.server;
             let silent = unreached.ending.cause == Cause::Client;
-            Refusal { ending: unreached.ending, status: unreached.status, invalid: false, silent }
+            Refusal {
+                ending: unreached.ending,
+                status: unreached.status,
+                invalid: false,
+                silent,
+                reply: None,
+            }
         })
     }
 

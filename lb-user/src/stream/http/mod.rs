@@ -4,6 +4,7 @@ mod forward;
 mod reply;
 mod request;
 mod respond;
+mod rules;
 
 use std::task::Poll;
 
@@ -148,15 +149,30 @@ pub(super) struct Refusal {
     invalid: bool,
     /// Close without a word: nobody is there to answer, or silence says more.
     silent: bool,
+    /// The reply that a rule made, instead of the section's own for the status.
+    reply: Option<Box<Reply>>,
 }
 
 impl Refusal {
     fn new(cause: Cause, stage: Stage, status: u16) -> Self {
-        Self { ending: Ending::new(cause, stage), status, invalid: false, silent: false }
+        Self { ending: Ending::new(cause, stage), status, invalid: false, silent: false, reply: None }
     }
 
     fn invalid(cause: Cause, status: u16) -> Self {
-        Self { ending: Ending::new(cause, Stage::Request), status, invalid: true, silent: false }
+        Self {
+            ending: Ending::new(cause, Stage::Request),
+            status,
+            invalid: true,
+            silent: false,
+            reply: None,
+        }
+    }
+
+    /// What a rule decided.
+    fn with_reply(cause: Cause, stage: Stage, reply: Reply) -> Self {
+        let reply = Some(Box::new(reply));
+        let status = reply.as_ref().map_or(500, |reply| reply.status);
+        Self { reply, ..Self::new(cause, stage, status) }
     }
 }
 
@@ -183,11 +199,18 @@ impl<'a> Transaction<'a> {
         transaction.facts.understood = true;
         transaction.facts.received_at = Some(clock::now());
         transaction.facts.capture_request(transaction.session, &transaction.heads.request);
+        let ruled = transaction.session.frontend.ruled;
+        if ruled && let Err(refusal) = Box::pin(transaction.tcp_content_of_frontend()).await {
+            return Box::pin(transaction.refuse(refusal)).await;
+        }
         if let Some(reply) = transaction.monitor() {
             let whole = transaction.heads.request.body.is_empty();
             // The monitor asks every second or so; HAProxy does not log it either.
             transaction.facts.logged = true;
             return Box::pin(transaction.answer(&reply, whole)).await;
+        }
+        if ruled && let Err(refusal) = Box::pin(transaction.request_rules_of_frontend()).await {
+            return Box::pin(transaction.refuse(refusal)).await;
         }
         let forwarded = transaction.forward().await;
         match forwarded {
@@ -199,7 +222,13 @@ impl<'a> Transaction<'a> {
     /// `monitor-uri`: answered here, for load balancers in front of us.
     fn monitor(&self) -> Option<Reply> {
         let uri = self.session.frontend.cfg.monitor_uri.as_ref()?;
-        (self.heads.request.target() == uri.as_bytes()).then(replies::monitor)
+        if self.heads.request.target() != uri.as_bytes() {
+            return None;
+        }
+        if self.session.frontend.ruled && self.monitor_fails() {
+            return Some((*self.own_replies(503).error(503)).clone());
+        }
+        Some(replies::monitor())
     }
 
     pub(super) fn log(&mut self) {

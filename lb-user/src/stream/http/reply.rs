@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sockeye_config::model::ConnectionMode;
 use sockeye_conn::{Buffer, clock};
-use sockeye_http::{Method, Version};
+use sockeye_http::h1::{ConnectionHeader, EncodeOptions};
+use sockeye_http::{Method, Version, h1};
 
 use super::super::abort::Cause;
 use super::{Next, Refusal, Transaction};
@@ -48,7 +49,10 @@ impl Transaction<'_> {
             return Next::Close;
         }
         let consumed = self.request_read || self.heads.request.body.is_empty();
-        let reply = replies.error(refusal.status);
+        if let Some(reply) = refusal.reply {
+            return self.answer(&reply, consumed).await;
+        }
+        let reply = self.own_reply(refusal.status);
         self.answer(&reply, consumed).await
     }
 
@@ -60,8 +64,22 @@ impl Transaction<'_> {
         let head_only = self.heads.request.method() == Method::Head;
         let mut out = self.heads.take_response_bytes();
         let is_11 = self.heads.request.version() >= Version::Http11;
-        reply.encode(keeps, is_11, head_only, &mut out);
-        self.facts.status = Some(reply.status);
+        if self.has_after_rules() {
+            reply.fill(&mut self.heads.response);
+            Box::pin(self.after_response_rules()).await;
+            let connection = match (keeps, is_11) {
+                (false, _) => ConnectionHeader::Close,
+                (true, false) => ConnectionHeader::KeepAlive,
+                (true, true) => ConnectionHeader::None,
+            };
+            h1::encode_response(&self.heads.response, &mut out, EncodeOptions { connection });
+            if !head_only {
+                out.extend_from_slice(reply.body());
+            }
+        } else {
+            reply.encode(keeps, is_11, head_only, &mut out);
+        }
+        self.facts.status = Some(if self.heads.ruled && self.has_after_rules() { self.heads.response.status() } else { reply.status });
         self.facts.downloaded = send_raw(self.session, &out).await;
         self.heads.give_response_bytes(out);
         let now = clock::now();

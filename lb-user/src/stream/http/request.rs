@@ -7,6 +7,8 @@ use sockeye_conn::{Buffer, clock};
 use sockeye_http::h1;
 use sockeye_http::h1::ParseError;
 
+use tokio::time::Instant;
+
 use super::super::abort::{Cause, Ending, Stage};
 use super::reply::send_raw;
 use super::{Next, Refusal, Transaction, request_rules};
@@ -112,6 +114,21 @@ impl Transaction<'_> {
 
     /// `option http-buffer-request`: waits for the whole body, or as much of it as a buffer holds.
     pub(super) async fn buffer_body(&mut self) -> Result<(), Refusal> {
+        let deadline = self.timer.deadline();
+        self.read_body(deadline, None).await?;
+        if self.heads.ruled {
+            self.decode_body_at_hand();
+        }
+        Ok(())
+    }
+
+    /// Waits until `deadline` for the whole body, for as much as a buffer holds, or for `enough` bytes of it.
+    pub(super) async fn read_body(
+        &mut self,
+        deadline: Option<Instant>,
+        enough: Option<u64>,
+    ) -> Result<(), Refusal> {
+        self.timer.set(deadline);
         if self.heads.request.body.is_empty() {
             return Ok(());
         }
@@ -123,7 +140,9 @@ impl Transaction<'_> {
         let rules = request_rules(self.session.frontend);
         let received_at = self.facts.received_at.take();
         let mut arrival = Arrival::default();
-        while !self.input.is_full() && !arrival.is_whole(self.heads.request.body, self.input.filled(), rules)
+        while enough.is_none_or(|enough| (self.input.len() as u64) < enough)
+            && !self.input.is_full()
+            && !arrival.is_whole(self.heads.request.body, self.input.filled(), rules)
         {
             match self.read_more().await {
                 Read::Some => {}

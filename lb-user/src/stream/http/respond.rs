@@ -26,6 +26,16 @@ impl Transaction<'_> {
     pub(super) async fn respond(&mut self, mut answered: Answered) -> Next {
         let (backend, mode, request_done) = (answered.backend, answered.mode, answered.request_done);
         let server = answered.reached.slot.server();
+        if (backend.ruled || self.session.frontend.ruled)
+            && let Err(refusal) = Box::pin(self.response_rules(backend)).await
+        {
+            // The server's response is not wanted; its connection goes with it.
+            self.facts.uploaded = answered.request.moved();
+            self.request_read = request_done;
+            self.heads.give_request_bytes(answered.request.release(self.input));
+            drop(answered.reached);
+            return Box::pin(self.refuse(refusal)).await;
+        }
         let response = &self.heads.response;
         let body = response.body;
         self.facts.status = Some(response.status());

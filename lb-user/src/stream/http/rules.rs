@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use sockeye_conn::clock;
 use sockeye_http::BodyLength;
-use sockeye_http::h1::{ChunkDecoder, EncodeOptions};
+use sockeye_http::h1::{ChunkDecoder, Decoded, EncodeOptions};
 use sockeye_http::{RequestHead, Version, h1};
-use sockeye_rules::{Action, BackendName, Rule, RuleSets, ServerName, TimeoutKind};
+use sockeye_rules::{Action, BackendName, Content, ReplyRule, Rule, RuleSets, ServerName, TimeoutKind};
 use sockeye_sample::{Body, Stage as RuleStage, Target};
 
 use super::super::abort::{Cause, Ending, Stage};
@@ -19,7 +19,7 @@ use super::super::rules::{Change, Messages, Run, Step, holds, reply};
 use super::reply::send_raw;
 use super::{Refusal, Transaction};
 use crate::backend::Backend;
-use crate::services::replies::Reply;
+use crate::services::replies::{ErrorReplies, Reply};
 
 /// Which rules of a section run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,102 @@ impl Set {
 }
 
 impl Transaction<'_> {
+    /// `tcp-request content` of the frontend: over the request's head, which is there already.
+    pub(super) async fn tcp_content_of_frontend(&mut self) -> Result<(), Refusal> {
+        self.heads.ruled = true;
+        self.decode_body_at_hand();
+        self.run_rules(&self.session.frontend.cfg.rules, Set::TcpContent, true).await
+    }
+
+    /// `http-request` and `redirect` of the frontend.
+    pub(super) async fn request_rules_of_frontend(&mut self) -> Result<(), Refusal> {
+        let rules = &self.session.frontend.cfg.rules;
+        self.run_rules(rules, Set::Request, true).await?;
+        self.run_rules(rules, Set::Redirect, true).await
+    }
+
+    /// The rules of a backend that is not the frontend's own section.
+    pub(super) async fn request_rules_of_backend(&mut self, backend: &'static Backend) -> Result<(), Refusal> {
+        if self.is_own(backend) {
+            return Ok(());
+        }
+        self.heads.ruled = true;
+        let rules = &backend.cfg.rules;
+        self.run_rules(rules, Set::TcpContent, false).await?;
+        self.run_rules(rules, Set::Request, false).await?;
+        self.run_rules(rules, Set::Redirect, false).await
+    }
+
+    /// The rules for a server's response: the backend's, then the frontend's; then those for all responses.
+    pub(super) async fn response_rules(&mut self, backend: &'static Backend) -> Result<(), Refusal> {
+        self.heads.ruled = true;
+        let status = self.heads.response.status();
+        self.heads.decided.server_status = Some(status);
+        self.heads.decided.begin_response();
+        self.facts.status = Some(status);
+        let (front, back) = (&self.session.frontend.cfg.rules, &backend.cfg.rules);
+        let own = self.is_own(backend);
+        self.run_rules(back, Set::TcpResponse, false).await?;
+        self.run_rules(back, Set::Response, own).await?;
+        if !own {
+            self.run_rules(front, Set::Response, true).await?;
+        }
+        self.after_response_rules().await;
+        Ok(())
+    }
+
+    /// Whether there are rules for all responses.
+    pub(super) fn has_after_rules(&self) -> bool {
+        let of_backend = self.facts.backend.is_some_and(|be| !be.cfg.rules.http_after_response.is_empty());
+        of_backend || !self.session.frontend.cfg.rules.http_after_response.is_empty()
+    }
+
+    /// `http-after-response` of the backend, then of the frontend. A failure leaves the response as it is.
+    pub(super) async fn after_response_rules(&mut self) {
+        self.heads.ruled = true;
+        self.heads.decided.begin_response();
+        let frontend = self.session.frontend;
+        let backend = self.facts.backend;
+        let own = backend.is_some_and(|backend| self.is_own(backend));
+        if let Some(backend) = backend {
+            let _ = self.run_rules(&backend.cfg.rules, Set::AfterResponse, own).await;
+        }
+        if !own {
+            let _ = self.run_rules(&frontend.cfg.rules, Set::AfterResponse, true).await;
+        }
+    }
+
+    /// Whether the backend is the other half of the frontend's `listen` section.
+    fn is_own(&self, backend: &'static Backend) -> bool {
+        let frontend = self.session.frontend;
+        frontend.backend_is_own() && backend.is_listen() && frontend.name() == backend.name()
+    }
+
+    /// The replies of the backend, if it has one for the status, or of the frontend.
+    pub(super) fn own_replies(&self, status: u16) -> &'static ErrorReplies {
+        match self.facts.backend {
+            Some(backend) if backend.replies.has(status) => &backend.replies,
+            _ => &self.session.frontend.replies,
+        }
+    }
+
+    /// The section's reply for a status: made by `http-error`, from a file, or built in.
+    pub(super) fn own_reply(&mut self, status: u16) -> Arc<Reply> {
+        let backend = self.facts.backend.map(|backend| &backend.cfg.rules.http_errors);
+        let frontend = &self.session.frontend.cfg.rules.http_errors;
+        let find = |rules: &'static [Arc<ReplyRule>]| rules.iter().find(|rule| rule.status == status);
+        let rule = backend.and_then(|rules| find(rules)).or_else(|| find(frontend));
+        let own = self.own_replies(status);
+        match rule {
+            Some(rule) if !matches!(rule.content, Content::Default) => {
+                self.heads.ruled = true;
+                let (run, messages) = self.pass(&[], Set::Request, true, true);
+                Arc::new(reply::of_rule(rule, &run, &messages, own))
+            }
+            _ => own.error(status),
+        }
+    }
+
     /// Runs one set of a section; an error ends the request.
     pub(super) async fn run_rules(
         &mut self,
@@ -88,6 +184,7 @@ impl Transaction<'_> {
             for change in changes {
                 self.change(change);
             }
+            self.keep_captured();
             let (index, action) = match step {
                 Step::Act(index, action) => (index, action),
                 Step::End | Step::Stop | Step::Wait(_) => {
@@ -422,26 +519,24 @@ impl Transaction<'_> {
         })
     }
 
-    /// Fills the slots of `capture request header`.
-    pub(super) fn capture_request(&mut self) {
-        let captures = &self.session.frontend.cfg.captures.request;
-        for (slot, capture) in captures.iter().enumerate() {
-            let Some(name) = &capture.name else { continue };
-            if let Some(value) = self.heads.request.headers().get_all(name).next_back() {
-                self.heads.decided.capture(true, slot, &value[..value.len().min(capture.length)]);
+    /// Moves what rules captured to where the log finds it.
+    fn keep_captured(&mut self) {
+        for (request, slot, text) in self.heads.decided.captured.get_mut().drain(..) {
+            if let Some(captured) = &mut self.facts.captured {
+                captured.set(request, slot, &text);
             }
         }
     }
 
-    /// Fills the slots of `capture response header`.
-    pub(super) fn capture_response(&mut self) {
-        let captures = &self.session.frontend.cfg.captures.response;
-        for (slot, capture) in captures.iter().enumerate() {
-            let Some(name) = &capture.name else { continue };
-            if let Some(value) = self.heads.response.headers().get_all(name).next_back() {
-                self.heads.decided.capture(false, slot, &value[..value.len().min(capture.length)]);
-            }
-        }
+    /// Waits for the body, or as much of it as a rule needs or a buffer holds.
+    async fn wait_for_body(&mut self, time: Duration, at_least: u64) -> Result<(), Refusal> {
+        let enough = (at_least > 0).then_some(at_least);
+        let before = self.timer.deadline();
+        let deadline = clock::now().checked_add(time);
+        let waited = self.read_body(deadline, enough).await;
+        self.timer.set(before);
+        self.decode_body_at_hand();
+        waited
     }
 
     /// Decodes the chunks that are at hand, so that expressions can look at the body.
@@ -453,8 +548,17 @@ impl Transaction<'_> {
         heads.body.clear();
         let mut decoder = ChunkDecoder::new();
         let limits = super::request_rules(self.session.frontend);
-        heads.body_whole =
-            decoder.decode_all(self.input.filled(), &mut heads.body, &limits.limits, limits.strictness);
+        let mut rest = self.input.filled();
+        heads.body_whole = loop {
+            match decoder.decode(rest, &limits.limits, limits.strictness) {
+                Ok((used, Decoded::Data(data))) => {
+                    heads.body.extend_from_slice(&rest[data]);
+                    rest = &rest[used..];
+                }
+                Ok((_, Decoded::Done)) => break true,
+                Ok((_, Decoded::NeedMore)) | Err(_) => break false,
+            }
+        };
     }
 }
 

@@ -1,17 +1,11 @@
 //! What rules decided about one stream.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use sockeye_rules::LogLevel;
 use sockeye_sample::Variables;
-
-/// Slots for captured headers; a configuration that has more is refused.
-pub const CAPTURES_MAX: usize = 1024;
-
-/// A slot and what was captured into it.
-pub type Captured = Option<Box<[u8]>>;
 
 /// The state of a stream that only rules have. Made when a proxy has rules, dropped with the stream.
 #[derive(Debug, Default)]
@@ -19,9 +13,9 @@ pub struct Decided {
     pub txn: RefCell<Variables>,
     /// `req` until the response begins, then `res`.
     pub message: RefCell<Variables>,
-    pub request_captures: RefCell<Vec<Captured>>,
-    pub response_captures: RefCell<Vec<Captured>>,
-    pub unique_id: OnceCell<Box<[u8]>>,
+    /// Captured by converters while an expression was evaluated: of a request or not, slot and text. Whoever
+    /// evaluated moves it to the log's facts.
+    pub captured: RefCell<Vec<(bool, usize, Vec<u8>)>>,
     pub log_level: Option<LogLevel>,
     pub timeouts: Timeouts,
     pub retries: Option<u32>,

@@ -4,6 +4,7 @@
 //! goes on behind that rule. [`decided`] keeps what rules changed about a stream, [`scene`] is what expressions see.
 
 pub mod decided;
+pub mod reply;
 pub mod scene;
 pub mod world;
 
@@ -12,7 +13,6 @@ use sockeye_rules::edit::{self, Part, RewriteFailed};
 use sockeye_rules::{Action, LogLevel, NumberOr, TimeoutKind, VarConditions, normalize};
 use sockeye_sample::{Expr, Format, Scene, Stage, Type, Value, VarId, Verdict};
 
-use decided::Decided;
 use scene::View;
 
 /// Rules whose actions may change the stream before something else must happen.
@@ -124,7 +124,8 @@ impl Run<'_> {
                     if self.apply(action, messages, changes).is_err() && self.strict {
                         return Step::Failed;
                     }
-                    if is_seen_later(action) && !changes.is_empty() {
+                    let captured = !self.view.decided.captured.borrow().is_empty();
+                    if captured || is_seen_later(action) && !changes.is_empty() {
                         // Rules behind it look at what it changed, so the caller applies it first.
                         return Step::Act(index, &rule.action);
                     }
@@ -218,8 +219,8 @@ impl Run<'_> {
             Action::Capture { value, slot, length } => {
                 let scene = messages.scene(&self.view, self.stage);
                 if let Some(Value::Str(text)) = value.eval_as(Type::Str, &scene) {
-                    let text = &text[..text.len().min(*length)];
-                    self.view.decided.capture(!self.about_response(messages), *slot, text);
+                    let text = text[..text.len().min(*length)].to_vec();
+                    self.view.decided.captured.borrow_mut().push((!messages.about_response, *slot, text));
                 }
                 Ok(())
             }
@@ -247,10 +248,6 @@ impl Run<'_> {
                 Ok(())
             }
         }
-    }
-
-    fn about_response(&self, messages: &Messages<'_>) -> bool {
-        messages.about_response
     }
 
     /// What an action changes about the stream itself.
@@ -413,20 +410,4 @@ pub fn holds(
     let mut scene = view.scene(stage);
     scene.request = request;
     condition.eval(&scene) == Verdict::Pass
-}
-
-impl Decided {
-    /// Keeps what a rule captured.
-    pub fn capture(&self, request: bool, slot: usize, text: &[u8]) -> bool {
-        let slots = if request { &self.request_captures } else { &self.response_captures };
-        let mut slots = slots.borrow_mut();
-        if slot >= decided::CAPTURES_MAX {
-            return false;
-        }
-        if slots.len() <= slot {
-            slots.resize_with(slot + 1, || None);
-        }
-        slots[slot] = Some(text.into());
-        true
-    }
 }

@@ -31,7 +31,7 @@ impl<'a> View<'a> {
     /// A scene without messages.
     pub fn scene(&'a self, stage: Stage) -> Scene<'a> {
         let world = world::world();
-        let mut scene = Scene::new(stage, SystemTime::now, world);
+        let mut scene = Scene::new(stage, SystemTime::now(), world);
         scene.facts = Some(self);
         scene.variables = VariablesInUse {
             proc: Some(&world.variables),
@@ -48,7 +48,8 @@ impl<'a> View<'a> {
     pub fn write(&self, format: &Format, scene: &Scene<'_>, request: Option<&RequestHead>, out: &mut Vec<u8>) {
         let mut record = None;
         format.write(out, scene, &mut |alias, flags, out| {
-            let record = record.get_or_insert_with(|| log::record(self, request));
+            let record =
+                record.get_or_insert_with(|| log::record(self.session, self.facts, self.attempts, request));
             sockeye_log::write_alias(alias, flags, record, out);
         });
     }
@@ -217,26 +218,20 @@ impl sample::Facts for View<'_> {
     }
 
     fn capture(&self, request: bool, slot: usize) -> Option<Vec<u8>> {
-        let slots =
-            if request { &self.decided.request_captures } else { &self.decided.response_captures };
-        slots.borrow().get(slot)?.as_deref().map(<[u8]>::to_vec)
+        self.facts.captured.as_ref()?.slots(request).nth(slot)?.map(<[u8]>::to_vec)
     }
 
     fn keep_capture(&self, request: bool, slot: usize, value: &[u8]) -> bool {
         let captures = &self.session.frontend.cfg.captures;
         let slots = if request { &captures.request } else { &captures.response };
         let Some(declared) = slots.get(slot) else { return false };
-        self.decided.capture(request, slot, &value[..value.len().min(declared.length)])
+        let value = value[..value.len().min(declared.length)].to_vec();
+        self.decided.captured.borrow_mut().push((request, slot, value));
+        true
     }
 
     fn unique_id(&self) -> Option<&[u8]> {
-        let format = self.session.frontend.cfg.unique_id_format.as_ref()?;
-        Some(self.decided.unique_id.get_or_init(|| {
-            let mut out = Vec::new();
-            let scene = self.scene(Stage::Log);
-            self.write(format, &scene, None, &mut out);
-            out.into()
-        }))
+        log::unique_id(self.session, self.facts, self.attempts, None)
     }
 }
 
