@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, recv};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -64,7 +64,7 @@ impl Socket {
     pub fn read_now(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
         let mut short = None;
         let mut read = |fd: BorrowedFd<'_>| {
-            let (n, _) = rustix::net::recv(fd, &mut *space, RecvFlags::empty())?;
+            let (n, _) = recv(fd, &mut *space, RecvFlags::empty())?;
             if n > 0 && n < space.len() {
                 // That was all: as after `EAGAIN`, only the next event makes it worth asking again.
                 short = Some(n);

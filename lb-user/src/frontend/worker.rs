@@ -20,6 +20,8 @@ use crate::stream::abort::Cause;
 
 thread_local! {
     static SESSIONS: RefCell<Slab<Rc<Control>>> = const { RefCell::new(Slab::new()) };
+    /// Number of the thread, from 0.
+    static INDEX: Cell<usize> = const { Cell::new(0) };
     /// Told during a soft stop when the last session has ended.
     static EMPTY: Rc<Notify> = Rc::new(Notify::new());
 }
@@ -29,6 +31,16 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// Since when, and over how long idle connections close.
 static STOPPED: OnceLock<(Instant, Duration)> = OnceLock::new();
+
+/// Says which worker the calling thread is.
+pub fn set_index(index: usize) {
+    INDEX.set(index);
+}
+
+/// Which worker the calling thread is, from 0.
+pub fn index() -> usize {
+    INDEX.get()
+}
 
 /// Whether the process is in a soft stop.
 pub fn is_stopping() -> bool {

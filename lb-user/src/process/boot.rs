@@ -21,6 +21,7 @@ use super::threads::{self, Share, Worker};
 use super::{limits, run};
 use crate::backend::{State, pool};
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
+use crate::stream::rules::world::World;
 
 /// What the command line decided.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +72,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let objects =
         objects::build(config, limits.maxconn, &mut logs, &accel).context("cannot open a log target")?;
     let objects: &'static Objects = Box::leak(Box::new(objects));
+    World::set(config, objects.frontends.clone(), objects.backends.clone(), workers);
     drop_privileges(config)?;
     for (backend, destinations) in objects.backends.iter().zip(destinations) {
         for (server, destination) in backend.servers.iter().zip(destinations) {

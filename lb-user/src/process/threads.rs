@@ -61,6 +61,7 @@ pub fn start(
     let runtime_ready = move || -> io::Result<()> {
         let runtime = runtime()?;
         buffers.apply();
+        worker::set_index(number);
         runtime.block_on(work(shares, inbox));
         Ok(())
     };

@@ -46,12 +46,11 @@ impl<'a> View<'a> {
 
     /// Writes a format; its aliases stand for what the log would say now.
     pub fn write(&self, format: &Format, scene: &Scene<'_>, request: Option<&RequestHead>, out: &mut Vec<u8>) {
-        let mut record = None;
-        format.write(out, scene, &mut |alias, flags, out| {
-            let record =
-                record.get_or_insert_with(|| log::record(self.session, self.facts, self.attempts, request));
-            sockeye_log::write_alias(alias, flags, record, out);
-        });
+        if format.aliases().next().is_none() {
+            return format.write_exprs(out, scene);
+        }
+        let record = log::record(self.session, self.facts, self.attempts, request);
+        self.session.frontend.logger.text(format, &record, Some(scene), out);
     }
 
     fn server(&self) -> Option<&'static Server> {
