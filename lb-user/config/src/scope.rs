@@ -27,6 +27,10 @@ pub struct Surroundings<'a> {
 pub trait Resolver {
     /// The first address of `host`, within a family if one was forced (`ipv6@`).
     fn resolve(&self, host: &str, family: Option<Family>) -> Option<IpAddr>;
+    /// The same without borrowing, for host names in lists of addresses. By default none are known.
+    fn lookup(&self) -> Box<dyn Fn(&str) -> Option<IpAddr> + Send + Sync> {
+        Box::new(|_| None)
+    }
 }
 
 /// A resolver that knows no names.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use sockeye_sample::AclScope;
+use sockeye_pattern::Library;
+use sockeye_sample::{AclScope, Expressions};
 use sockeye_syntax::ast::{File, Section};
 use sockeye_syntax::diag::{Diagnostic, Diagnostics, Location, Place, Severity};
 use sockeye_syntax::words::Words;
 
 use crate::defaults::DefaultsSections;
+use crate::expressions;
 use crate::draft::{Draft, Kind, Proxy};
 use crate::keyword::{Status, find, not_yet_message};
 use crate::keywords::server::invalid_character;
@@ -26,6 +28,8 @@ const NEGATABLE_PROXY: &[&str] = &["option", "log"];
 /// Reads all sections.
 pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnostics) -> Draft {
     let mut draft = Draft::default();
+    let patterns = Library::new(around.loader.reader(), around.resolver.lookup());
+    draft.expressions = Expressions::new(expressions::language(), patterns);
     let mut defaults = DefaultsSections::default();
     let mut taken = Taken::default();
     // Rules may name sections that come later.

@@ -246,10 +246,14 @@ impl<'a> Parser<'a> {
         let opened_at = self.at;
         let mut arg = String::new();
         let mut quote = None;
+        let mut quoted = false;
         let mut chars = self.rest().char_indices().peekable();
         while let Some((offset, char)) = chars.next() {
             match (char, quote) {
-                ('"' | '\'', None) => quote = Some(char),
+                ('"' | '\'', None) => {
+                    quote = Some(char);
+                    quoted = true;
+                }
                 (char, Some(open)) if char == open => quote = None,
                 ('\\', None | Some('"')) => match chars.peek() {
                     Some((_, next))
@@ -264,7 +268,7 @@ impl<'a> Parser<'a> {
                 (',', None) => args.push(std::mem::take(&mut arg)),
                 (')', None) => {
                     self.at += offset + 1;
-                    if !args.is_empty() || !arg.is_empty() {
+                    if !args.is_empty() || !arg.is_empty() || quoted {
                         args.push(arg);
                     }
                     return Ok(args);

@@ -10,7 +10,15 @@ pub trait Loader {
     fn read(&self, path: &str) -> io::Result<Vec<u8>>;
     /// The names in a folder (no paths, any order), or `None` if `path` is no folder.
     fn list(&self, path: &str) -> io::Result<Option<Vec<String>>>;
+    /// [`read`](Self::read) without borrowing, for what goes on reading while statements are compiled. By default
+    /// there are no such files.
+    fn reader(&self) -> FileReader {
+        Box::new(|_| Err(io::ErrorKind::NotFound.into()))
+    }
 }
+
+/// Reads the bytes of a file.
+pub type FileReader = Box<dyn Fn(&str) -> io::Result<Vec<u8>> + Send + Sync>;
 
 /// The files and folders of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +45,10 @@ impl Loader for Disk {
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect::<io::Result<Vec<_>>>()
             .map(Some)
+    }
+
+    fn reader(&self) -> FileReader {
+        Box::new(|path| Self.read(path))
     }
 }
 
