@@ -37,7 +37,7 @@ pub struct Format {
 /// What a format is for, which decides about blanks, missing values and bytes that could do harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// A log line: runs of blanks are one blank; `-` stands for what is missing.
+    /// A log line: runs of blanks (not tabs) are one blank; `-` stands for what is missing.
     #[default]
     Log,
     /// A unique id: runs of blanks are one blank.
