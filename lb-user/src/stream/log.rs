@@ -9,7 +9,7 @@ use sockeye_config::model::{Level, LogFormats, Mode};
 use sockeye_conn::{Socket, clock};
 use sockeye_http::{RequestHead, ResponseHead};
 use sockeye_log::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers};
-use sockeye_sample::Alias;
+use sockeye_sample::{Alias, Format, Scene};
 use tokio::time::Instant;
 
 use super::abort::Ending;
@@ -180,10 +180,8 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
         return;
     }
     unique_id(session, facts, attempts, request);
-    let (request_headers, response_headers) = captured_headers(facts);
-    let mut record = record(session, facts, attempts, request);
-    record.captures.request_headers = &request_headers;
-    record.captures.response_headers = &response_headers;
+    let slots = Slots::of(facts);
+    let mut record = record(session, facts, attempts, request, &slots);
     let received = facts.received || facts.uploaded > 0 || facts.downloaded > 0;
     let Some(level) = record.level(options, received) else { return };
     record.log_counter = frontend.log_lines.next();
@@ -201,10 +199,9 @@ pub fn unique_id<'f>(
     let format = session.frontend.cfg.log_formats.unique_id.as_ref()?;
     if facts.unique_id.get().is_none() {
         let mut out = Vec::new();
-        let (request_headers, response_headers) = captured_headers(facts);
-        let mut record = record(session, facts, attempts, request);
-        record.captures.request_headers = &request_headers;
-        record.captures.response_headers = &response_headers;
+        let slots = Slots::of(facts);
+        // An id in its own format is missing.
+        let record = record(session, facts, attempts, request, &slots);
         session.frontend.logger.text(format, &record, None, &mut out);
         // Nobody else set it meanwhile: nothing here waits.
         let _ = facts.unique_id.set(out.into());
@@ -212,12 +209,38 @@ pub fn unique_id<'f>(
     facts.unique_id.get().map(|id| &**id)
 }
 
-/// The captured headers of the request and of the response.
-fn captured_headers(facts: &Facts) -> (Vec<Option<&[u8]>>, Vec<Option<&[u8]>>) {
-    match &facts.captured {
-        Some(captured) => (captured.slots(true).collect(), captured.slots(false).collect()),
-        // Neither allocates.
-        None => (Vec::new(), Vec::new()),
+/// Appends what the format of a rule gives: an alias is what a log line would say at this moment.
+pub fn write(
+    format: &Format,
+    session: &Session,
+    facts: &Facts,
+    attempts: &Attempts,
+    request: Option<&RequestHead>,
+    scene: Option<&Scene<'_>>,
+    out: &mut Vec<u8>,
+) {
+    if let (false, Some(scene)) = (format.has_aliases(), scene) {
+        return format.write_exprs(out, scene);
+    }
+    if format.aliases().any(|alias| alias == Alias::UniqueId) {
+        unique_id(session, facts, attempts, request);
+    }
+    let slots = Slots::of(facts);
+    let record = record(session, facts, attempts, request, &slots);
+    session.frontend.logger.text(format, &record, scene, out);
+}
+
+/// The captured headers as a record shows them.
+#[derive(Default)]
+struct Slots<'a> {
+    request: Vec<Option<&'a [u8]>>,
+    response: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> Slots<'a> {
+    fn of(facts: &'a Facts) -> Self {
+        let Some(captured) = &facts.captured else { return Self::default() };
+        Self { request: captured.slots(true).collect(), response: captured.slots(false).collect() }
     }
 }
 
@@ -226,6 +249,7 @@ fn record<'a>(
     facts: &'a Facts,
     attempts: &Attempts,
     request: Option<&'a RequestHead>,
+    slots: &'a Slots<'a>,
 ) -> Record<'a> {
     let frontend = session.frontend;
     let mode = frontend.cfg.mode;
@@ -257,17 +281,20 @@ fn record<'a>(
     record.captures = Captures {
         request_cookie: facts.captured.as_ref().and_then(|captured| captured.cookie(true)),
         response_cookie: facts.captured.as_ref().and_then(|captured| captured.cookie(false)),
-        ..Captures::default()
+        request_headers: &slots.request,
+        response_headers: &slots.response,
     };
     record.server_source = facts.server_ends.map(|(source, _)| source);
     record.server_address = facts.server_ends.map(|(_, address)| Peer::Inet(address));
     record.unique_id = facts.unique_id.get().map(|id| &**id);
     record.request_counter = facts.number;
-    record.origin = match (facts.ended_at, request) {
-        (None, None) if mode == Mode::Http => Origin::SessError,
-        _ => Origin::TxnClose,
-    };
     record.asap = frontend.cfg.options.logasap;
+    record.origin = match mode {
+        Mode::Http if request.is_none() => Origin::SessError,
+        Mode::Http if record.asap && facts.ended_at.is_none() => Origin::TxnResponse,
+        Mode::Tcp if record.asap && facts.ended_at.is_none() => Origin::TxnConnect,
+        Mode::Http | Mode::Tcp => Origin::TxnClose,
+    };
     record
 }
 

@@ -24,8 +24,10 @@ pub(super) fn parse(
     let mut parser =
         Parser { whole: text, rest: text, common, surroundings, items: Vec::new(), text: Vec::new() };
     parser.parse()?;
-    let (items, whole) = (parser.items.into(), parser.common);
-    Ok(Format { items, whole, text: text.into() })
+    let (items, whole) = (parser.items, parser.common);
+    let is_alias = |item: &Item| matches!(item, Item::Field(Field { what: What::Alias(_), .. }));
+    let has_aliases = items.iter().any(is_alias);
+    Ok(Format { items: items.into(), whole, has_aliases, text: text.into() })
 }
 
 struct Parser<'a, 's, 'c> {
