@@ -137,7 +137,8 @@ impl Shown {
     pub fn of(formats: &LogFormats) -> Self {
         let LogFormats { line, structured_data, error, unique_id } = formats;
         let formats = || [line, structured_data, error, unique_id].into_iter().flatten();
-        let shows = |wanted: &[Alias]| formats().any(|format| format.aliases().any(|alias| wanted.contains(&alias)));
+        let shows =
+            |wanted: &[Alias]| formats().any(|format| format.aliases().any(|alias| wanted.contains(&alias)));
         Self {
             // The default line shows it as well.
             destination: line.is_none() || shows(&[Alias::FrontendIp, Alias::FrontendPort]),
@@ -187,6 +188,32 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
     record.log_counter = frontend.log_lines.next();
     let formats = &frontend.cfg.log_formats;
     frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, None);
+}
+
+/// The line of a connection that failed before it had a stream (manual 8.2.5): `message` in the fixed form, or
+/// `error-log-format`.
+pub fn connection_error(session: &Session, message: &str, scene: Option<&Scene<'_>>) {
+    let frontend = session.frontend;
+    let level = if frontend.cfg.options.log_separate_errors { Level::Err } else { Level::Info };
+    if !frontend.logger.wants(level) {
+        return;
+    }
+    let formats = &frontend.cfg.log_formats;
+    let Some(format) = &formats.error else {
+        let number = session.listener.number.to_string();
+        let name = session.listener.cfg.name.as_deref().unwrap_or(&number);
+        return frontend.logger.emit(level, |out, dates| {
+            let client = Some(client(session));
+            let accepted = session.accept_date;
+            sockeye_log::connection_error_line(client, accepted, frontend.name(), name, message, dates, out);
+        });
+    };
+    let facts = Facts::new(session);
+    let slots = Slots::default();
+    let mut record = record(session, &facts, &Attempts::default(), None, &slots);
+    record.origin = Origin::SessError;
+    record.log_counter = frontend.log_lines.next();
+    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, scene);
 }
 
 /// The stream's unique id, made when it is first asked for; `None` without `unique-id-format`.

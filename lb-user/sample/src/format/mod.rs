@@ -126,7 +126,12 @@ impl Format {
     /// A text that is always the same and holds no format: `%` is only `%`.
     pub fn literal(text: &str) -> Self {
         let item = (!text.is_empty()).then(|| Item::Text(text.as_bytes().into()));
-        Self { items: item.into_iter().collect(), whole: Flags::default(), has_aliases: false, text: text.into() }
+        Self {
+            items: item.into_iter().collect(),
+            whole: Flags::default(),
+            has_aliases: false,
+            text: text.into(),
+        }
     }
 
     pub fn items(&self) -> &[Item] {
