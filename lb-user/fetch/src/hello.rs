@@ -20,7 +20,7 @@ pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("req_ssl_sni", |scene, _| server_name(scene)),
     Fetch::new("req.ssl_alpn", |scene, _| {
         look(scene, |hello| {
-            let (names, _) = Reader(hello.extension(EXTENSION_ALPN)?).block16()?;
+            let (names, _) = Reader(hello.extension(EXTENSION_ALPN)??).block16()?;
             Some(Reader(names).block8()?.0)
         })
         .map(Value::Str)
@@ -29,11 +29,11 @@ pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("req.ssl_ec_ext", |scene, _| {
         let hello = client_hello(scene)?;
         let fields = ClientHello::parse(&hello)?;
-        Some(Value::Bool(fields.extension(EXTENSION_GROUPS).is_some()))
+        Some(Value::Bool(fields.extension(EXTENSION_GROUPS)?.is_some()))
     }),
     Fetch::new("req.ssl_st_ext", |scene, _| {
         let hello = client_hello(scene)?;
-        let ticket = ClientHello::parse(&hello)?.extension(EXTENSION_TICKET).map(<[u8]>::is_empty);
+        let ticket = ClientHello::parse(&hello)?.extension(EXTENSION_TICKET)?.map(<[u8]>::is_empty);
         Some(Value::Int(match ticket {
             None => 0,
             Some(true) => 1,
@@ -185,7 +185,7 @@ fn look<'a>(
 /// The host name of the first server name, if that is a host name (RFC 6066 §3).
 fn server_name<'a>(scene: &Scene<'a>) -> Option<Value<'a>> {
     look(scene, |hello| {
-        let (names, _) = Reader(hello.extension(EXTENSION_SERVER_NAME)?).block16()?;
+        let (names, _) = Reader(hello.extension(EXTENSION_SERVER_NAME)??).block16()?;
         let (kind, rest) = Reader(names).u8()?;
         let (name, _) = Reader(rest).block16()?;
         (kind == 0 && !name.is_empty()).then_some(name)
@@ -195,13 +195,13 @@ fn server_name<'a>(scene: &Scene<'a>) -> Option<Value<'a>> {
 
 /// An extension that is one list.
 fn list<'a>(scene: &Scene<'a>, kind: u16) -> Option<Value<'a>> {
-    look(scene, move |hello| Some(Reader(hello.extension(kind)?).block16()?.0)).map(Value::Bin)
+    look(scene, move |hello| Some(Reader(hello.extension(kind)??).block16()?.0)).map(Value::Bin)
 }
 
 /// The groups of the key shares, without the keys.
 fn key_shares<'a>(scene: &Scene<'a>) -> Option<Value<'a>> {
     let hello = client_hello(scene)?;
-    let (mut shares, _) = Reader(ClientHello::parse(&hello)?.extension(EXTENSION_KEY_SHARE)?).block16()?;
+    let (mut shares, _) = Reader(ClientHello::parse(&hello)?.extension(EXTENSION_KEY_SHARE)??).block16()?;
     let mut groups = Vec::new();
     while !shares.is_empty() {
         let (group, rest) = Reader(shares).u16()?;
@@ -229,18 +229,18 @@ impl<'a> ClientHello<'a> {
         (version >= 0x301).then_some(Self { ciphers, extensions })
     }
 
-    /// What the first extension of a type holds.
-    fn extension(&self, wanted: u16) -> Option<&'a [u8]> {
+    /// What the first extension of a type holds, if there is one; nothing at all where the lengths contradict each other.
+    fn extension(&self, wanted: u16) -> Option<Option<&'a [u8]>> {
         let mut extensions = self.extensions;
         while !extensions.is_empty() {
             let (kind, rest) = Reader(extensions).u16()?;
             let (body, rest) = Reader(rest).block16()?;
             if kind == wanted {
-                return Some(body);
+                return Some(Some(body));
             }
             extensions = rest;
         }
-        None
+        Some(None)
     }
 }
 
@@ -384,6 +384,9 @@ mod tests {
         check(&hello(&[server_name(1, b"one")]), &[("req.ssl_sni", None)]);
         check(&hello(&[server_name(0, b"")]), &[("req.ssl_sni", None)]);
         check(&hello(&[server_name(0, b"1"), server_name(0, b"2")]), &[("req.ssl_sni", Some("1"))]);
+        // The only extension ends behind the last.
+        let long = [&35_u16.to_be_bytes()[..], &[0, 9]].concat();
+        check(&hello(&[long]), &[("req.ssl_st_ext", None), ("req.ssl_ec_ext", None), ("req.ssl_sni", None)]);
         // The list says that it is longer than its extension.
         check(&hello(&[extension(0, b"\0\x50\0\0\x40abc")]), &[("req.ssl_sni", None)]);
     }

@@ -300,7 +300,9 @@ fn arguments(
     let given = words.len();
     // A proxy that is not named is the one in which the expression stands.
     let is_optional = |kind: &ArgKind| matches!(kind, ArgKind::Frontend | ArgKind::Backend | ArgKind::Table);
-    let missing = signature.args.iter().take(signature.required).skip(given).find(|kind| !is_optional(kind));
+    // `str()`: a text may be empty, and is when nothing is given at all.
+    let may_miss = |kind: &ArgKind| is_optional(kind) || given == 0 && *kind == ArgKind::Str;
+    let missing = signature.args.iter().take(signature.required).skip(given).find(|kind| !may_miss(kind));
     if let Some(kind) = missing {
         return Err(format!(
             "missing arguments (got {given}/{}), type '{}' expected",

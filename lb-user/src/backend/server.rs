@@ -29,6 +29,8 @@ pub struct Server {
     state: AtomicU8,
     /// When the last slow start began; `None` outside of one.
     warming_since: Mutex<Option<Instant>>,
+    /// When it last ended a pooled connection instead of answering on it.
+    pub(super) dropped_at: Mutex<Option<Instant>>,
     /// Percent of weight and maxconn during slow start, 100 otherwise.
     throttle: AtomicU32,
     /// Streams that use the server now (`%sc`).
@@ -98,6 +100,7 @@ impl Server {
             state: AtomicU8::new(state as u8),
             warming_since: Mutex::new(None),
             throttle: AtomicU32::new(100),
+            dropped_at: Mutex::new(None),
             served: Gauge::new(),
             queued: Gauge::new(),
             idle: Gauge::new(),

@@ -19,7 +19,8 @@ impl Captured {
         if *frontend == model::Captures::default() {
             return None;
         }
-        let cookies = || head.headers().get_all(b"cookie").flat_map(|field| field.split(|byte| *byte == b';'));
+        let cookies =
+            || head.headers().get_all(b"cookie").flat_map(|field| field.split(|byte| *byte == b';'));
         Some(Box::new(Self {
             request: headers(&frontend.request, head.headers()),
             response: frontend.response.iter().map(|_| None).collect(),

@@ -9,7 +9,7 @@ use sockeye_config::model::{Level, LogFormats, Mode};
 use sockeye_conn::{Socket, clock};
 use sockeye_http::{RequestHead, ResponseHead};
 use sockeye_log::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers};
-use sockeye_sample::Alias;
+use sockeye_sample::{Alias, Format, Scene};
 use tokio::time::Instant;
 
 use super::abort::Ending;
@@ -142,7 +142,8 @@ impl Shown {
     pub fn of(formats: &LogFormats) -> Self {
         let LogFormats { line, structured_data, error, unique_id } = formats;
         let formats = || [line, structured_data, error, unique_id].into_iter().flatten();
-        let shows = |wanted: &[Alias]| formats().any(|format| format.aliases().any(|alias| wanted.contains(&alias)));
+        let shows =
+            |wanted: &[Alias]| formats().any(|format| format.aliases().any(|alias| wanted.contains(&alias)));
         Self {
             // The default line shows it as well.
             destination: line.is_none() || shows(&[Alias::FrontendIp, Alias::FrontendPort]),
@@ -185,15 +186,39 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
         return;
     }
     unique_id(session, facts, attempts, request);
-    let (request_headers, response_headers) = captured_headers(facts);
-    let mut record = record(session, facts, attempts, request);
-    record.captures.request_headers = &request_headers;
-    record.captures.response_headers = &response_headers;
+    let slots = Slots::of(facts);
+    let mut record = record(session, facts, attempts, request, &slots);
     let received = facts.received || facts.uploaded > 0 || facts.downloaded > 0;
     let Some(level) = record.level(options, received) else { return };
     record.log_counter = frontend.log_lines.next();
     let formats = &frontend.cfg.log_formats;
     frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, None);
+}
+
+/// The line of a connection that failed before it had a stream (manual 8.2.5): `message` in the fixed form, or
+/// `error-log-format`.
+pub fn connection_error(session: &Session, message: &str, scene: Option<&Scene<'_>>) {
+    let frontend = session.frontend;
+    let level = if frontend.cfg.options.log_separate_errors { Level::Err } else { Level::Info };
+    if !frontend.logger.wants(level) {
+        return;
+    }
+    let formats = &frontend.cfg.log_formats;
+    let Some(format) = &formats.error else {
+        let number = session.listener.number.to_string();
+        let name = session.listener.cfg.name.as_deref().unwrap_or(&number);
+        return frontend.logger.emit(level, |out, dates| {
+            let client = Some(client(session));
+            let accepted = session.accept_date;
+            sockeye_log::connection_error_line(client, accepted, frontend.name(), name, message, dates, out);
+        });
+    };
+    let facts = Facts::new(session);
+    let slots = Slots::default();
+    let mut record = record(session, &facts, &Attempts::default(), None, &slots);
+    record.origin = Origin::SessError;
+    record.log_counter = frontend.log_lines.next();
+    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, scene);
 }
 
 /// The stream's unique id, made when it is first asked for; `None` without `unique-id-format`.
@@ -206,10 +231,9 @@ pub fn unique_id<'f>(
     let format = session.frontend.cfg.log_formats.unique_id.as_ref()?;
     if facts.unique_id.get().is_none() {
         let mut out = Vec::new();
-        let (request_headers, response_headers) = captured_headers(facts);
-        let mut record = record(session, facts, attempts, request);
-        record.captures.request_headers = &request_headers;
-        record.captures.response_headers = &response_headers;
+        let slots = Slots::of(facts);
+        // An id in its own format is missing.
+        let record = record(session, facts, attempts, request, &slots);
         session.frontend.logger.text(format, &record, None, &mut out);
         // Nobody else set it meanwhile: nothing here waits.
         let _ = facts.unique_id.set(out.into());
@@ -217,12 +241,38 @@ pub fn unique_id<'f>(
     facts.unique_id.get().map(|id| &**id)
 }
 
-/// The captured headers of the request and of the response.
-fn captured_headers(facts: &Facts) -> (Vec<Option<&[u8]>>, Vec<Option<&[u8]>>) {
-    match &facts.captured {
-        Some(captured) => (captured.slots(true).collect(), captured.slots(false).collect()),
-        // Neither allocates.
-        None => (Vec::new(), Vec::new()),
+/// Appends what the format of a rule gives: an alias is what a log line would say at this moment.
+pub fn write(
+    format: &Format,
+    session: &Session,
+    facts: &Facts,
+    attempts: &Attempts,
+    request: Option<&RequestHead>,
+    scene: Option<&Scene<'_>>,
+    out: &mut Vec<u8>,
+) {
+    if let (false, Some(scene)) = (format.has_aliases(), scene) {
+        return format.write_exprs(out, scene);
+    }
+    if format.aliases().any(|alias| alias == Alias::UniqueId) {
+        unique_id(session, facts, attempts, request);
+    }
+    let slots = Slots::of(facts);
+    let record = record(session, facts, attempts, request, &slots);
+    session.frontend.logger.text(format, &record, scene, out);
+}
+
+/// The captured headers as a record shows them.
+#[derive(Default)]
+struct Slots<'a> {
+    request: Vec<Option<&'a [u8]>>,
+    response: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> Slots<'a> {
+    fn of(facts: &'a Facts) -> Self {
+        let Some(captured) = &facts.captured else { return Self::default() };
+        Self { request: captured.slots(true).collect(), response: captured.slots(false).collect() }
     }
 }
 
@@ -231,6 +281,7 @@ pub fn record<'a>(
     facts: &'a Facts,
     attempts: &Attempts,
     request: Option<&'a RequestHead>,
+    slots: &'a Slots<'a>,
 ) -> Record<'a> {
     let frontend = session.frontend;
     let mode = frontend.cfg.mode;
@@ -262,17 +313,20 @@ pub fn record<'a>(
     record.captures = Captures {
         request_cookie: facts.captured.as_ref().and_then(|captured| captured.cookie(true)),
         response_cookie: facts.captured.as_ref().and_then(|captured| captured.cookie(false)),
-        ..Captures::default()
+        request_headers: &slots.request,
+        response_headers: &slots.response,
     };
     record.server_source = facts.server_ends.map(|(source, _)| source);
     record.server_address = facts.server_ends.map(|(_, address)| Peer::Inet(address));
     record.unique_id = facts.unique_id.get().map(|id| &**id);
     record.request_counter = facts.number;
-    record.origin = match (facts.ended_at, request) {
-        (None, None) if mode == Mode::Http => Origin::SessError,
-        _ => Origin::TxnClose,
-    };
     record.asap = frontend.cfg.options.logasap;
+    record.origin = match mode {
+        Mode::Http if request.is_none() => Origin::SessError,
+        Mode::Http if record.asap && facts.ended_at.is_none() => Origin::TxnResponse,
+        Mode::Tcp if record.asap && facts.ended_at.is_none() => Origin::TxnConnect,
+        Mode::Http | Mode::Tcp => Origin::TxnClose,
+    };
     record
 }
 

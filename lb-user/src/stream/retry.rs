@@ -32,8 +32,6 @@ pub struct Attempts {
     /// When it had a place, and when it had a connection.
     pub placed_at: Option<Instant>,
     pub connected_at: Option<Instant>,
-    /// A pooled connection died under the request: its server may be dying as well.
-    pub raced: bool,
     /// The server that failed last and is better avoided.
     avoid: Option<usize>,
 }

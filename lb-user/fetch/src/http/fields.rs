@@ -99,3 +99,35 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sockeye_http::Headers;
+
+    use super::{FROM_END_MAX, Split, value_at, values};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        /// Counting from either end gives what visiting all gives.
+        #[test]
+        fn occurrences(lines in proptest::collection::vec("[ab,\"\\\\ \t]{0,12}", 0..4)) {
+            let mut headers = Headers::new();
+            for line in &lines {
+                headers.append(b"X", line.as_bytes());
+                headers.append(b"Y", b"other");
+            }
+            for split in [Split::AtCommas, Split::Never] {
+                let all: Vec<_> = values(&headers, b"x", split).collect();
+                prop_assert!(split == Split::AtCommas || all.len() == lines.len());
+                for (from_start, from_end) in (1..20).map(|occurrence| (occurrence, -occurrence)) {
+                    let index = usize::try_from(from_start).unwrap();
+                    prop_assert_eq!(value_at(&headers, b"x", split, from_start), all.get(index - 1).copied());
+                    let expected = all.len().checked_sub(index).filter(|_| from_start <= FROM_END_MAX);
+                    prop_assert_eq!(value_at(&headers, b"x", split, from_end), expected.map(|index| all[index]));
+                }
+            }
+        }
+    }
+}

@@ -30,6 +30,7 @@ pub struct Format {
     items: Box<[Item]>,
     /// What `%o` said last: with an encoding, the format is one map of its named items.
     whole: Flags,
+    has_aliases: bool,
     /// As it was written.
     text: Box<str>,
 }
@@ -37,7 +38,7 @@ pub struct Format {
 /// What a format is for, which decides about blanks, missing values and bytes that could do harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// A log line: runs of blanks are one blank; `-` stands for what is missing.
+    /// A log line: runs of blanks (not tabs) are one blank; `-` stands for what is missing.
     #[default]
     Log,
     /// A unique id: runs of blanks are one blank.
@@ -125,7 +126,12 @@ impl Format {
     /// A text that is always the same and holds no format: `%` is only `%`.
     pub fn literal(text: &str) -> Self {
         let item = (!text.is_empty()).then(|| Item::Text(text.as_bytes().into()));
-        Self { items: item.into_iter().collect(), whole: Flags::default(), text: text.into() }
+        Self {
+            items: item.into_iter().collect(),
+            whole: Flags::default(),
+            has_aliases: false,
+            text: text.into(),
+        }
     }
 
     pub fn items(&self) -> &[Item] {
@@ -149,6 +155,12 @@ impl Format {
             [Item::Text(text)] if self.whole.encoding.is_none() => Some(text),
             _ => None,
         }
+    }
+
+    /// Whether a caller has to know what aliases stand for.
+    #[inline]
+    pub fn has_aliases(&self) -> bool {
+        self.has_aliases
     }
 
     /// The expressions in it.

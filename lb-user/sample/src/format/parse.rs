@@ -24,8 +24,10 @@ pub(super) fn parse(
     let mut parser =
         Parser { whole: text, rest: text, common, surroundings, items: Vec::new(), text: Vec::new() };
     parser.parse()?;
-    let (items, whole) = (parser.items.into(), parser.common);
-    Ok(Format { items, whole, text: text.into() })
+    let (items, whole) = (parser.items, parser.common);
+    let is_alias = |item: &Item| matches!(item, Item::Field(Field { what: What::Alias(_), .. }));
+    let has_aliases = items.iter().any(is_alias);
+    Ok(Format { items: items.into(), whole, has_aliases, text: text.into() })
 }
 
 struct Parser<'a, 's, 'c> {
@@ -48,13 +50,13 @@ impl<'a> Parser<'a, '_, '_> {
                     self.rest = &self.rest[1..];
                     self.item()?;
                 }
-                ' ' | '\t' if merges => {
-                    self.rest = self.rest.trim_start_matches([' ', '\t']);
+                ' ' if merges => {
+                    self.rest = self.rest.trim_start_matches(' ');
                     self.end_text();
                     self.items.push(Item::Blank);
                 }
                 _ => {
-                    let special = |c: char| c == '%' || merges && matches!(c, ' ' | '\t');
+                    let special = |c: char| c == '%' || merges && c == ' ';
                     let end = self.rest.find(special).unwrap_or(self.rest.len());
                     self.text.extend_from_slice(&self.rest.as_bytes()[..end]);
                     self.rest = &self.rest[end..];
@@ -187,7 +189,7 @@ impl<'a> Parser<'a, '_, '_> {
             return Err(FormatError(format!("expressions cannot be used here: '%[{text}'")));
         };
         let (expr, used) = Expr::parse_prefix(text, compiler)
-            .map_err(|error| FormatError(format!("failed to parse sample expression <{text}> : {error}")))?;
+            .map_err(|error| FormatError(format!("failed to parse sample expression <{text}> : {error}.")))?;
         let rest = &text[used..];
         self.rest = match rest.chars().next() {
             Some(']') => &rest[1..],
@@ -197,7 +199,7 @@ impl<'a> Parser<'a, '_, '_> {
                     &text[..used]
                 )));
             }
-            None => return Err(FormatError(format!("missing ']' after '{text}'"))),
+            None => return Err(FormatError(format!("missing ']' after '{text}'."))),
         };
         if !expr.stages().intersects(*stages) {
             return Err(FormatError(unavailable(&expr)));

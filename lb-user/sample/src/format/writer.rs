@@ -7,6 +7,8 @@ use super::cbor::{self, Major};
 use super::{Encoding, Flags, Purpose, json, number};
 use crate::value::{Type, Value};
 
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
 /// Writes one item.
 #[derive(Debug)]
 pub struct Writer<'a> {
@@ -326,10 +328,8 @@ impl<'a> Writer<'a> {
         let mut rest = text;
         while let Some(at) = rest.iter().position(|byte| marks.marks(*byte)) {
             self.chunk(&rest[..at]);
-            let mut marked = Vec::with_capacity(3);
-            marked.push(marks.mark());
-            number::push_hex(&mut marked, u64::from(rest[at]), 2);
-            self.chunk(&marked);
+            let byte = rest[at];
+            self.chunk(&[marks.mark(), HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
             rest = &rest[at + 1..];
         }
         self.chunk(rest);

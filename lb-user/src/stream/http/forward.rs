@@ -137,8 +137,8 @@ impl Transaction<'_> {
         match failure {
             Failure::Server(_) if received == 0 => {
                 // A pooled connection may have been closed by the server while the request was on its way.
-                // A server that dies may have accepted the connection that came instead, too.
-                let raced = reached.uses > 1 || self.attempts.raced;
+                // A server that dies accepts new connections until its listener is gone, too.
+                let raced = reached.uses > 1 || reached.slot.server().dropped_lately();
                 let raced = raced && self.heads.request.method().is_idempotent();
                 raced || on.empty_response
             }
@@ -161,7 +161,7 @@ impl Transaction<'_> {
     ) -> bool {
         if matches!(head, Err(Failure::Server(_))) && received == 0 && reached.uses > 1 {
             pool::clear(Some(reached.slot.server().id));
-            self.attempts.raced = true;
+            reached.slot.server().observe_dropped();
             return true;
         }
         if !self.attempts.left(backend) {
