@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_auth::UserList;
 use sockeye_balance::{HashFunction, HashMethod, HashSource};
 use sockeye_pattern::Library;
 use sockeye_rules::RuleSets;
@@ -24,6 +25,7 @@ use crate::model::{
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) global: Global,
+    pub(crate) userlists: Vec<UserList>,
     /// `http-errors` sections by name.
     pub(crate) errors: HashMap<Arc<str>, ErrorFiles>,
     pub(crate) proxies: Vec<Proxy>,
@@ -34,6 +36,7 @@ impl Default for Draft {
     fn default() -> Self {
         Self {
             global: Global::default(),
+            userlists: Vec::new(),
             errors: HashMap::new(),
             proxies: Vec::new(),
             expressions: Expressions::new(expressions::language(), Library::default()),

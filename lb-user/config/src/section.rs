@@ -37,6 +37,9 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
         if section.keyword() == "http-errors" {
             keywords::http_errors::section(section, &mut draft, around, diags);
         }
+        if section.keyword() == "userlist" {
+            keywords::userlist::section(section, &mut draft, diags);
+        }
     }
     for section in &file.sections {
         let opens = find(SECTIONS, section.keyword()).map(|row| row.status);
@@ -52,7 +55,7 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
                     draft.proxies.push(proxy);
                 }
             }
-            Some(Status::Supported(Opens::HttpErrors)) => {}
+            Some(Status::Supported(Opens::HttpErrors | Opens::UserList)) => {}
             _ => {
                 let message = not_yet_message(&format!("{} section", section.keyword()));
                 diags.alert(section.location(), message);

@@ -268,7 +268,7 @@ impl<'a> Parser<'a> {
                 (',', None) => args.push(std::mem::take(&mut arg)),
                 (')', None) => {
                     self.at += offset + 1;
-                    if !args.is_empty() || !arg.is_empty() || quoted {
+                    if !args.is_empty() || !arg.is_empty() || quoted || offset == 0 {
                         args.push(arg);
                     }
                     return Ok(args);
@@ -286,10 +286,14 @@ impl<'a> Parser<'a> {
 /// Typed arguments from words.
 fn arguments(
     signature: &Signature,
-    words: Vec<String>,
+    mut words: Vec<String>,
     prepare: Option<language::Prepare>,
     compiler: &mut Compiler<'_>,
 ) -> Result<Box<[Arg]>, String> {
+    if signature.required == 0 && words.iter().all(String::is_empty) && words.len() == 1 {
+        // `src()` is `src`.
+        words.clear();
+    }
     if words.len() > signature.args.len().min(ARGUMENTS_MAX) {
         return Err(format!(
             "end of arguments expected at position {}, but got '{}'",
@@ -313,6 +317,9 @@ fn arguments(
     let mut args = Vec::with_capacity(signature.args.len());
     for (index, kind) in signature.args.iter().enumerate() {
         args.push(match words.get(index) {
+            Some(word) if word.is_empty() && index < signature.required && *kind == ArgKind::Str => {
+                Arg::Str(Box::default())
+            }
             Some(word) => argument(*kind, word, index, compiler)?,
             None if is_optional(kind) => argument(*kind, "", index, compiler)?,
             None => Arg::Absent,

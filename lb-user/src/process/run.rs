@@ -144,6 +144,11 @@ impl Resolver for System {
         let family = if self.ipv4_only { family.or(Some(Family::Ipv4)) } else { family };
         resolve::lookup(host, family)
     }
+
+    fn lookup(&self) -> Box<dyn Fn(&str) -> Option<IpAddr> + Send + Sync> {
+        let family = self.ipv4_only.then_some(Family::Ipv4);
+        Box::new(move |host| resolve::lookup(host, family))
+    }
 }
 
 /// Reads the configuration; the error is the exit status, everything said already.

@@ -264,13 +264,13 @@ pub fn write(
 
 /// The captured headers as a record shows them.
 #[derive(Default)]
-struct Slots<'a> {
+pub struct Slots<'a> {
     request: Vec<Option<&'a [u8]>>,
     response: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Slots<'a> {
-    fn of(facts: &'a Facts) -> Self {
+    pub fn of(facts: &'a Facts) -> Self {
         let Some(captured) = &facts.captured else { return Self::default() };
         Self { request: captured.slots(true).collect(), response: captured.slots(false).collect() }
     }

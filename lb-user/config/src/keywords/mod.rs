@@ -12,6 +12,7 @@ mod log_format;
 pub(crate) mod option;
 pub(crate) mod proxy;
 pub(crate) mod http_errors;
+pub(crate) mod userlist;
 mod rules;
 mod ruleset;
 mod samples;
@@ -33,6 +34,7 @@ pub(crate) enum Opens {
     Global,
     Proxy(Kind),
     HttpErrors,
+    UserList,
 }
 
 const ANY: Sections = Sections::ALL_PROXIES;
@@ -57,7 +59,7 @@ pub(crate) const SECTIONS: &[Keyword<Opens>] = &[
     not_yet("resolvers", ANY),
     not_yet("ring", ANY),
     not_yet("traces", ANY),
-    not_yet("userlist", ANY),
+    supported("userlist", ANY, Opens::UserList, "users, groups and passwords"),
 ];
 
 /// One statement of `global`, its `no` or `default` already taken.

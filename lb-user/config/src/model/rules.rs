@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sockeye_auth::UserList;
 use sockeye_pattern::Reference;
 use sockeye_sample::VariableNames;
 
@@ -12,6 +13,7 @@ pub struct Shared {
     pub variables: VariableNames,
     /// Files and lists of patterns, maps among them.
     pub patterns: Vec<Arc<Reference>>,
+    pub userlists: Vec<Arc<UserList>>,
 }
 
 impl fmt::Debug for Shared {

@@ -1,5 +1,7 @@
 //! Frontends and backends: what each statement alone could not know.
 
+use std::sync::Arc;
+
 use sockeye_balance::{Algorithm, Hash, HashFunction, HashMethod, HashSource, Random};
 
 use super::names::{Names, assign, located};
@@ -19,7 +21,7 @@ use crate::section::place;
 const RETRIES: u32 = 3;
 
 pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &mut Findings<'_>) -> Config {
-    let Draft { global, proxies, mut expressions, errors: _ } = draft;
+    let Draft { global, proxies, mut expressions, errors: _, userlists } = draft;
     let mut config = Config { global, ..Config::default() };
     let tracks = servers::tracks(&proxies, names, findings);
     for (index, proxy) in proxies.iter().enumerate() {
@@ -39,8 +41,12 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
             config.backends.push(backend);
         }
     }
-    references::expressions(&expressions.references, &proxies, names, findings);
-    config.shared = Shared { variables: expressions.variables, patterns: expressions.patterns.all() };
+    references::expressions(&expressions.references, &proxies, &userlists, names, findings);
+    config.shared = Shared {
+        variables: expressions.variables,
+        patterns: expressions.patterns.all(),
+        userlists: userlists.into_iter().map(Arc::new).collect(),
+    };
     servers::link(&mut config, &proxies, &tracks, names);
     config
 }

@@ -1,5 +1,6 @@
 //! Names in expressions and rules: to which proxy, server or list they lead.
 
+use sockeye_auth::UserList;
 use sockeye_rules::{BackendName, RuleSets};
 use sockeye_sample::{NameRef, Named, References, Target};
 use sockeye_syntax::diag::Location;
@@ -13,11 +14,12 @@ use crate::model::Mode;
 pub(super) fn expressions(
     references: &References,
     proxies: &[Proxy],
+    userlists: &[UserList],
     names: &Names,
     findings: &mut Findings<'_>,
 ) {
     for reference in references {
-        match find(&reference.name, proxies, names) {
+        match find(&reference.name, proxies, userlists, names) {
             Ok(target) => reference.name.resolve(target),
             Err(message) => {
                 let location = Location::new(&*reference.file, reference.line);
@@ -27,7 +29,12 @@ pub(super) fn expressions(
     }
 }
 
-fn find(name: &NameRef, proxies: &[Proxy], names: &Names) -> Result<Target, String> {
+fn find(
+    name: &NameRef,
+    proxies: &[Proxy],
+    userlists: &[UserList],
+    names: &Names,
+) -> Result<Target, String> {
     let text = &*name.text;
     match name.kind {
         Named::Frontend => names
@@ -47,7 +54,11 @@ fn find(name: &NameRef, proxies: &[Proxy], names: &Names) -> Result<Target, Stri
             });
             found.ok_or_else(|| format!("unable to find server '{text}' referenced by a rule or an expression"))
         }
-        Named::UserList => Err(format!("unable to find userlist '{text}'")),
+        Named::UserList => userlists
+            .iter()
+            .position(|list| *list.name == *text)
+            .map(Target::UserList)
+            .ok_or_else(|| format!("unable to find userlist '{text}' referenced in a sample expression")),
         Named::Table => Err("stick tables are known to HAProxy but not implemented in Sockeye yet".to_owned()),
     }
 }

@@ -49,7 +49,8 @@ impl<'a> View<'a> {
         if format.aliases().next().is_none() {
             return format.write_exprs(out, scene);
         }
-        let record = log::record(self.session, self.facts, self.attempts, request);
+        let slots = log::Slots::of(self.facts);
+        let record = log::record(self.session, self.facts, self.attempts, request, &slots);
         self.session.frontend.logger.text(format, &record, Some(scene), out);
     }
 

@@ -1,9 +1,11 @@
 //! The process as expressions see it: proxies, servers, variables, lists.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{OnceLock, RwLock};
 use std::time::Instant;
 
+use sockeye_auth::Verifier;
 use sockeye_config::model::Config;
 use sockeye_sample as sample;
 use sockeye_sample::{ProcessNumber, ProcessText, ProxyNumber, ServerNumber, Target, Variables};
@@ -27,6 +29,18 @@ pub struct World {
     started_at: Instant,
     /// Variables of the scope `proc`.
     pub variables: RwLock<Variables>,
+}
+
+thread_local! {
+    /// Passwords that were right, so that a slow hash is computed once and not per request.
+    static VERIFIER: RefCell<Verifier> = RefCell::new(Verifier::new(&random_key()));
+}
+
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    // The state is seeded by the system; the key only keeps entries of one process from being guessed.
+    fastrand::fill(&mut key);
+    key
 }
 
 static WORLD: OnceLock<World> = OnceLock::new();
@@ -214,8 +228,10 @@ impl sample::World for World {
     }
 
     fn authenticate(&self, userlist: usize, user: &[u8], password: &[u8]) -> bool {
-        let _ = (userlist, user, password);
-        false
+        let Some(user) = self.config.shared.userlists.get(userlist).and_then(|list| list.user(user)) else {
+            return false;
+        };
+        VERIFIER.with_borrow_mut(|verifier| verifier.check(user, password, Instant::now()))
     }
 
     fn environment(&self, name: &[u8]) -> Option<&[u8]> {
@@ -223,7 +239,12 @@ impl sample::World for World {
     }
 
     fn groups_of(&self, userlist: usize, user: &[u8], visit: &mut dyn FnMut(&str) -> bool) {
-        let _ = (userlist, user, visit);
+        let user = self.config.shared.userlists.get(userlist).and_then(|list| list.user(user));
+        for group in user.into_iter().flat_map(|user| &user.groups) {
+            if visit(group) {
+                return;
+            }
+        }
     }
 
     fn random(&self, range: Option<u32>) -> u32 {
