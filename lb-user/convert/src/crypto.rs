@@ -37,7 +37,7 @@ impl Operand {
     }
 
     /// The same for text in base64.
-    fn base64(arg: Option<&Arg>, name: &str, compiler: &mut Compiler<'_>) -> Result<Self, String> {
+    pub(crate) fn base64(arg: Option<&Arg>, name: &str, compiler: &mut Compiler<'_>) -> Result<Self, String> {
         let decoded = arg.and_then(|arg| Self::text(arg, compiler)).and_then(|operand| match operand {
             Self::Constant(text) => {
                 decode_base64(&text, Alphabet::Standard).map(|bytes| Self::Constant(bytes.into()))
@@ -61,7 +61,7 @@ impl Operand {
     }
 
     /// The decoded bytes, now. `None`: the variable is not set, or not base64.
-    fn decoded(&self, scene: &Scene<'_>) -> Option<Box<[u8]>> {
+    pub(crate) fn decoded(&self, scene: &Scene<'_>) -> Option<Box<[u8]>> {
         match self {
             Self::Constant(bytes) => Some(bytes.clone()),
             Self::Variable(_) => {

@@ -3,24 +3,35 @@
 use sockeye_sample::Converter;
 
 mod crypto;
+mod encode;
 mod fix;
+mod hash;
 mod json;
 mod jwt;
 mod mqtt;
+mod number;
+mod operand;
 mod packet;
 mod protobuf;
+mod text;
+mod variables;
 mod x509;
 
 /// Every converter that is obeyed.
 pub fn all() -> Vec<&'static [Converter]> {
     vec![
         crypto::TABLE,
+        encode::TABLE,
         fix::TABLE,
+        hash::TABLE,
         json::TABLE,
         jwt::TABLE,
         mqtt::TABLE,
+        number::TABLE,
         packet::TABLE,
         protobuf::TABLE,
+        text::TABLE,
+        variables::TABLE,
         x509::TABLE,
     ]
 }
