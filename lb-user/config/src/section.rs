@@ -9,8 +9,8 @@ use sockeye_syntax::diag::{Diagnostic, Diagnostics, Location, Place, Severity};
 use sockeye_syntax::words::Words;
 
 use crate::defaults::DefaultsSections;
-use crate::expressions;
 use crate::draft::{Draft, Kind, Proxy};
+use crate::expressions;
 use crate::keyword::{Status, find, not_yet_message};
 use crate::keywords::server::invalid_character;
 use crate::keywords::{self, Opens, SECTIONS};

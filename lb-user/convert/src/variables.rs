@@ -1,7 +1,7 @@
 //! Converters that keep what passes them: in a variable, or in a slot of the captures.
 
 use aws_lc_rs::constant_time;
-use sockeye_sample::{Arg, Compiler, Converter, Scene, VarId, Value};
+use sockeye_sample::{Arg, Compiler, Converter, Scene, Value, VarId};
 
 use crate::operand::{self, bytes};
 

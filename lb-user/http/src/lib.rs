@@ -18,4 +18,4 @@ pub mod fuzz;
 
 pub use body::BodyLength;
 pub use headers::{Headers, Known, is_valid_name, is_valid_value};
-pub use message::{reason_phrase, Method, RequestFacts, RequestHead, ResponseHead, Version};
+pub use message::{Method, RequestFacts, RequestHead, ResponseHead, Version, reason_phrase};

@@ -91,10 +91,8 @@ pub fn set_part(request: &mut RequestHead, part: Part, value: &[u8]) -> Result<(
         Part::Query => {
             out.extend_from_slice(&target[..start]);
             out.extend_from_slice(path);
-            if !value.is_empty() {
-                out.push(b'?');
-                out.extend_from_slice(value);
-            }
+            out.push(b'?');
+            out.extend_from_slice(value);
         }
     }
     set_target(request, &out)

@@ -15,6 +15,4 @@ pub mod reply;
 pub use action::{Action, LogLevel, NameMatch, Normalizer, NumberOr, SilentDrop, TimeoutKind, VarConditions};
 pub use redirect::{Cookie, Redirect, RedirectKind};
 pub use reply::{Content, ReplyRule};
-pub use rule::{
-    BackendName, PersistRule, Rule, RuleSets, Rules, ServerName, UseBackend, UseServer,
-};
+pub use rule::{BackendName, PersistRule, Rule, RuleSets, Rules, ServerName, UseBackend, UseServer};

@@ -24,7 +24,8 @@ pub(crate) fn files(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     };
     let mut wanted = Vec::new();
     while let Some(text) = words.next() {
-        match text.parse::<u16>().ok().and_then(|code| replies.reply(code).map(|reply| (code, reply.clone()))) {
+        match text.parse::<u16>().ok().and_then(|code| replies.reply(code).map(|reply| (code, reply.clone())))
+        {
             Some(one) => wanted.push(one),
             None => words.alert(format!("errorfiles: '{name}' has no reply for status '{text}'.")),
         }
@@ -38,12 +39,7 @@ pub(crate) fn files(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 }
 
 /// One statement into `files`.
-pub(crate) fn one(
-    words: &mut Words<'_>,
-    files: &mut ErrorFiles,
-    around: &Surroundings<'_>,
-    global: &Global,
-) {
+pub(crate) fn one(words: &mut Words<'_>, files: &mut ErrorFiles, around: &Surroundings<'_>, global: &Global) {
     let (Some(status), Some(path)) = (words.next(), words.next()) else {
         words.alert("errorfile : expects <status_code> and <file> as arguments.");
         return words.skip_rest();

@@ -5,7 +5,8 @@ use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use super::{
-    balance, bind, capture, check, errorfile, log, log_format, option, ruleset, server, source, timeout, values,
+    balance, bind, capture, check, errorfile, log, log_format, option, ruleset, server, source, timeout,
+    values,
 };
 use crate::draft::Kind;
 use crate::keyword::{Keyword, Sections, Status, find, hint, not_yet, removed, supported};
@@ -82,16 +83,36 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     supported("srvtcpka-intvl", BACK, srvtcpka_intvl, "time between TCP keep-alives"),
     // --- rules ---
     supported("acl", ALL, ruleset::acl, "a named test"),
-    supported("http-after-response", ALL, ruleset::http_after_response, "rules for every response, also those made here"),
+    supported(
+        "http-after-response",
+        ALL,
+        ruleset::http_after_response,
+        "rules for every response, also those made here",
+    ),
     supported("http-error", ALL, ruleset::http_error, "reply of the proxy's own"),
     supported("http-request", ALL, ruleset::http_request, "rules for requests"),
     supported("http-response", ALL, ruleset::http_response, "rules for responses of servers"),
     supported("tcp-request", ALL, ruleset::tcp_request, "rules for connections and what they bring"),
     supported("tcp-response", BACK, ruleset::tcp_response, "rules for what servers send"),
     supported("errorfiles", ALL, errorfile::files, "replies of an http-errors section"),
-    supported("force-persist", Sections::BACKENDS, ruleset::force_persist, "servers that are down are used all the same"),
-    supported("ignore-persist", Sections::BACKENDS, ruleset::ignore_persist, "what binds a client to a server is ignored"),
-    supported("monitor", Sections::FRONTENDS, ruleset::monitor, "when monitor-uri says that the service is down"),
+    supported(
+        "force-persist",
+        Sections::BACKENDS,
+        ruleset::force_persist,
+        "servers that are down are used all the same",
+    ),
+    supported(
+        "ignore-persist",
+        Sections::BACKENDS,
+        ruleset::ignore_persist,
+        "what binds a client to a server is ignored",
+    ),
+    supported(
+        "monitor",
+        Sections::FRONTENDS,
+        ruleset::monitor,
+        "when monitor-uri says that the service is down",
+    ),
     supported("redirect", Sections::PROXIES, ruleset::redirect, "redirection after the rules"),
     supported("use-server", Sections::BACKENDS, ruleset::use_server, "server by rule"),
     supported("use_backend", Sections::FRONTENDS, ruleset::use_backend, "backend by rule"),

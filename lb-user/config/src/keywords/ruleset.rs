@@ -189,7 +189,9 @@ fn persist(words: &mut Words<'_>, scope: &mut ProxyScope<'_>, force: bool) {
         Some(Some(condition)) => {
             scope.proxy.settings.rules.persist.push(Arc::new(PersistRule { condition, force }));
         }
-        Some(None) => words.alert(format!("'{name}' requires either 'if' or 'unless' followed by a condition.")),
+        Some(None) => {
+            words.alert(format!("'{name}' requires either 'if' or 'unless' followed by a condition."))
+        }
         None => {}
     }
 }
@@ -221,7 +223,8 @@ fn add(
     list: impl FnOnce(&mut sockeye_rules::RuleSets) -> &mut Rules,
 ) {
     let title = title(scope);
-    if let Some(rule) = with_context(words, scope, &title, |words, context| parse::rule(words, set, context)) {
+    if let Some(rule) = with_context(words, scope, &title, |words, context| parse::rule(words, set, context))
+    {
         list(&mut scope.proxy.settings.rules).push(Arc::new(rule));
     }
 }
@@ -260,15 +263,10 @@ fn with_context<T>(
         acls: scope.acls.clone(),
         title,
         proxy: &scope.proxy.name,
-        side: Side {
-            frontend: kind != Kind::Backend,
-            backend: kind != Kind::Frontend,
-        },
+        side: Side { frontend: kind != Kind::Backend, backend: kind != Kind::Frontend },
         captures: &mut slots,
         loader: scope.around.loader,
-        http_errors: &|name, status| {
-            errors.get(name).map(|replies| replies.reply(status).cloned())
-        },
+        http_errors: &|name, status| errors.get(name).map(|replies| replies.reply(status).cloned()),
         bufsize: scope.global.tune.bufsize,
     };
     let made = run(words, &mut context);

@@ -29,22 +29,16 @@ pub(super) fn expressions(
     }
 }
 
-fn find(
-    name: &NameRef,
-    proxies: &[Proxy],
-    userlists: &[UserList],
-    names: &Names,
-) -> Result<Target, String> {
+fn find(name: &NameRef, proxies: &[Proxy], userlists: &[UserList], names: &Names) -> Result<Target, String> {
     let text = &*name.text;
     match name.kind {
         Named::Frontend => names
             .frontend(text)
             .map(|id| Target::Frontend(id.0))
             .ok_or_else(|| format!("unable to find frontend '{text}' referenced in a sample expression")),
-        Named::Backend => names
-            .backend(text)
-            .map(|(_, id)| Target::Backend(id.0))
-            .ok_or_else(|| format!("unable to find backend '{text}' referenced in a sample expression.{}", names.hint(text))),
+        Named::Backend => names.backend(text).map(|(_, id)| Target::Backend(id.0)).ok_or_else(|| {
+            format!("unable to find backend '{text}' referenced in a sample expression.{}", names.hint(text))
+        }),
         Named::Server => {
             let (proxy, server) = text.rsplit_once('/').unwrap_or(("", text));
             let found = names.backend(proxy).and_then(|(index, id)| {
@@ -52,14 +46,18 @@ fn find(
                 let server = servers.iter().position(|known| *known.server.name == *server)?;
                 Some(Target::Server { backend: id.0, server })
             });
-            found.ok_or_else(|| format!("unable to find server '{text}' referenced by a rule or an expression"))
+            found.ok_or_else(|| {
+                format!("unable to find server '{text}' referenced by a rule or an expression")
+            })
         }
         Named::UserList => userlists
             .iter()
             .position(|list| *list.name == *text)
             .map(Target::UserList)
             .ok_or_else(|| format!("unable to find userlist '{text}' referenced in a sample expression")),
-        Named::Table => Err("stick tables are known to HAProxy but not implemented in Sockeye yet".to_owned()),
+        Named::Table => {
+            Err("stick tables are known to HAProxy but not implemented in Sockeye yet".to_owned())
+        }
     }
 }
 
@@ -74,10 +72,8 @@ pub(super) fn use_backend(
     if !proxy.kind.is_frontend() {
         return;
     }
-    let upgrades = rules
-        .tcp_content
-        .iter()
-        .any(|rule| matches!(rule.action, sockeye_rules::Action::SwitchHttp));
+    let upgrades =
+        rules.tcp_content.iter().any(|rule| matches!(rule.action, sockeye_rules::Action::SwitchHttp));
     for rule in &rules.use_backend {
         let BackendName::Static(name) = &rule.target else { continue };
         let Some((index, id)) = names.backend(&name.text) else {

@@ -78,9 +78,7 @@ pub(super) fn action(
             let (regex, with) = replacement(words, Purpose::Text, context, stages)?;
             Action::ReplaceUri { regex, with }
         }
-        "normalize-uri" if request => {
-            Action::NormalizeUri(normalizer(words)?)
-        }
+        "normalize-uri" if request => Action::NormalizeUri(normalizer(words)?),
         "set-status" if !request => {
             let text = argument(words, "a status code")?;
             let status = text.parse().ok().filter(|status| (100..=999).contains(status));

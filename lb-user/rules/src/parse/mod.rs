@@ -225,9 +225,10 @@ pub fn rule(words: &mut Words<'_>, set: Set, context: &mut Context<'_>) -> Optio
         }
         Err(message) => {
             words.alert(format!(
-                "error detected in {} while parsing '{}{action_name}' rule : {message}.",
+                "error detected in {} while parsing '{}{action_name}' rule : {}.",
                 context.title,
-                set.name()
+                set.name(),
+                message.trim_end_matches('.')
             ));
             words.skip_rest();
             None

@@ -39,6 +39,7 @@ pub fn reply(
     stages: Stages,
 ) -> Result<ReplyRule, String> {
     let mut status = None;
+    let mut named = false;
     let mut content_type: Option<Box<[u8]>> = None;
     let mut source = None;
     let mut headers = Vec::new();
@@ -54,6 +55,8 @@ pub fn reply(
                 status = Some(code.ok_or_else(|| {
                     format!("'{word}' expects a status code between 200 and 599, not '{text}'")
                 })?);
+                // `deny_status` is older than replies of one's own and means the section's.
+                named |= word == "status";
             }
             "content-type" => content_type = Some(argument(words, "a content type")?.as_bytes().into()),
             "hdr" => {
@@ -96,7 +99,7 @@ pub fn reply(
         (None, ReplyOf::Tarpit) => 500,
         (None, ReplyOf::HttpError) => return Err("expects 'status' followed by a status code".to_owned()),
     };
-    let content = content(words, source, status, content_type, of, context, stages)?;
+    let content = content(words, source, status, content_type, (of, named), context, stages)?;
     Ok(ReplyRule { status, content, headers })
 }
 
@@ -105,7 +108,7 @@ fn content(
     source: Option<Source<'_>>,
     status: u16,
     content_type: Option<Box<[u8]>>,
-    of: ReplyOf,
+    (of, named): (ReplyOf, bool),
     context: &mut Context<'_>,
     stages: Stages,
 ) -> Result<Content, String> {
@@ -126,7 +129,7 @@ fn content(
         _ => Ok(()),
     };
     Ok(match source {
-        None if of == ReplyOf::Return || of == ReplyOf::HttpError => Content::Empty,
+        None if named || matches!(of, ReplyOf::Return | ReplyOf::HttpError) => Content::Empty,
         None | Some(Source::Default) => {
             own(status)?;
             Content::Default

@@ -159,13 +159,7 @@ impl Refusal {
     }
 
     fn invalid(cause: Cause, status: u16) -> Self {
-        Self {
-            ending: Ending::new(cause, Stage::Request),
-            status,
-            invalid: true,
-            silent: false,
-            reply: None,
-        }
+        Self { ending: Ending::new(cause, Stage::Request), status, invalid: true, silent: false, reply: None }
     }
 
     /// What a rule decided.

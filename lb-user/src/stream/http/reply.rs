@@ -79,7 +79,11 @@ impl Transaction<'_> {
         } else {
             reply.encode(keeps, is_11, head_only, &mut out);
         }
-        self.facts.status = Some(if self.heads.ruled && self.has_after_rules() { self.heads.response.status() } else { reply.status });
+        self.facts.status = Some(if self.heads.ruled && self.has_after_rules() {
+            self.heads.response.status()
+        } else {
+            reply.status
+        });
         self.facts.downloaded = send_raw(self.session, &out).await;
         self.heads.give_response_bytes(out);
         let now = clock::now();

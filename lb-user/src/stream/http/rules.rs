@@ -78,7 +78,10 @@ impl Transaction<'_> {
     }
 
     /// The rules of a backend that is not the frontend's own section.
-    pub(super) async fn request_rules_of_backend(&mut self, backend: &'static Backend) -> Result<(), Refusal> {
+    pub(super) async fn request_rules_of_backend(
+        &mut self,
+        backend: &'static Backend,
+    ) -> Result<(), Refusal> {
         if self.is_own(backend) {
             return Ok(());
         }
@@ -223,9 +226,7 @@ impl Transaction<'_> {
         };
         let run = Run { rules, stage: set.stage(frontend), strict, may_wait: false, view };
         let request_body = match heads.request.body {
-            BodyLength::Chunked => {
-                Body { bytes: &heads.body, whole: heads.body_whole, length: None }
-            }
+            BodyLength::Chunked => Body { bytes: &heads.body, whole: heads.body_whole, length: None },
             BodyLength::Length(length) => {
                 let at_hand = usize::try_from(length).unwrap_or(usize::MAX).min(self.input.len());
                 Body {
@@ -295,7 +296,11 @@ impl Transaction<'_> {
             }
             Action::Reject | Action::Close => {
                 let refusal = Refusal::new(Cause::Proxy, stage, 400);
-                Some(if response { Refusal::new(Cause::Proxy, stage, 502) } else { Refusal { silent: true, ..refusal } })
+                Some(if response {
+                    Refusal::new(Cause::Proxy, stage, 502)
+                } else {
+                    Refusal { silent: true, ..refusal }
+                })
             }
             Action::SilentDrop(how) => {
                 self.session.silent_drop(*how);
@@ -492,9 +497,10 @@ impl Transaction<'_> {
                 break;
             }
         }
-        let verdict = rules.persist.iter().find(|rule| {
-            holds(Some(&rule.condition), &view, request, RuleStage::BackendServerChoice)
-        });
+        let verdict = rules
+            .persist
+            .iter()
+            .find(|rule| holds(Some(&rule.condition), &view, request, RuleStage::BackendServerChoice));
         let (force, ignore) = match verdict {
             Some(rule) => (rule.force, !rule.force),
             None => (false, false),

@@ -182,13 +182,15 @@ impl Run<'_> {
                 self.replace_part(regex, with, Part::PathAndQuery, messages)
             }
             Action::ReplaceUri { regex, with } => self.replace_part(regex, with, Part::Uri, messages),
-            Action::NormalizeUri(normalizer) => self.on_request(messages, |request| {
-                match normalize::normalize(*normalizer, request.target()) {
-                    Ok(Some(target)) => edit::set_target(request, &target),
-                    Ok(None) => Ok(()),
-                    Err(normalize::Malformed) => Err(RewriteFailed),
-                }
-            }),
+            Action::NormalizeUri(normalizer) => {
+                self.on_request(messages, |request| {
+                    match normalize::normalize(*normalizer, request.target()) {
+                        Ok(Some(target)) => edit::set_target(request, &target),
+                        Ok(None) => Ok(()),
+                        Err(normalize::Malformed) => Err(RewriteFailed),
+                    }
+                })
+            }
             Action::SetStatus { status, reason } => {
                 if let Some(response) = messages.response.as_mut() {
                     let reason = match reason {
@@ -357,14 +359,13 @@ fn is_seen_later(action: &Action) -> bool {
     )
 }
 
-fn duration(
-    value: &'static NumberOr<std::time::Duration>,
-    scene: &Scene<'_>,
-) -> Option<std::time::Duration> {
+fn duration(value: &'static NumberOr<std::time::Duration>, scene: &Scene<'_>) -> Option<std::time::Duration> {
     match value {
         NumberOr::Fixed(time) => Some(*time),
         NumberOr::Expr(expr) => match expr.eval(scene)?.cast(Type::Int)? {
-            Value::Int(milliseconds) => u64::try_from(milliseconds).ok().map(std::time::Duration::from_millis),
+            Value::Int(milliseconds) => {
+                u64::try_from(milliseconds).ok().map(std::time::Duration::from_millis)
+            }
             _ => None,
         },
     }

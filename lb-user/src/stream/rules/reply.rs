@@ -7,13 +7,15 @@ use super::{Messages, Run};
 use crate::services::replies::{ErrorReplies, Reply};
 
 /// The reply of `return`, `deny` and `tarpit`.
-pub fn of_rule(rule: &'static ReplyRule, run: &Run<'_>, messages: &Messages<'_>, own: &ErrorReplies) -> Reply {
+pub fn of_rule(
+    rule: &'static ReplyRule,
+    run: &Run<'_>,
+    messages: &Messages<'_>,
+    own: &ErrorReplies,
+) -> Reply {
     let payload = |content_type: &Option<Box<[u8]>>, body: Vec<u8>| {
-        let mut headers: Vec<(Vec<u8>, Vec<u8>)> = rule
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_vec(), run.format(value, messages)))
-            .collect();
+        let mut headers: Vec<(Vec<u8>, Vec<u8>)> =
+            rule.headers.iter().map(|(name, value)| (name.to_vec(), run.format(value, messages))).collect();
         headers.push((b"content-length".to_vec(), Vec::new()));
         if let Some(content_type) = content_type
             && !body.is_empty()
@@ -25,7 +27,9 @@ pub fn of_rule(rule: &'static ReplyRule, run: &Run<'_>, messages: &Messages<'_>,
     match &rule.content {
         Content::Empty => payload(&None, Vec::new()),
         Content::Default => (*own.error(rule.status)).clone(),
-        Content::Whole(file) => Reply::of_file(rule.status, file).unwrap_or_else(|| (*own.error(500)).clone()),
+        Content::Whole(file) => {
+            Reply::of_file(rule.status, file).unwrap_or_else(|| (*own.error(500)).clone())
+        }
         Content::Raw { content_type, body } => payload(content_type, body.to_vec()),
         Content::Formatted { content_type, body } => payload(content_type, run.format(body, messages)),
     }
@@ -54,8 +58,7 @@ pub fn of_redirect(rule: &'static Redirect, run: &Run<'_>, messages: &Messages<'
 
 /// The reply of `auth`: 401, or 407 when the request is one to a proxy.
 pub fn of_auth(realm: &str, to_proxy: bool, own: &ErrorReplies) -> Reply {
-    let (status, header) =
-        if to_proxy { (407, "proxy-authenticate") } else { (401, "www-authenticate") };
+    let (status, header) = if to_proxy { (407, "proxy-authenticate") } else { (401, "www-authenticate") };
     let mut reply = (*own.error(status)).clone();
     reply.set_header(header, format!("Basic realm=\"{realm}\"").into_bytes());
     reply

@@ -45,7 +45,13 @@ impl<'a> View<'a> {
     }
 
     /// Writes a format; its aliases stand for what the log would say now.
-    pub fn write(&self, format: &Format, scene: &Scene<'_>, request: Option<&RequestHead>, out: &mut Vec<u8>) {
+    pub fn write(
+        &self,
+        format: &Format,
+        scene: &Scene<'_>,
+        request: Option<&RequestHead>,
+        out: &mut Vec<u8>,
+    ) {
         if format.aliases().next().is_none() {
             return format.write_exprs(out, scene);
         }
@@ -152,9 +158,7 @@ impl sample::Facts for View<'_> {
             Number::TimerResponse => {
                 milliseconds(self.facts.response_at?.duration_since(self.attempts.connected_at?))
             }
-            Number::TimerData => {
-                milliseconds(self.facts.ended_at?.duration_since(self.facts.response_at?))
-            }
+            Number::TimerData => milliseconds(self.facts.ended_at?.duration_since(self.facts.response_at?)),
             Number::TimerActive | Number::TimerUser => {
                 let end = self.facts.ended_at.unwrap_or_else(clock::now);
                 milliseconds(end.duration_since(self.facts.started_at))
@@ -234,4 +238,3 @@ impl sample::Facts for View<'_> {
         log::unique_id(self.session, self.facts, self.attempts, None)
     }
 }
-
