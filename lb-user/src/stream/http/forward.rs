@@ -61,7 +61,7 @@ impl Transaction<'_> {
                 self.timer,
                 self.control,
                 (self.session.frontend.cfg.timeout_client, backend.cfg.timeout_server),
-                request,
+                &mut request,
             );
             let rules = response_rules(backend);
             let facts = self.heads.request.facts();
@@ -88,7 +88,6 @@ impl Transaction<'_> {
             };
             let request_done = exchange.request_done;
             let received = exchange.received;
-            request = exchange.request;
             let verdict = match &head {
                 Ok(()) => backend.cfg.retry_on.statuses.contains(&self.heads.response.status()),
                 Err(failure) => self.may_retry(backend, failure, received, &reached),

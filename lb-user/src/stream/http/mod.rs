@@ -25,8 +25,10 @@ use crate::mux::Rules;
 use crate::services::replies;
 use crate::services::replies::Reply;
 use crate::stats::PROCESS;
+use forward::Answered;
 use reply::{linger, send_raw};
 use request::Head;
+use respond::Responded;
 
 /// What becomes of the client connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,10 @@ pub async fn serve(session: &mut Session, control: &Control) {
         session.requests += 1;
         // A request's state is a few KiB: it is allocated while there is a request, so that an idle connection
         // does not own it.
-        let next = Box::pin(Transaction::run(session, control, &mut timer, &mut input)).await;
+        // Written where it stays: `Box::pin` would make it elsewhere and copy all of it.
+        let room = Box::new_uninit();
+        let running = Box::write(room, Transaction::run(session, control, &mut timer, &mut input));
+        let next = Box::into_pin(running).await;
         match next {
             // An idle connection owns no buffer.
             Next::KeepAlive if input.is_empty() => input = Buffer::none(),
@@ -189,10 +194,18 @@ impl<'a> Transaction<'a> {
             transaction.facts.logged = true;
             return Box::pin(transaction.answer(&reply, whole)).await;
         }
-        let forwarded = transaction.forward().await;
-        match forwarded {
-            Ok(answered) => transaction.respond(answered).await,
-            Err(refusal) => Box::pin(transaction.refuse(refusal)).await,
+        let mut answered = match transaction.forward().await {
+            Ok(answered) => answered,
+            Err(refusal) => return Box::pin(transaction.refuse(refusal)).await,
+        };
+        let responded = transaction.respond(&mut answered).await;
+        let Answered { backend, reached, server_input, request, .. } = answered;
+        transaction.heads.give_request_bytes(request.release(transaction.input));
+        match responded {
+            Responded::Whole(whole) => transaction.finish(backend, reached, &whole),
+            Responded::Tunnel => Box::pin(transaction.tunnel(backend, reached, server_input)).await,
+            Responded::Broke(failure) => transaction.response_broke(failure, reached),
+            Responded::Refused(next) => next,
         }
     }
 
