@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::abort::Ending;
 use super::capture::Captured;
+use super::log_scene::LogScene;
 use super::retry::Attempts;
 use crate::backend::{Backend, Server};
 use crate::frontend::session::Session;
@@ -139,10 +140,12 @@ impl Shown {
         let formats = || [line, structured_data, error, unique_id].into_iter().flatten();
         let shows =
             |wanted: &[Alias]| formats().any(|format| format.aliases().any(|alias| wanted.contains(&alias)));
+        let has_exprs = formats().any(|format| format.exprs().next().is_some());
         Self {
             // The default line shows it as well.
-            destination: line.is_none() || shows(&[Alias::FrontendIp, Alias::FrontendPort]),
-            server_ends: shows(&[Alias::BackendIp, Alias::BackendPort, Alias::ServerIp, Alias::ServerPort]),
+            destination: line.is_none() || shows(&[Alias::FrontendIp, Alias::FrontendPort]) || has_exprs,
+            server_ends: has_exprs
+                || shows(&[Alias::BackendIp, Alias::BackendPort, Alias::ServerIp, Alias::ServerPort]),
         }
     }
 }
@@ -187,7 +190,9 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
     let Some(level) = record.level(options, received) else { return };
     record.log_counter = frontend.log_lines.next();
     let formats = &frontend.cfg.log_formats;
-    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, None);
+    let seen = LogScene { record: &record, process: frontend.logger.process(), request };
+    let scene = Some(&seen.scene());
+    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, scene);
 }
 
 /// The line of a connection that failed before it had a stream (manual 8.2.5): `message` in the fixed form, or
@@ -229,7 +234,9 @@ pub fn unique_id<'f>(
         let slots = Slots::of(facts);
         // An id in its own format is missing.
         let record = record(session, facts, attempts, request, &slots);
-        session.frontend.logger.text(format, &record, None, &mut out);
+        let logger = &session.frontend.logger;
+        let seen = LogScene { record: &record, process: logger.process(), request };
+        logger.text(format, &record, Some(&seen.scene()), &mut out);
         // Nobody else set it meanwhile: nothing here waits.
         let _ = facts.unique_id.set(out.into());
     }

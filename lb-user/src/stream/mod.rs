@@ -11,5 +11,6 @@ pub mod forwarding;
 pub mod heads;
 pub mod http;
 pub mod log;
+mod log_scene;
 pub mod retry;
 pub mod tcp;
