@@ -151,6 +151,10 @@ fn request_line(w: &mut Writer<'_>, request: Option<Request<'_>>) {
         left -= kept;
         &part[..kept]
     });
+    if w.flags().encoding.is_some() {
+        // One chunk of an encoded text.
+        return w.marked(&[&parts.concat()], Marks::Uri);
+    }
     w.marked(&parts, Marks::Uri);
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::library::Flags;
 use crate::method::Method;
 use crate::pattern::{self, Names, Range};
-use crate::regex::Regex;
+use crate::regex::{Captures, Regex};
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
@@ -154,17 +154,25 @@ impl Index {
         }
     }
 
+    /// The expression that matches, with its groups.
+    pub(crate) fn captures<'a>(&self, text: &'a [u8]) -> Option<(Id, Captures<'a>)> {
+        match &self.patterns {
+            Patterns::Reg(list) => list.iter().find_map(|(regex, id)| Some((*id, regex.captures(text)?))),
+            _ => None,
+        }
+    }
+
     fn find_text(&self, text: &[u8]) -> Option<Id> {
         match &self.patterns {
             Patterns::Exact(map) => map.get(text).copied(),
-            Patterns::ByLength(levels) => levels.iter().find_map(|(length, map)| {
-                let part = if self.method == Method::Beg {
-                    text.get(..*length)?
-                } else {
-                    text.get(text.len().checked_sub(*length)?..)?
-                };
-                map.get(part).copied()
-            }),
+            Patterns::ByLength(levels) if self.method == Method::Beg => {
+                levels.iter().find_map(|(length, map)| map.get(text.get(..*length)?).copied())
+            }
+            // The first one, not the longest.
+            Patterns::ByLength(levels) => levels
+                .iter()
+                .filter_map(|(length, map)| map.get(text.get(text.len().checked_sub(*length)?..)?).copied())
+                .min(),
             Patterns::Parts(levels) => find_part(levels, text, delimiters(self.method)),
             Patterns::Sub(list) => {
                 list.iter().find(|(part, _)| memchr::memmem::find(text, part).is_some()).map(|(_, id)| *id)

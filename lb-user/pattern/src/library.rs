@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::index::Key;
 use crate::method::Method;
 use crate::reference::{Entry, Reference};
+use crate::regex::Captures;
 
 /// Reads a file of patterns.
 pub type Loader = Box<dyn Fn(&str) -> io::Result<Vec<u8>> + Send + Sync>;
@@ -185,6 +186,17 @@ impl Matcher {
     /// The entry that matches.
     pub fn find(&self, key: Key<'_>) -> Option<Arc<Entry>> {
         self.lists.iter().find_map(|(list, slot)| list.find(*slot, key))
+    }
+
+    /// Shows the first list's entry whose expression matches, with what its groups matched; for `map_regm`.
+    pub fn captures<T>(&self, text: &[u8], show: impl FnOnce(&Entry, &Captures<'_>) -> T) -> Option<T> {
+        let (list, slot) = self.lists.first()?;
+        list.captures(*slot, text, show)
+    }
+
+    /// The lists that are looked through.
+    pub fn references(&self) -> impl Iterator<Item = &Arc<Reference>> {
+        self.lists.iter().map(|(list, _)| list)
     }
 }
 

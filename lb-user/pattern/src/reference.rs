@@ -8,6 +8,7 @@ use crate::index::{Id, Index, Key};
 use crate::library::Flags;
 use crate::method::Method;
 use crate::pattern::Names;
+use crate::regex::Captures;
 
 /// Entries of one list; more would be a mistake or an attack by way of `set-map`.
 const ENTRIES_MAX: usize = 10_000_000;
@@ -88,6 +89,18 @@ impl Reference {
         let lists = self.read();
         let id = lists.indexes.get(slot)?.find(key)?;
         lists.entries.get(id as usize)?.clone()
+    }
+
+    /// Shows the entry whose expression matches with what its groups matched.
+    pub(crate) fn captures<T>(
+        &self,
+        slot: usize,
+        text: &[u8],
+        show: impl FnOnce(&Entry, &Captures<'_>) -> T,
+    ) -> Option<T> {
+        let lists = self.read();
+        let (id, captures) = lists.indexes.get(slot)?.captures(text)?;
+        Some(show(lists.entries.get(id as usize)?.as_ref()?, &captures))
     }
 
     pub(crate) fn matches(&self, slot: usize, key: Key<'_>) -> bool {

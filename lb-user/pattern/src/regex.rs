@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pcre2::bytes::{Captures as SlowCaptures, Regex as Slow, RegexBuilder as SlowBuilder};
+use pcre2::bytes::{CaptureLocations, Regex as Slow, RegexBuilder as SlowBuilder};
 use regex::bytes::{Captures as FastCaptures, Regex as Fast, RegexBuilder as FastBuilder};
 
 /// Steps of one match in PCRE2; some ten milliseconds. A subject that needs more does not match.
@@ -25,9 +25,11 @@ enum Engine {
 }
 
 /// What the groups of an expression matched.
-pub enum Captures<'a> {
+pub struct Captures<'a>(Groups<'a>);
+
+enum Groups<'a> {
     Fast(FastCaptures<'a>),
-    Slow(SlowCaptures<'a>),
+    Slow(&'a [u8], CaptureLocations),
 }
 
 impl Regex {
@@ -68,9 +70,22 @@ impl Regex {
 
     /// The groups of the first match.
     pub fn captures<'a>(&self, subject: &'a [u8]) -> Option<Captures<'a>> {
+        self.captures_at(subject, 0)
+    }
+
+    /// The groups of the first match from `start` on; what is before it still counts for `^`, `\b` and look-behind.
+    /// Behind the end of `subject` there is none.
+    pub fn captures_at<'a>(&self, subject: &'a [u8], start: usize) -> Option<Captures<'a>> {
+        if start > subject.len() {
+            return None;
+        }
         match &self.engine {
-            Engine::Fast(fast) => fast.captures(subject).map(Captures::Fast),
-            Engine::Slow(slow) => slow.captures(subject).ok().flatten().map(Captures::Slow),
+            Engine::Fast(fast) => fast.captures_at(subject, start).map(|captures| Captures(Groups::Fast(captures))),
+            Engine::Slow(slow) => {
+                let mut locations = slow.capture_locations();
+                slow.captures_read_at(&mut locations, subject, start).ok().flatten()?;
+                Some(Captures(Groups::Slow(subject, locations)))
+            }
         }
     }
 
@@ -83,17 +98,17 @@ impl Regex {
 impl Captures<'_> {
     /// What a group matched; 0 is the whole match.
     pub fn get(&self, group: usize) -> Option<&[u8]> {
-        match self {
-            Self::Fast(captures) => captures.get(group).map(|found| found.as_bytes()),
-            Self::Slow(captures) => captures.get(group).map(|found| found.as_bytes()),
+        match &self.0 {
+            Groups::Fast(captures) => captures.get(group).map(|found| found.as_bytes()),
+            Groups::Slow(subject, locations) => locations.get(group).and_then(|(from, to)| subject.get(from..to)),
         }
     }
 
     /// Where the whole match begins and ends.
     pub fn range(&self) -> (usize, usize) {
-        match self {
-            Self::Fast(captures) => captures.get(0).map_or((0, 0), |found| (found.start(), found.end())),
-            Self::Slow(captures) => captures.get(0).map_or((0, 0), |found| (found.start(), found.end())),
+        match &self.0 {
+            Groups::Fast(captures) => captures.get(0).map_or((0, 0), |found| (found.start(), found.end())),
+            Groups::Slow(_, locations) => locations.get(0).unwrap_or_default(),
         }
     }
 }
@@ -123,6 +138,11 @@ mod tests {
         check("a(?=b)(.)", false, b"ab", Some(b"b"));
         check(r"(.)\1", false, b"abb", Some(b"b"));
         check("(\\xff)", false, b"\xff", Some(b"\xff"));
+        for text in ["(b)", "(b)(?=.?)"] {
+            let regex = Regex::new(text, false).expect("valid");
+            let range = |start| regex.captures_at(b"abcb", start).map(|captures| captures.range());
+            assert_eq!([range(0), range(2), range(4), range(5)], [Some((1, 2)), Some((3, 4)), None, None]);
+        }
         assert!(Regex::new("(", false).is_err());
         // A subject that would take forever does not match.
         assert!(

@@ -127,5 +127,7 @@ fn adopt(
         last_server: None,
         variables: RefCell::default(),
         wanted: None,
+        upgraded: false,
+        arrived: (peer, None),
     }))
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::SystemTime;
 
 use sockeye_config::model::{Mode, ServerId};
-use sockeye_conn::{Peer, Socket, clock};
+use sockeye_conn::{Buffer, Peer, Socket, clock};
 use sockeye_rules::SilentDrop;
 use sockeye_sample::Variables;
 use tokio::time::Instant;
@@ -42,6 +42,10 @@ pub struct Session {
     pub variables: RefCell<Variables>,
     /// Where the client wanted to go, if rules say otherwise (`set-dst`).
     pub wanted: Option<SocketAddr>,
+    /// A rule made the connection an HTTP one.
+    pub upgraded: bool,
+    /// Client and wanted address as they are for every stream that begins: `set-src` in a stream is for it alone.
+    pub arrived: (Peer, Option<SocketAddr>),
 }
 
 impl Session {
@@ -49,16 +53,27 @@ impl Session {
     pub async fn run(mut self: Box<Self>, admission: Admission) {
         let registration = Registration::new().await;
         let control = &*registration.control;
+        if self.frontend.ruled && !stream::rules::tcp::admit(&mut self) {
+            return;
+        }
         match self.frontend.cfg.mode {
             Mode::Tcp => {
                 let mut streaming = Box::pin(stream::tcp::serve(self, control));
-                std::future::poll_fn(|cx| {
+                let switched = std::future::poll_fn(|cx| {
                     unless_killed(control, clock::hold(|| streaming.as_mut().poll(cx)))
                 })
                 .await;
+                if let Some((mut session, input)) = switched {
+                    session.upgraded = true;
+                    let mut streaming = Box::pin(stream::http::serve(&mut session, control, input));
+                    std::future::poll_fn(|cx| {
+                        unless_killed(control, clock::hold(|| streaming.as_mut().poll(cx)))
+                    })
+                    .await;
+                }
             }
             Mode::Http => {
-                let mut streaming = std::pin::pin!(stream::http::serve(&mut self, control));
+                let mut streaming = std::pin::pin!(stream::http::serve(&mut self, control, Buffer::none()));
                 std::future::poll_fn(|cx| {
                     unless_killed(control, clock::hold(|| streaming.as_mut().poll(cx)))
                 })
@@ -69,6 +84,11 @@ impl Session {
         drop(admission);
     }
 
+    /// What it speaks: its frontend's mode, or HTTP if a rule said so.
+    pub fn mode(&self) -> Mode {
+        if self.upgraded { Mode::Http } else { self.frontend.cfg.mode }
+    }
+
     /// `silent-drop`: the connection goes without the client being told, or with a reset that does not reach it.
     pub fn silent_drop(&self, how: SilentDrop) {
         self.client.drop_silently(how.rst_ttl);
@@ -77,6 +97,9 @@ impl Session {
     /// The address the client connected to. With `transparent` binds and redirected connections it is not the
     /// listener's.
     pub fn destination(&self) -> Option<SocketAddr> {
+        if self.wanted.is_some() {
+            return self.wanted;
+        }
         let addr = rustix::net::getsockname(self.client.as_fd()).ok()?;
         SocketAddr::try_from(addr).ok()
     }
@@ -84,6 +107,6 @@ impl Session {
 
 /// A session that was told to end had its chance in the poll that just returned, to log and to answer; if it still
 /// waits for something, it waits no longer.
-fn unless_killed(control: &Control, polled: Poll<()>) -> Poll<()> {
-    if polled.is_pending() && control.is_killed() { Poll::Ready(()) } else { polled }
+fn unless_killed<T: Default>(control: &Control, polled: Poll<T>) -> Poll<T> {
+    if polled.is_pending() && control.is_killed() { Poll::Ready(T::default()) } else { polled }
 }

@@ -26,7 +26,7 @@ pub struct Exchange<'a> {
     pub control: &'a Control,
     pub timeout_client: Option<Duration>,
     pub timeout_server: Option<Duration>,
-    pub request: Outgoing,
+    pub request: &'a mut Outgoing,
     /// Whether all of the request has been sent.
     pub request_done: bool,
     /// The response, once its head is known; interim responses before it.
@@ -70,7 +70,7 @@ impl<'a> Exchange<'a> {
         timer: &'a mut Timer,
         control: &'a Control,
         timeouts: (Option<Duration>, Option<Duration>),
-        request: Outgoing,
+        request: &'a mut Outgoing,
     ) -> Self {
         Self {
             client: client.0,

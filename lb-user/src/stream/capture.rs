@@ -14,6 +14,11 @@ pub struct Captured {
 }
 
 impl Captured {
+    /// Empty slots, for rules to fill. `None` for a frontend that captures nothing.
+    pub fn empty(frontend: &model::Captures) -> Option<Box<Self>> {
+        Self::of_request(frontend, &RequestHead::new())
+    }
+
     /// Keeps what the request has, before rules change it. `None` for a frontend that captures nothing.
     pub fn of_request(frontend: &model::Captures, head: &RequestHead) -> Option<Box<Self>> {
         if *frontend == model::Captures::default() {

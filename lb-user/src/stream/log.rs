@@ -9,11 +9,14 @@ use sockeye_config::model::{Level, LogFormats, Mode};
 use sockeye_conn::{Socket, clock};
 use sockeye_http::{RequestHead, ResponseHead};
 use sockeye_log::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers};
-use sockeye_sample::{Alias, Format, Scene};
+use sockeye_rules::LogLevel;
+use sockeye_sample::{Alias, Scene, Stage};
 use tokio::time::Instant;
 
 use super::abort::Ending;
 use super::capture::Captured;
+use super::rules::decided::Decided;
+use super::rules::scene::View;
 use super::retry::Attempts;
 use crate::backend::{Backend, Server};
 use crate::frontend::session::Session;
@@ -144,10 +147,12 @@ impl Shown {
         let formats = || [line, structured_data, error, unique_id].into_iter().flatten();
         let shows =
             |wanted: &[Alias]| formats().any(|format| format.aliases().any(|alias| wanted.contains(&alias)));
+        let has_exprs = formats().any(|format| format.exprs().next().is_some());
         Self {
             // The default line shows it as well.
-            destination: line.is_none() || shows(&[Alias::FrontendIp, Alias::FrontendPort]),
-            server_ends: shows(&[Alias::BackendIp, Alias::BackendPort, Alias::ServerIp, Alias::ServerPort]),
+            destination: line.is_none() || shows(&[Alias::FrontendIp, Alias::FrontendPort]) || has_exprs,
+            server_ends: has_exprs
+                || shows(&[Alias::BackendIp, Alias::BackendPort, Alias::ServerIp, Alias::ServerPort]),
         }
     }
 }
@@ -177,7 +182,13 @@ pub fn connect(session: &Session) {
 }
 
 /// The line of a stream. `request` is `None` in `mode tcp` and for a request that was not understood.
-pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Option<&RequestHead>) {
+pub fn stream(
+    session: &Session,
+    facts: &Facts,
+    attempts: &Attempts,
+    request: Option<&RequestHead>,
+    decided: &Decided,
+) {
     let frontend = session.frontend;
     let Some(format) = &frontend.cfg.log_formats.line else { return };
     let options = &frontend.cfg.options;
@@ -185,14 +196,24 @@ pub fn stream(session: &Session, facts: &Facts, attempts: &Attempts, request: Op
     if !frontend.logger.wants(Level::Err) && !frontend.logger.wants(Level::Info) {
         return;
     }
-    unique_id(session, facts, attempts, request);
+    if decided.log_level == Some(LogLevel::Silent) {
+        return;
+    }
+    unique_id(session, facts, attempts, request, decided);
     let slots = Slots::of(facts);
     let mut record = record(session, facts, attempts, request, &slots);
     let received = facts.received || facts.uploaded > 0 || facts.downloaded > 0;
     let Some(level) = record.level(options, received) else { return };
+    let level = match decided.log_level {
+        Some(LogLevel::Severity(severity)) => Level::of_severity(severity),
+        _ => level,
+    };
     record.log_counter = frontend.log_lines.next();
     let formats = &frontend.cfg.log_formats;
-    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, None);
+    let view = View { session, facts, attempts, decided };
+    let mut scene = view.scene(Stage::Log);
+    scene.request = request;
+    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, Some(&scene));
 }
 
 /// The line of a connection that failed before it had a stream (manual 8.2.5): `message` in the fixed form, or
@@ -227,6 +248,7 @@ pub fn unique_id<'f>(
     facts: &'f Facts,
     attempts: &Attempts,
     request: Option<&RequestHead>,
+    decided: &Decided,
 ) -> Option<&'f [u8]> {
     let format = session.frontend.cfg.log_formats.unique_id.as_ref()?;
     if facts.unique_id.get().is_none() {
@@ -234,32 +256,14 @@ pub fn unique_id<'f>(
         let slots = Slots::of(facts);
         // An id in its own format is missing.
         let record = record(session, facts, attempts, request, &slots);
-        session.frontend.logger.text(format, &record, None, &mut out);
+        let view = View { session, facts, attempts, decided };
+        let mut scene = view.scene(Stage::FrontendRequestHeader);
+        scene.request = request;
+        session.frontend.logger.text(format, &record, Some(&scene), &mut out);
         // Nobody else set it meanwhile: nothing here waits.
         let _ = facts.unique_id.set(out.into());
     }
     facts.unique_id.get().map(|id| &**id)
-}
-
-/// Appends what the format of a rule gives: an alias is what a log line would say at this moment.
-pub fn write(
-    format: &Format,
-    session: &Session,
-    facts: &Facts,
-    attempts: &Attempts,
-    request: Option<&RequestHead>,
-    scene: Option<&Scene<'_>>,
-    out: &mut Vec<u8>,
-) {
-    if let (false, Some(scene)) = (format.has_aliases(), scene) {
-        return format.write_exprs(out, scene);
-    }
-    if format.aliases().any(|alias| alias == Alias::UniqueId) {
-        unique_id(session, facts, attempts, request);
-    }
-    let slots = Slots::of(facts);
-    let record = record(session, facts, attempts, request, &slots);
-    session.frontend.logger.text(format, &record, scene, out);
 }
 
 /// The captured headers as a record shows them.
@@ -284,7 +288,7 @@ pub fn record<'a>(
     slots: &'a Slots<'a>,
 ) -> Record<'a> {
     let frontend = session.frontend;
-    let mode = frontend.cfg.mode;
+    let mode = session.mode();
     let server = facts.backend.zip(facts.server).map(|(backend, index)| &backend.servers[index]);
     let mut record = Record::new(mode, frontend.name(), session.accept_date);
     record.client = Some(client(session));

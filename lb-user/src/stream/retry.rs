@@ -10,6 +10,7 @@ use sockeye_conn::{Peer, Socket, clock};
 use tokio::time::{Instant, timeout_at};
 
 use super::abort::{Cause, Ending, Stage};
+use super::rules::decided::Decided;
 use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
 use crate::backend::connect::{self, ConnectError, Purpose};
 use crate::backend::queue::{Grant, Ticket};
@@ -32,6 +33,10 @@ pub struct Attempts {
     /// When it had a place, and when it had a connection.
     pub placed_at: Option<Instant>,
     pub connected_at: Option<Instant>,
+    /// What rules said instead of the backend: retries, time to wait in a line and for a connection.
+    max: Option<u32>,
+    queue_limit: Option<Duration>,
+    connect_limit: Option<Duration>,
     /// The server that failed last and is better avoided.
     avoid: Option<usize>,
 }
@@ -76,9 +81,16 @@ impl Attempts {
         unreached(cause, Stage::Queue, status, None)
     }
 
+    /// Takes over what rules decided.
+    pub fn obey(&mut self, decided: &Decided) {
+        self.max = decided.retries;
+        self.queue_limit = decided.timeouts.queue;
+        self.connect_limit = decided.timeouts.connect;
+    }
+
     /// Whether another attempt may be made.
     pub fn left(&self, backend: &Backend) -> bool {
-        self.retries < backend.cfg.retries
+        self.retries < self.max.unwrap_or(backend.cfg.retries)
     }
 
     /// Notes that an attempt on `server` failed and says whether the next must look for another server.
@@ -188,7 +200,8 @@ pub async fn reach(
         }
         let purpose = Purpose { client: session.peer, wanted: wanted(session, &place) };
         let begun = clock::now();
-        let deadline = backend.cfg.timeout_connect.and_then(|limit| begun.checked_add(limit));
+        let limit = attempts.connect_limit.or(backend.cfg.timeout_connect);
+        let deadline = limit.and_then(|limit| begun.checked_add(limit));
         let connected =
             unless_client_leaves(session, backend, connect::connect(backend, server, purpose, deadline))
                 .await;
@@ -242,7 +255,7 @@ async fn place(
     attempts: &mut Attempts,
     mut ticket: Option<Ticket>,
 ) -> Result<Slot, Unreached> {
-    let limit = backend.cfg.timeout_queue.or(backend.cfg.timeout_connect);
+    let limit = attempts.queue_limit.or(backend.cfg.timeout_queue).or(backend.cfg.timeout_connect);
     let deadline = limit.and_then(|limit| clock::now().checked_add(limit));
     loop {
         let placed = match ticket.take() {

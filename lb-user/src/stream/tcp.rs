@@ -3,44 +3,105 @@
 use std::task::Poll;
 
 use sockeye_conn::{Buffer, clock};
+use sockeye_sample::{Bytes, Stage as RuleStage};
 
 use super::abort::{Cause, Ending, Stage};
 use super::balance_key;
 use super::duplex::{self, DuplexOutcome, DuplexTimeouts};
 use super::log::{self, Facts};
+use super::capture::Captured;
 use super::retry::{self, Attempts, Begun, Want};
+use super::rules::decided::Decided;
+use super::rules::scene::View;
+use super::rules::tcp::{Content, Inspected};
+use super::rules::{chosen_backend, chosen_server};
 use crate::backend::Backend;
 use crate::backend::assign::Wish;
 use crate::frontend::session::Session;
 use crate::frontend::worker::Control;
 use crate::stats::PROCESS;
 
-/// Carries one client connection to a server and back.
-pub async fn serve(mut session: Box<Session>, control: &Control) {
+/// Carries one client connection to a server and back. With `switch-mode http`, hands back the session and what was
+/// read of it.
+pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<Session>, Buffer)> {
     let mut facts = Facts::new(&session);
     facts.number = PROCESS.streams.next();
     log::connect(&session);
     let mut attempts = Attempts::default();
-    let Some(backend) = session.frontend.backend else {
+    let mut decided = Decided::default();
+    let mut input = Buffer::none();
+    let frontend = session.frontend;
+    if frontend.ruled {
+        facts.captured = Captured::empty(&frontend.cfg.captures);
+        let rules = &frontend.cfg.rules;
+        let mut inspected = Inspected {
+            session: &mut session,
+            facts: &mut facts,
+            attempts: &attempts,
+            decided: &mut decided,
+            input: &mut input,
+            control,
+        };
+        let stage = RuleStage::FrontendRequestContent;
+        let content = Box::pin(inspected.run(&rules.tcp_content, stage, rules.inspect_delay)).await;
+        if content == Content::Http {
+            return Some((session, input));
+        }
+        if !admitted(content, &session, &mut facts, &attempts, &decided, control, &input) {
+            return None;
+        }
+    }
+    let backend = if frontend.ruled {
+        let view = View { session: &session, facts: &facts, attempts: &attempts, decided: &decided };
+        let bytes = Bytes { bytes: input.filled(), closed: true, waited: true };
+        chosen_backend(&view, None, Some(bytes))
+    } else {
+        frontend.backend
+    };
+    let Some(backend) = backend else {
         facts.ending = Ending::new(Cause::Server, Stage::Connect);
-        facts.received = take_request(&mut session).await;
-        log::stream(&session, &facts, &attempts, None);
-        return;
+        facts.received = !input.is_empty() || take_request(&mut session).await;
+        log::stream(&session, &facts, &attempts, None, &decided);
+        return None;
     };
     facts.enter_backend(backend);
+    let own = frontend.backend_is_own() && backend.is_listen() && frontend.name() == backend.name();
+    let mut chosen = None;
+    if backend.ruled {
+        if !own {
+            let rules = &backend.cfg.rules;
+            let mut inspected = Inspected {
+                session: &mut session,
+                facts: &mut facts,
+                attempts: &attempts,
+                decided: &mut decided,
+                input: &mut input,
+                control,
+            };
+            let stage = RuleStage::BackendRequestContent;
+            let content = Box::pin(inspected.run(&rules.tcp_content, stage, rules.inspect_delay)).await;
+            if !admitted(content, &session, &mut facts, &attempts, &decided, control, &input) {
+                return None;
+            }
+        }
+        let view = View { session: &session, facts: &facts, attempts: &attempts, decided: &decided };
+        let bytes = Bytes { bytes: input.filled(), closed: true, waited: true };
+        chosen = chosen_server(&view, backend, None, Some(bytes));
+    }
+    attempts.obey(&decided);
     let key = balance_key::tcp(&backend.cfg.balance, &session.peer);
-    let wish = Wish { key: key.as_deref(), ..Wish::default() };
+    let wish = Wish { key: key.as_deref(), chosen, ..Wish::default() };
     let reached =
         retry::reach(&mut session, backend, Want { wish, reuse: None }, &mut attempts, Begun::Nothing).await;
     let mut reached = match reached {
         Ok(reached) => reached,
         Err(unreached) => {
-            facts.received = take_request(&mut session).await;
+            facts.received = !input.is_empty() || take_request(&mut session).await;
             facts.leave_backend();
             facts.ending = unreached.ending;
             facts.server = unreached.server;
-            log::stream(&session, &facts, &attempts, None);
-            return;
+            log::stream(&session, &facts, &attempts, None, &decided);
+            return None;
         }
     };
     let server = reached.slot.server();
@@ -48,13 +109,13 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     facts.use_server(server);
     facts.keep_server_ends(&session, &reached.socket);
     if session.frontend.cfg.options.logasap {
-        log::stream(&session, &facts, &attempts, None);
+        log::stream(&session, &facts, &attempts, None, &decided);
     }
-    let limits = timeouts(&session, backend);
+    let limits = timeouts(&session, backend, &decided);
     let outcome = duplex::run(
         &mut session.client,
         &mut reached.socket,
-        (Buffer::none(), Buffer::none()),
+        (input, Buffer::none()),
         &session.frontend.relay,
         limits,
         control,
@@ -64,18 +125,48 @@ pub async fn serve(mut session: Box<Session>, control: &Control) {
     close(&session, &facts, outcome.ending);
     let vacancy = reached.slot.vacate();
     drop(reached.socket);
-    finish(&session, facts, &attempts, outcome);
+    finish(&session, facts, &attempts, outcome, &decided);
     drop(vacancy);
+    None
 }
 
-fn finish(session: &Session, mut facts: Facts, attempts: &Attempts, outcome: DuplexOutcome) {
+/// Whether the stream goes on after its rules; if not, it is logged.
+fn admitted(
+    content: Content,
+    session: &Session,
+    facts: &mut Facts,
+    attempts: &Attempts,
+    decided: &Decided,
+    control: &Control,
+    input: &Buffer,
+) -> bool {
+    facts.ending = match content {
+        Content::Accepted | Content::Http => return true,
+        Content::Rejected | Content::Dropped => Ending::new(Cause::Proxy, Stage::Request),
+        Content::ClientGone => Ending::new(Cause::Client, Stage::Request),
+        Content::Killed => Ending::new(control.cause(), Stage::Request),
+    };
+    facts.received = !input.is_empty();
+    facts.ended_at = Some(clock::now());
+    facts.leave_backend();
+    log::stream(session, facts, attempts, None, decided);
+    false
+}
+
+fn finish(
+    session: &Session,
+    mut facts: Facts,
+    attempts: &Attempts,
+    outcome: DuplexOutcome,
+    decided: &Decided,
+) {
     facts.ending = outcome.ending;
     facts.uploaded = outcome.uploaded;
     facts.downloaded = outcome.downloaded;
     facts.ended_at = Some(clock::now());
     facts.leave_backend();
     if !session.frontend.cfg.options.logasap {
-        log::stream(session, &facts, attempts, None);
+        log::stream(session, &facts, attempts, None, decided);
     }
 }
 
@@ -97,12 +188,14 @@ fn close(session: &Session, facts: &Facts, ending: Ending) {
     }
 }
 
-fn timeouts(session: &Session, backend: &Backend) -> DuplexTimeouts {
+fn timeouts(session: &Session, backend: &Backend, decided: &Decided) -> DuplexTimeouts {
     let fe = session.frontend.cfg;
     let be = backend.cfg;
+    let rules = &decided.timeouts;
+    let tunnel = rules.tunnel.or(be.timeout_tunnel);
     DuplexTimeouts {
-        client: be.timeout_tunnel.or(fe.timeout_client),
-        server: be.timeout_tunnel.or(be.timeout_server),
+        client: tunnel.or(rules.client).or(fe.timeout_client),
+        server: tunnel.or(rules.server).or(be.timeout_server),
         client_fin: fe.timeout_client_fin,
         server_fin: be.timeout_server_fin,
     }

@@ -72,6 +72,22 @@ pub enum Level {
     Debug,
 }
 
+impl Level {
+    /// By its number: 0 to 7; larger ones are `debug`.
+    pub fn of_severity(severity: u8) -> Self {
+        const LEVELS: [Level; 7] = [
+            Level::Emerg,
+            Level::Alert,
+            Level::Crit,
+            Level::Err,
+            Level::Warning,
+            Level::Notice,
+            Level::Info,
+        ];
+        LEVELS.get(usize::from(severity)).copied().unwrap_or(Self::Debug)
+    }
+}
+
 /// Syslog facility number, 0..=23 (`kern` … `local7`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Facility(pub u8);

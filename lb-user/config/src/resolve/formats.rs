@@ -20,13 +20,12 @@ pub(crate) fn compile(
     let mut compiler = FormatCompiler { proxy, expressions, findings };
     let log = Stages::of(Stage::Log);
     LogFormats {
-        line: settings.log_format.as_ref().and_then(|format| match &format.text {
-            FormatText::Option(option) => Some(fixed(*option, settings.mode)),
-            // A format of nothing is none.
-            FormatText::Written(_) => {
-                compiler.format("log-format", format, Purpose::Log, log).filter(|format| !format.is_empty())
-            }
-        }),
+        // A format of nothing is none.
+        line: settings
+            .log_format
+            .as_ref()
+            .and_then(|format| compiler.format("log-format", format, Purpose::Log, log))
+            .filter(|format| !format.is_empty()),
         structured_data: settings
             .log_format_sd
             .as_ref()
@@ -52,7 +51,7 @@ pub(crate) fn without_http(option: LogOption) -> Option<LogOption> {
 }
 
 /// The format that an option stands for.
-fn fixed(option: LogOption, mode: Mode) -> Arc<Format> {
+fn text_of(option: LogOption, mode: Mode) -> &'static str {
     let option = match mode {
         Mode::Tcp => without_http(option).unwrap_or(option),
         Mode::Http => option,
@@ -60,22 +59,12 @@ fn fixed(option: LogOption, mode: Mode) -> Arc<Format> {
     let variable = match option {
         LogOption::Tcp => "HAPROXY_TCP_LOG_FMT",
         LogOption::TcpClf => "HAPROXY_TCP_CLF_LOG_FMT",
-        LogOption::Http | LogOption::Https => "HAPROXY_HTTP_LOG_FMT",
+        LogOption::Http => "HAPROXY_HTTP_LOG_FMT",
         LogOption::HttpClf => "HAPROXY_HTTP_CLF_LOG_FMT",
+        LogOption::Https => "HAPROXY_HTTPS_LOG_FMT",
     };
-    let mut text =
-        LOG_FORMATS.iter().find(|(name, _)| *name == variable).map_or("", |(_, text)| *text).to_owned();
-    if option == LogOption::Https {
-        text.push_str(HTTPS_WITHOUT_TLS);
-    }
-    let format = Format::of_aliases(&text, Purpose::Log);
-    debug_assert!(format.is_ok(), "{format:?}");
-    Arc::new(format.unwrap_or_else(|_| Format::literal("")))
+    LOG_FORMATS.iter().find(|(name, _)| *name == variable).map_or("", |(_, text)| *text)
 }
-
-/// What `option httpslog` adds, as it is for connections without TLS: errors of the connection, the handshake, the
-/// certificate and its authority; resumption; name, version and cipher.
-const HTTPS_WITHOUT_TLS: &str = " 0/-/-/-/0 -/%sslv/%sslc";
 
 struct FormatCompiler<'a, 'f> {
     proxy: &'a Proxy,
@@ -91,7 +80,10 @@ impl FormatCompiler<'_, '_> {
         purpose: Purpose,
         stages: Stages,
     ) -> Option<Arc<Format>> {
-        let FormatText::Written(text) = &format.text else { return None };
+        let text = match &format.text {
+            FormatText::Written(text) => text,
+            FormatText::Option(option) => text_of(*option, self.proxy.settings.mode),
+        };
         let at = &format.at;
         let mut warnings = Vec::new();
         let parsed = {

@@ -41,9 +41,13 @@ impl Transaction<'_> {
         if backend.ruled {
             Box::pin(self.request_rules_of_backend(backend)).await?;
         }
-        let unique_id = log::unique_id(self.session, &self.facts, &self.attempts, Some(&self.heads.request));
-        forwarding::add_unique_id(self.session, unique_id, &mut self.heads.request);
+        let heads = &mut *self.heads;
+        let request = Some(&heads.request);
+        let unique_id = log::unique_id(self.session, &self.facts, &self.attempts, request, &heads.decided);
+        forwarding::add_unique_id(self.session, unique_id, &mut heads.request);
         forwarding::add_headers(self.session, backend, &mut self.heads.request);
+        self.attempts.obey(&self.heads.decided);
+        let timeouts = self.timeouts(backend);
         let mode = self.session.frontend.cfg.options.connection.max(backend.cfg.options.connection);
         let mut request = self.encode_request(backend, mode)?;
         let retained = request.retain();
@@ -65,8 +69,8 @@ impl Transaction<'_> {
                 (&mut reached.socket, &mut server_input),
                 self.timer,
                 self.control,
-                (self.session.frontend.cfg.timeout_client, backend.cfg.timeout_server),
-                request,
+                timeouts,
+                &mut request,
             );
             let rules = response_rules(backend);
             let facts = self.heads.request.facts();
@@ -93,8 +97,7 @@ impl Transaction<'_> {
             };
             let request_done = exchange.request_done;
             let received = exchange.received;
-            request = exchange.request;
-            let verdict = match &head {
+            let verdict = !self.heads.decided.no_retry && match &head {
                 Ok(()) => backend.cfg.retry_on.statuses.contains(&self.heads.response.status()),
                 Err(failure) => self.may_retry(backend, failure, received, &reached),
             };

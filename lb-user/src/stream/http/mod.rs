@@ -17,6 +17,7 @@ use super::heads::Heads;
 use super::log;
 use super::log::Facts;
 use super::retry::Attempts;
+use super::rules::decided::Decided;
 use crate::backend::Backend;
 use crate::frontend::Frontend;
 use crate::frontend::session::Session;
@@ -26,8 +27,10 @@ use crate::mux::Rules;
 use crate::services::replies;
 use crate::services::replies::Reply;
 use crate::stats::PROCESS;
+use forward::Answered;
 use reply::{linger, send_raw};
 use request::Head;
+use respond::Responded;
 
 /// What becomes of the client connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +42,7 @@ pub(super) enum Next {
 }
 
 /// Serves the requests of one client connection, one after the other.
-pub async fn serve(session: &mut Session, control: &Control) {
-    let mut input = Buffer::none();
+pub async fn serve(session: &mut Session, control: &Control, mut input: Buffer) {
     let mut timer = Timer::new();
     loop {
         match wait(session, control, &mut timer, &input).await {
@@ -55,7 +57,14 @@ pub async fn serve(session: &mut Session, control: &Control) {
         session.requests += 1;
         // A request's state is a few KiB: it is allocated while there is a request, so that an idle connection
         // does not own it.
-        let next = Box::pin(Transaction::run(session, control, &mut timer, &mut input)).await;
+        // Written where it stays: `Box::pin` would make it elsewhere and copy all of it.
+        let room = Box::new_uninit();
+        let running = Box::write(room, Transaction::run(session, control, &mut timer, &mut input));
+        let next = Box::into_pin(running).await;
+        if session.frontend.ruled {
+            // What a request's rules said of addresses was for it alone.
+            (session.peer, session.wanted) = session.arrived;
+        }
         match next {
             // An idle connection owns no buffer.
             Next::KeepAlive if input.is_empty() => input = Buffer::none(),
@@ -124,7 +133,7 @@ async fn silent_timeout(session: &mut Session) {
         send_raw(session, &reply).await;
     }
     if !(cfg.options.dontlognull || cfg.options.http_ignore_probes) {
-        log::stream(session, &facts, &Attempts::default(), None);
+        log::stream(session, &facts, &Attempts::default(), None, &Decided::default());
     }
 }
 
@@ -194,7 +203,10 @@ impl<'a> Transaction<'a> {
         transaction.facts.received_at = Some(clock::now());
         transaction.facts.capture_request(transaction.session, &transaction.heads.request);
         let ruled = transaction.session.frontend.ruled;
-        if ruled && let Err(refusal) = Box::pin(transaction.tcp_content_of_frontend()).await {
+        if ruled
+            && !transaction.session.upgraded
+            && let Err(refusal) = Box::pin(transaction.tcp_content_of_frontend()).await
+        {
             return Box::pin(transaction.refuse(refusal)).await;
         }
         if let Some(reply) = transaction.monitor() {
@@ -206,10 +218,18 @@ impl<'a> Transaction<'a> {
         if ruled && let Err(refusal) = Box::pin(transaction.request_rules_of_frontend()).await {
             return Box::pin(transaction.refuse(refusal)).await;
         }
-        let forwarded = transaction.forward().await;
-        match forwarded {
-            Ok(answered) => transaction.respond(answered).await,
-            Err(refusal) => Box::pin(transaction.refuse(refusal)).await,
+        let mut answered = match transaction.forward().await {
+            Ok(answered) => answered,
+            Err(refusal) => return Box::pin(transaction.refuse(refusal)).await,
+        };
+        let responded = transaction.respond(&mut answered).await;
+        let Answered { backend, reached, server_input, request, .. } = answered;
+        transaction.heads.give_request_bytes(request.release(transaction.input));
+        match responded {
+            Responded::Whole(whole) => transaction.finish(backend, reached, &whole),
+            Responded::Tunnel => Box::pin(transaction.tunnel(backend, reached, server_input)).await,
+            Responded::Broke(failure) => transaction.response_broke(failure, reached),
+            Responded::Refused(next) => next,
         }
     }
 
@@ -227,7 +247,7 @@ impl<'a> Transaction<'a> {
 
     pub(super) fn log(&mut self) {
         let request = self.facts.understood.then_some(&self.heads.request);
-        log::stream(self.session, &self.facts, &self.attempts, request);
+        log::stream(self.session, &self.facts, &self.attempts, request, &self.heads.decided);
         self.facts.logged = true;
     }
 

@@ -21,9 +21,29 @@ use crate::frontend::worker;
 use crate::mux::exchange::{Exchange, Failure};
 use crate::mux::outgoing::{MoveError, Outgoing};
 
+/// How sending a response ended.
+pub(super) enum Responded {
+    /// It has been sent whole.
+    Whole(Whole),
+    /// Its head has been sent, and what follows is another protocol.
+    Tunnel,
+    /// It began and could not be completed.
+    Broke(Failure),
+    /// Nothing of it has been sent, and the client has been told.
+    Refused(Next),
+}
+
+/// What a whole response leaves to be decided.
+pub(super) struct Whole {
+    request_done: bool,
+    server_keeps: bool,
+    client_keeps: bool,
+}
+
 impl Transaction<'_> {
-    /// Sends the response, returns the server connection to the pool and decides about the client's.
-    pub(super) async fn respond(&mut self, mut answered: Answered) -> Next {
+    /// Sends the response. `answered` is borrowed because a future keeps what it is given twice: as it came and as it
+    /// is used.
+    pub(super) async fn respond(&mut self, answered: &mut Answered) -> Responded {
         let (backend, mode, request_done) = (answered.backend, answered.mode, answered.request_done);
         let server = answered.reached.slot.server();
         if (backend.ruled || self.session.frontend.ruled)
@@ -32,9 +52,7 @@ impl Transaction<'_> {
             // The server's response is not wanted; its connection goes with it.
             self.facts.uploaded = answered.request.moved();
             self.request_read = request_done;
-            self.heads.give_request_bytes(answered.request.release(self.input));
-            drop(answered.reached);
-            return Box::pin(self.refuse(refusal)).await;
+            return Responded::Refused(Box::pin(self.refuse(refusal)).await);
         }
         let response = &self.heads.response;
         let body = response.body;
@@ -71,7 +89,8 @@ impl Transaction<'_> {
         let Ok(outgoing) = Outgoing::new(out, body, framed, &mut answered.server_input, policy, rules) else {
             // Nothing of it has been sent, so that the client can be told.
             server.observe_bad_response(Observed::HttpResponse);
-            return Box::pin(self.refuse(Refusal::new(Cause::Proxy, Stage::Headers, 502))).await;
+            let refusal = Refusal::new(Cause::Proxy, Stage::Headers, 502);
+            return Responded::Refused(Box::pin(self.refuse(refusal)).await);
         };
         if self.session.frontend.cfg.options.logasap {
             self.log();
@@ -81,41 +100,49 @@ impl Transaction<'_> {
             (&mut answered.reached.socket, &mut answered.server_input),
             self.timer,
             self.control,
-            (self.session.frontend.cfg.timeout_client, backend.cfg.timeout_server),
-            answered.request,
+            self.timeouts(backend),
+            &mut answered.request,
         );
         exchange.request_done = request_done;
         exchange.response = Some(outgoing);
         let finished = exchange.finish_response().await;
         let request_done = exchange.request_done;
         let response = exchange.response.take();
-        self.facts.uploaded = exchange.request.moved();
-        let request = exchange.request;
-        self.heads.give_request_bytes(request.release(self.input));
         if let Some(response) = response {
             self.facts.downloaded = response.moved();
             self.heads.give_response_bytes(response.release(&mut answered.server_input));
         }
+        self.facts.uploaded = answered.request.moved();
         if let Err(failure) = finished {
-            return self.response_broke(failure, answered.reached);
+            return Responded::Broke(failure);
         }
         if body == BodyLength::Tunnel {
-            return Box::pin(self.tunnel(backend, answered.reached, answered.server_input)).await;
+            return Responded::Tunnel;
         }
+        let server_keeps = server_keeps
+            && request_done
+            && body != BodyLength::UntilClose
+            && answered.server_input.is_empty();
+        Responded::Whole(Whole { request_done, server_keeps, client_keeps })
+    }
+
+    /// Returns the server connection to the pool and decides about the client's.
+    pub(super) fn finish(&mut self, backend: &Backend, reached: Reached, whole: &Whole) -> Next {
+        let Whole { request_done, server_keeps, client_keeps } = *whole;
+        let server = reached.slot.server();
         let now = clock::now();
         self.facts.ended_at = Some(now);
         self.session.idle_since = now;
         self.session.last_server = Some(server.id);
         self.control.server.set(None);
-        if server_keeps && request_done && body != BodyLength::UntilClose && answered.server_input.is_empty()
-        {
-            let private = answered.reached.private || self.is_authenticated();
-            let idle = Idle { socket: answered.reached.socket, uses: answered.reached.uses, private };
+        if server_keeps {
+            let private = reached.private || self.is_authenticated();
+            let idle = Idle { socket: reached.socket, uses: reached.uses, private };
             self.keep_server(backend, idle, server, now);
         } else {
-            drop(answered.reached.socket);
+            drop(reached.socket);
         }
-        let vacancy = answered.reached.slot.vacate();
+        let vacancy = reached.slot.vacate();
         self.log_unless_logged();
         drop(vacancy);
         if !request_done {
@@ -202,9 +229,11 @@ impl Transaction<'_> {
     ) -> Next {
         let fe = self.session.frontend.cfg;
         let be = backend.cfg;
+        let rules = self.heads.decided.timeouts;
+        let tunnel = rules.tunnel.or(be.timeout_tunnel);
         let timeouts = DuplexTimeouts {
-            client: be.timeout_tunnel.or(fe.timeout_client),
-            server: be.timeout_tunnel.or(be.timeout_server),
+            client: tunnel.or(rules.client).or(fe.timeout_client),
+            server: tunnel.or(rules.server).or(be.timeout_server),
             client_fin: fe.timeout_client_fin,
             server_fin: be.timeout_server_fin,
         };

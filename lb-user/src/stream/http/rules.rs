@@ -1,6 +1,5 @@
 //! Rules in the path of a request: the sets of its frontend and backend, and what their actions do here.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -8,14 +7,13 @@ use std::time::Duration;
 use sockeye_conn::clock;
 use sockeye_http::BodyLength;
 use sockeye_http::h1::{ChunkDecoder, Decoded, EncodeOptions};
-use sockeye_http::{RequestHead, Version, h1};
-use sockeye_rules::{Action, BackendName, Content, ReplyRule, Rule, RuleSets, ServerName, TimeoutKind};
-use sockeye_sample::{Body, Stage as RuleStage, Target};
+use sockeye_http::{Version, h1};
+use sockeye_rules::{Action, Content, ReplyRule, Rule, RuleSets};
+use sockeye_sample::{Body, Stage as RuleStage};
 
 use super::super::abort::{Cause, Ending, Stage};
 use super::super::rules::scene::View;
-use super::super::rules::world::world;
-use super::super::rules::{Change, Messages, Run, Step, holds, reply};
+use super::super::rules::{Messages, Run, Step, apply, chosen_backend, chosen_server, holds, reply};
 use super::reply::send_raw;
 use super::{Refusal, Transaction};
 use crate::backend::Backend;
@@ -185,7 +183,7 @@ impl Transaction<'_> {
                 step
             };
             for change in changes {
-                self.change(change);
+                apply(change, self.session, &mut self.heads.decided);
             }
             self.keep_captured();
             let (index, action) = match step {
@@ -243,6 +241,7 @@ impl Transaction<'_> {
             request_body,
             response_body: Body::default(),
             buffer: None,
+            sniffed: None,
             about_response: set.is_response(),
         };
         (run, messages)
@@ -380,59 +379,8 @@ impl Transaction<'_> {
         send_raw(self.session, &out).await;
     }
 
-    /// Applies what a rule changes about the stream itself.
-    fn change(&mut self, change: Change) {
-        let heads = &mut *self.heads;
-        let decided = &mut heads.decided;
-        match change {
-            Change::LogLevel(level) => decided.log_level = Some(level),
-            Change::Timeout(kind, time) => {
-                // Zero is no limit, as in the file.
-                let timeouts = &mut decided.timeouts;
-                let slot = match kind {
-                    TimeoutKind::Client => &mut timeouts.client,
-                    TimeoutKind::Connect => &mut timeouts.connect,
-                    TimeoutKind::Queue => &mut timeouts.queue,
-                    TimeoutKind::Server => &mut timeouts.server,
-                    TimeoutKind::Tarpit => &mut timeouts.tarpit,
-                    TimeoutKind::Tunnel => &mut timeouts.tunnel,
-                };
-                *slot = Some(time);
-            }
-            Change::Source(ip) => {
-                let port = decided.source.map_or_else(|| self.session.peer.port(), |addr| addr.port());
-                decided.source = Some(SocketAddr::new(ip, port));
-            }
-            Change::SourcePort(port) => {
-                let ip = decided.source.map(|addr| addr.ip()).or_else(|| self.session.peer.ip());
-                decided.source = Some(SocketAddr::new(ip.unwrap_or(UNKNOWN), port));
-            }
-            Change::Destination(ip) => {
-                let known = decided.destination.or_else(|| self.session.destination());
-                decided.destination = Some(SocketAddr::new(ip, known.map_or(0, |addr| addr.port())));
-            }
-            Change::DestinationPort(port) => {
-                let known = decided.destination.or_else(|| self.session.destination());
-                decided.destination = Some(SocketAddr::new(known.map_or(UNKNOWN, |addr| addr.ip()), port));
-            }
-            Change::PriorityClass(class) => decided.priority_class = class,
-            Change::PriorityOffset(offset) => decided.priority_offset = offset,
-            Change::Retries(retries) => decided.retries = Some(retries),
-            Change::FrontMark(mark) => self.session.client.set_mark(mark),
-            Change::FrontTos(tos) => self.session.client.set_tos(tos),
-            Change::BackMark(mark) => decided.back_mark = Some(mark),
-            Change::BackTos(tos) => decided.back_tos = Some(tos),
-            Change::DisableRetry => decided.no_retry = true,
-        }
-    }
-
     /// Decides the backend: `use_backend` rules in order, then the default one.
     pub(super) fn choose_backend(&mut self) -> Option<&'static Backend> {
-        let frontend = self.session.frontend;
-        let rules = &frontend.cfg.rules.use_backend;
-        if rules.is_empty() {
-            return frontend.backend;
-        }
         let heads = &*self.heads;
         let view = View {
             session: self.session,
@@ -440,33 +388,11 @@ impl Transaction<'_> {
             attempts: &self.attempts,
             decided: &heads.decided,
         };
-        let request = Some(&heads.request);
-        for rule in rules {
-            if !holds(rule.condition.as_ref(), &view, request, RuleStage::FrontendUseBackend) {
-                continue;
-            }
-            match &rule.target {
-                BackendName::Static(name) => {
-                    if let Some(Target::Backend(index)) = name.target() {
-                        return world().backend(index);
-                    }
-                }
-                BackendName::Dynamic(format) => {
-                    let name = written(format, &view, request, RuleStage::FrontendUseBackend);
-                    // A name that no backend has ends the search, as HAProxy's does.
-                    return world().find_backend(&name).or(frontend.backend);
-                }
-            }
-        }
-        frontend.backend
+        chosen_backend(&view, Some(&heads.request), None)
     }
 
-    /// `use-server`: the server that a rule names, and whether one of the `force-persist` rules holds.
+    /// `use-server`: the server that a rule names.
     pub(super) fn choose_server(&mut self, backend: &'static Backend) -> Option<usize> {
-        let rules = &backend.cfg.rules;
-        if rules.use_server.is_empty() && rules.persist.is_empty() {
-            return None;
-        }
         let heads = &mut *self.heads;
         let view = View {
             session: self.session,
@@ -474,40 +400,14 @@ impl Transaction<'_> {
             attempts: &self.attempts,
             decided: &heads.decided,
         };
-        let request = Some(&heads.request);
-        let mut chosen = None;
-        for rule in &rules.use_server {
-            if !holds(rule.condition.as_ref(), &view, request, RuleStage::BackendServerChoice) {
-                continue;
-            }
-            let index = match &rule.target {
-                ServerName::Static(name) => match name.target() {
-                    Some(Target::Server { server, .. }) => Some(server),
-                    _ => None,
-                },
-                ServerName::Dynamic(format) => {
-                    let name = written(format, &view, request, RuleStage::BackendServerChoice);
-                    backend.servers.iter().position(|server| server.name().as_bytes() == name)
-                }
-            };
-            if let Some(index) = index
-                && backend.servers[index].usable()
-            {
-                chosen = Some(index);
-                break;
-            }
-        }
-        let verdict = rules
-            .persist
-            .iter()
-            .find(|rule| holds(Some(&rule.condition), &view, request, RuleStage::BackendServerChoice));
-        let (force, ignore) = match verdict {
-            Some(rule) => (rule.force, !rule.force),
-            None => (false, false),
-        };
-        heads.decided.force_persist = force;
-        heads.decided.ignore_persist = ignore;
-        chosen
+        chosen_server(&view, backend, Some(&heads.request), None)
+    }
+
+    /// How long the client and the server may be silent.
+    pub(super) fn timeouts(&self, backend: &Backend) -> (Option<Duration>, Option<Duration>) {
+        let rules = &self.heads.decided.timeouts;
+        let client = rules.client.or(self.session.frontend.cfg.timeout_client);
+        (client, rules.server.or(backend.cfg.timeout_server))
     }
 
     /// Whether `monitor fail` holds.
@@ -521,7 +421,7 @@ impl Transaction<'_> {
         };
         let rules = &self.session.frontend.cfg.rules.monitor_fail;
         rules.iter().any(|condition| {
-            holds(Some(condition), &view, Some(&heads.request), RuleStage::FrontendRequestHeader)
+            holds(Some(condition), &view, Some(&heads.request), None, RuleStage::FrontendRequestHeader)
         })
     }
 
@@ -566,20 +466,4 @@ impl Transaction<'_> {
             }
         };
     }
-}
-
-/// Stands for an address that nothing is known of.
-const UNKNOWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-
-fn written(
-    format: &sockeye_sample::Format,
-    view: &View<'_>,
-    request: Option<&RequestHead>,
-    stage: RuleStage,
-) -> Vec<u8> {
-    let mut scene = view.scene(stage);
-    scene.request = request;
-    let mut out = Vec::new();
-    view.write(format, &scene, request, &mut out);
-    out
 }

@@ -1,7 +1,6 @@
 //! What rules decided about one stream.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use sockeye_rules::LogLevel;
@@ -23,9 +22,6 @@ pub struct Decided {
     pub no_retry: bool,
     /// The status as the server sent it.
     pub server_status: Option<u16>,
-    /// `set-src` and its kin, for this stream only.
-    pub source: Option<SocketAddr>,
-    pub destination: Option<SocketAddr>,
     pub priority_class: i64,
     pub priority_offset: i64,
     pub back_mark: Option<u32>,

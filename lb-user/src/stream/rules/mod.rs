@@ -6,12 +6,23 @@
 pub mod decided;
 pub mod reply;
 pub mod scene;
+pub mod tcp;
 pub mod world;
 
+use std::cell::OnceCell;
+use std::net::{IpAddr, SocketAddr};
+
+use sockeye_conn::Peer;
 use sockeye_http::{RequestHead, ResponseHead};
 use sockeye_rules::edit::{self, Part, RewriteFailed};
-use sockeye_rules::{Action, LogLevel, NumberOr, TimeoutKind, VarConditions, normalize};
-use sockeye_sample::{Expr, Format, Scene, Stage, Type, Value, VarId, Verdict};
+use sockeye_rules::{
+    Action, BackendName, LogLevel, NumberOr, ServerName, TimeoutKind, VarConditions, normalize,
+};
+use sockeye_sample::{Expr, Format, Scene, Stage, Target, Type, Value, VarId, Verdict};
+
+use crate::backend::Backend;
+use crate::frontend::session::Session;
+use decided::Decided;
 
 use scene::View;
 
@@ -38,6 +49,8 @@ pub struct Messages<'a> {
     pub request_body: sockeye_sample::Body<'a>,
     pub response_body: sockeye_sample::Body<'a>,
     pub buffer: Option<sockeye_sample::Bytes<'a>>,
+    /// The request that a TCP stream begins with, parsed when an expression asks for it.
+    pub sniffed: Option<&'a OnceCell<RequestHead>>,
     /// Whether header actions are about the response.
     pub about_response: bool,
 }
@@ -50,6 +63,7 @@ impl Messages<'_> {
         scene.request_body = self.request_body;
         scene.response_body = self.response_body;
         scene.buffer = self.buffer;
+        scene.sniffed = self.sniffed;
         scene
     }
 
@@ -78,9 +92,9 @@ pub struct Run<'a> {
 pub enum Change {
     LogLevel(LogLevel),
     Timeout(TimeoutKind, std::time::Duration),
-    Source(std::net::IpAddr),
+    Source(IpAddr),
     SourcePort(u16),
-    Destination(std::net::IpAddr),
+    Destination(IpAddr),
     DestinationPort(u16),
     PriorityClass(i64),
     PriorityOffset(i64),
@@ -405,10 +419,143 @@ pub fn holds(
     condition: Option<&sockeye_sample::Condition>,
     view: &View<'_>,
     request: Option<&RequestHead>,
+    buffer: Option<sockeye_sample::Bytes<'_>>,
     stage: Stage,
 ) -> bool {
     let Some(condition) = condition else { return true };
+    let sniffed = OnceCell::new();
     let mut scene = view.scene(stage);
     scene.request = request;
+    scene.buffer = buffer;
+    scene.sniffed = buffer.is_some().then_some(&sniffed);
     condition.eval(&scene) == Verdict::Pass
+}
+
+/// The backend of the first `use_backend` rule that holds, or the default one.
+pub fn chosen_backend(
+    view: &View<'_>,
+    request: Option<&RequestHead>,
+    buffer: Option<sockeye_sample::Bytes<'_>>,
+) -> Option<&'static Backend> {
+    let frontend = view.session.frontend;
+    for rule in &frontend.cfg.rules.use_backend {
+        if !holds(rule.condition.as_ref(), view, request, buffer, Stage::FrontendUseBackend) {
+            continue;
+        }
+        match &rule.target {
+            BackendName::Static(name) => {
+                if let Some(Target::Backend(index)) = name.target() {
+                    return world::world().backend(index);
+                }
+            }
+            BackendName::Dynamic(format) => {
+                let name = written(format, view, request, buffer, Stage::FrontendUseBackend);
+                // A name that no backend has ends the search, as HAProxy's does.
+                return world::world().find_backend(&name).or(frontend.backend);
+            }
+        }
+    }
+    frontend.backend
+}
+
+/// The server of the first `use-server` rule that holds and whose server may be used; servers that are down may be
+/// where `force-persist` holds.
+pub fn chosen_server(
+    view: &View<'_>,
+    backend: &'static Backend,
+    request: Option<&RequestHead>,
+    buffer: Option<sockeye_sample::Bytes<'_>>,
+) -> Option<usize> {
+    let rules = &backend.cfg.rules;
+    for rule in &rules.use_server {
+        if !holds(rule.condition.as_ref(), view, request, buffer, Stage::BackendServerChoice) {
+            continue;
+        }
+        let index = match &rule.target {
+            ServerName::Static(name) => match name.target() {
+                Some(Target::Server { server, .. }) => Some(server),
+                _ => None,
+            },
+            ServerName::Dynamic(format) => {
+                let name = written(format, view, request, buffer, Stage::BackendServerChoice);
+                backend.servers.iter().position(|server| server.name().as_bytes() == name)
+            }
+        };
+        if let Some(index) = index
+            && (backend.servers[index].usable() || forced(view, backend, request, buffer))
+        {
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// Whether the first persistence rule that holds is a `force-persist`.
+fn forced(
+    view: &View<'_>,
+    backend: &'static Backend,
+    request: Option<&RequestHead>,
+    buffer: Option<sockeye_sample::Bytes<'_>>,
+) -> bool {
+    let mut rules = backend.cfg.rules.persist.iter();
+    let rule = rules
+        .find(|rule| holds(Some(&rule.condition), view, request, buffer, Stage::BackendServerChoice));
+    rule.is_some_and(|rule| rule.force)
+}
+
+fn written(
+    format: &Format,
+    view: &View<'_>,
+    request: Option<&RequestHead>,
+    buffer: Option<sockeye_sample::Bytes<'_>>,
+    stage: Stage,
+) -> Vec<u8> {
+    let mut scene = view.scene(stage);
+    scene.request = request;
+    scene.buffer = buffer;
+    let mut out = Vec::new();
+    view.write(format, &scene, request, &mut out);
+    out
+}
+
+/// Stands for an address that nothing is known of.
+const UNKNOWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+
+/// Applies what a rule changes about the stream itself.
+pub fn apply(change: Change, session: &mut Session, decided: &mut Decided) {
+    match change {
+        Change::LogLevel(level) => decided.log_level = Some(level),
+        Change::Timeout(kind, time) => {
+            let timeouts = &mut decided.timeouts;
+            let slot = match kind {
+                TimeoutKind::Client => &mut timeouts.client,
+                TimeoutKind::Connect => &mut timeouts.connect,
+                TimeoutKind::Queue => &mut timeouts.queue,
+                TimeoutKind::Server => &mut timeouts.server,
+                TimeoutKind::Tarpit => &mut timeouts.tarpit,
+                TimeoutKind::Tunnel => &mut timeouts.tunnel,
+            };
+            *slot = Some(time);
+        }
+        Change::Source(ip) => session.peer = Peer::from(SocketAddr::new(ip, session.peer.port())),
+        Change::SourcePort(port) => {
+            session.peer = Peer::from(SocketAddr::new(session.peer.ip().unwrap_or(UNKNOWN), port));
+        }
+        Change::Destination(ip) => {
+            let port = session.destination().map_or(0, |addr| addr.port());
+            session.wanted = Some(SocketAddr::new(ip, port));
+        }
+        Change::DestinationPort(port) => {
+            let ip = session.destination().map_or(UNKNOWN, |addr| addr.ip());
+            session.wanted = Some(SocketAddr::new(ip, port));
+        }
+        Change::PriorityClass(class) => decided.priority_class = class,
+        Change::PriorityOffset(offset) => decided.priority_offset = offset,
+        Change::Retries(retries) => decided.retries = Some(retries),
+        Change::FrontMark(mark) => session.client.set_mark(mark),
+        Change::FrontTos(tos) => session.client.set_tos(tos),
+        Change::BackMark(mark) => decided.back_mark = Some(mark),
+        Change::BackTos(tos) => decided.back_tos = Some(tos),
+        Change::DisableRetry => decided.no_retry = true,
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use sockeye_conn::clock;
 use sockeye_http::RequestHead;
 use sockeye_sample as sample;
-use sockeye_sample::{Address, Date, Format, Number, Scene, Stage, Text, VariablesInUse};
+use sockeye_sample::{Address, Alias, Date, Format, Number, Scene, Stage, Text, VariablesInUse};
 
 use super::decided::Decided;
 use super::world;
@@ -52,8 +52,11 @@ impl<'a> View<'a> {
         request: Option<&RequestHead>,
         out: &mut Vec<u8>,
     ) {
-        if format.aliases().next().is_none() {
+        if !format.has_aliases() {
             return format.write_exprs(out, scene);
+        }
+        if format.aliases().any(|alias| alias == Alias::UniqueId) {
+            log::unique_id(self.session, self.facts, self.attempts, request, self.decided);
         }
         let slots = log::Slots::of(self.facts);
         let record = log::record(self.session, self.facts, self.attempts, request, &slots);
@@ -200,8 +203,8 @@ impl sample::Facts for View<'_> {
 
     fn address(&self, what: Address) -> Option<SocketAddr> {
         match what {
-            Address::Source => self.decided.source.or_else(|| self.session.peer.addr()),
-            Address::Destination => self.decided.destination.or_else(|| self.session.destination()),
+            Address::Source => self.session.peer.addr(),
+            Address::Destination => self.session.destination(),
             Address::FrontSource => {
                 let addr = rustix::net::getpeername(self.session.client.as_fd()).ok()??;
                 SocketAddr::try_from(addr).ok()
@@ -235,6 +238,6 @@ impl sample::Facts for View<'_> {
     }
 
     fn unique_id(&self) -> Option<&[u8]> {
-        log::unique_id(self.session, self.facts, self.attempts, None)
+        log::unique_id(self.session, self.facts, self.attempts, None, self.decided)
     }
 }

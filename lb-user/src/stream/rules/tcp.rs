@@ -1,0 +1,196 @@
+//! `tcp-request` and `tcp-response` rules where there is no HTTP: connections, sessions, and the first bytes.
+
+use std::cell::OnceCell;
+use std::task::Poll;
+
+use sockeye_conn::{Buffer, Timer, clock};
+use sockeye_rules::{Action, Rules};
+use sockeye_sample::{Body, Bytes, Stage};
+
+use super::decided::Decided;
+use super::scene::View;
+use super::{Messages, Run, Step, apply};
+use crate::frontend::session::Session;
+use crate::frontend::worker::Control;
+use crate::stream::log::Facts;
+use crate::stream::retry::Attempts;
+
+/// `tcp-request connection` and `session`: whether the connection may go on. Nothing is logged of one that may not.
+pub fn admit(session: &mut Session) -> bool {
+    let rules = &session.frontend.cfg.rules;
+    let admitted = pass(session, &rules.tcp_connection, Stage::FrontendConnection)
+        && pass(session, &rules.tcp_session, Stage::FrontendSession);
+    session.arrived = (session.peer, session.wanted);
+    admitted
+}
+
+fn pass(session: &mut Session, rules: &'static Rules, stage: Stage) -> bool {
+    let mut decided = Decided::default();
+    let mut from = 0;
+    loop {
+        let mut changes = Vec::new();
+        let step = {
+            let facts = Facts::new(session);
+            let attempts = Attempts::default();
+            let view = View { session, facts: &facts, attempts: &attempts, decided: &decided };
+            let mut run = Run { rules, stage, strict: true, may_wait: false, view };
+            run.go(from, &mut nothing(), &mut changes)
+        };
+        for change in changes {
+            apply(change, session, &mut decided);
+        }
+        match step {
+            Step::Act(_, Action::Reject) => {
+                session.client.reset_on_close();
+                return false;
+            }
+            Step::Act(_, Action::SilentDrop(how)) => {
+                session.silent_drop(*how);
+                return false;
+            }
+            Step::Act(index, _) => from = index + 1,
+            Step::End | Step::Stop | Step::Wait(_) | Step::Failed => return true,
+        }
+    }
+}
+
+fn nothing<'a>() -> Messages<'a> {
+    Messages {
+        request: None,
+        response: None,
+        request_body: Body::default(),
+        response_body: Body::default(),
+        buffer: None,
+        sniffed: None,
+        about_response: false,
+    }
+}
+
+/// What the rules about the first bytes decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// The stream goes on.
+    Accepted,
+    Rejected,
+    /// Without a word, already prepared.
+    Dropped,
+    /// `switch-mode http`
+    Http,
+    /// The client left or was too slow while its bytes were waited for.
+    ClientGone,
+    Killed,
+}
+
+/// A TCP stream whose first bytes are looked at.
+pub struct Inspected<'a> {
+    pub session: &'a mut Session,
+    pub facts: &'a mut Facts,
+    pub attempts: &'a Attempts,
+    pub decided: &'a mut Decided,
+    /// What the client has sent so far.
+    pub input: &'a mut Buffer,
+    pub control: &'a Control,
+}
+
+impl Inspected<'_> {
+    /// Runs `tcp-request content` rules, reading and waiting within the inspection delay as they need it.
+    pub async fn run(
+        &mut self,
+        rules: &'static Rules,
+        stage: Stage,
+        delay: Option<std::time::Duration>,
+    ) -> Content {
+        if rules.is_empty() {
+            return Content::Accepted;
+        }
+        let mut timer = Timer::new();
+        timer.set(Some(clock::now() + delay.unwrap_or_default()));
+        let (mut closed, mut waited) = (false, delay.is_none());
+        let mut from = 0;
+        loop {
+            let mut changes = Vec::new();
+            let step = {
+                let sniffed = OnceCell::new();
+                let view = View {
+                    session: self.session,
+                    facts: self.facts,
+                    attempts: self.attempts,
+                    decided: self.decided,
+                };
+                let full = self.input.capacity() > 0 && self.input.is_full();
+                let buffer =
+                    Bytes { bytes: self.input.filled(), closed: closed || waited || full, waited };
+                let may_wait = !(closed || waited || full);
+                let mut run = Run { rules, stage, strict: true, may_wait, view };
+                let mut messages = nothing();
+                messages.buffer = Some(buffer);
+                messages.sniffed = Some(&sniffed);
+                run.go(from, &mut messages, &mut changes)
+            };
+            for change in changes {
+                apply(change, self.session, self.decided);
+            }
+            self.keep_captured();
+            match step {
+                Step::End | Step::Stop | Step::Failed => return Content::Accepted,
+                Step::Act(_, Action::Reject) => return Content::Rejected,
+                Step::Act(_, Action::SilentDrop(how)) => {
+                    self.session.silent_drop(*how);
+                    return Content::Dropped;
+                }
+                Step::Act(_, Action::SwitchHttp) => return Content::Http,
+                Step::Act(index, _) => from = index + 1,
+                Step::Wait(index) => {
+                    from = index;
+                    match self.more(&mut timer).await {
+                        More::Bytes => {}
+                        More::End => closed = true,
+                        More::Late => waited = true,
+                        More::Failed => return Content::ClientGone,
+                        More::Killed => return Content::Killed,
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep_captured(&mut self) {
+        for (request, slot, text) in self.decided.captured.get_mut().drain(..) {
+            if let Some(captured) = &mut self.facts.captured {
+                captured.set(request, slot, &text);
+            }
+        }
+    }
+
+    async fn more(&mut self, timer: &mut Timer) -> More {
+        if self.input.capacity() == 0 {
+            *self.input = Buffer::take();
+        }
+        let (session, input, control) = (&mut *self.session, &mut *self.input, self.control);
+        std::future::poll_fn(|cx| {
+            if control.is_killed() {
+                return Poll::Ready(More::Killed);
+            }
+            match session.client.poll_read(cx, input.space()) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(More::End),
+                Poll::Ready(Ok(n)) => {
+                    input.advance(n);
+                    return Poll::Ready(More::Bytes);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(More::Failed),
+                Poll::Pending => {}
+            }
+            timer.poll_expired(cx).map(|()| More::Late)
+        })
+        .await
+    }
+}
+
+/// How waiting for bytes ended.
+enum More {
+    Bytes,
+    End,
+    Late,
+    Failed,
+    Killed,
+}
