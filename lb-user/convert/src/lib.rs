@@ -8,11 +8,13 @@ mod fix;
 mod hash;
 mod json;
 mod jwt;
+mod maps;
 mod mqtt;
 mod number;
 mod operand;
 mod packet;
 mod protobuf;
+mod substitute;
 mod text;
 mod variables;
 mod x509;
@@ -26,10 +28,12 @@ pub fn all() -> Vec<&'static [Converter]> {
         hash::TABLE,
         json::TABLE,
         jwt::TABLE,
+        maps::TABLE,
         mqtt::TABLE,
         number::TABLE,
         packet::TABLE,
         protobuf::TABLE,
+        substitute::TABLE,
         text::TABLE,
         variables::TABLE,
         x509::TABLE,

@@ -1,7 +1,7 @@
 //! Converters that keep what passes them: in a variable, or in a slot of the captures.
 
 use aws_lc_rs::constant_time;
-use sockeye_sample::{Arg, Compiler, Converter, Scene, Value, VarId};
+use sockeye_sample::{Arg, Compiler, Converter, Scene, Type, Value, VarId};
 
 use crate::operand::{self, bytes};
 
@@ -9,7 +9,7 @@ pub(crate) static TABLE: &[Converter] = &[
     Converter::new("capture-req", |value, args, scene| capture(value, args, scene, true)),
     Converter::new("capture-res", |value, args, scene| capture(value, args, scene, false)),
     Converter::new("secure_memcmp", |value, args, scene| {
-        let secret = operand::variable_text(args, 0, scene)?;
+        let secret = bytes(scene.variables.get(variable(args)?)?.cast(Type::Bin)?)?;
         Some(Value::Bool(constant_time::verify_slices_are_equal(&bytes(value)?, &secret).is_ok()))
     })
     .prepare(|args, compiler| operand::prepare_variable(args, 0, compiler)),
@@ -28,16 +28,13 @@ fn variable(args: &[Arg]) -> Option<VarId> {
     }
 }
 
-/// A slot that does not exist takes nothing, silently.
+/// No value if there is no such slot.
 fn capture<'a>(value: Value<'a>, args: &'a [Arg], scene: &Scene<'a>, request: bool) -> Option<Value<'a>> {
     let slot = usize::try_from(operand::int(args, 0)?).ok()?;
-    if let (Some(facts), Some(text)) = (scene.facts, value.bytes()) {
-        facts.keep_capture(request, slot, text);
-    }
-    Some(value)
+    scene.facts?.keep_capture(request, slot, value.bytes()?).then_some(value)
 }
 
-/// When a variable is set (manual, `set-var`). One bit each.
+/// When a variable is set (manual, `set-var`).
 #[derive(Clone, Copy)]
 enum Condition {
     Exists,
@@ -90,13 +87,14 @@ fn prepare_set_variable(args: &mut [Arg], compiler: &mut Compiler<'_>) -> Result
             Some(index) => Arg::Int(index),
             None => {
                 let word = String::from_utf8_lossy(word);
-                return Err(format!("unknown condition '{word}'"));
+                return Err(format!("unknown condition \"{word}\""));
             }
         };
     }
     Ok(())
 }
 
+/// No value if a condition does not hold, or the scope does not exist here.
 fn set_variable<'a>(value: Value<'a>, args: &'a [Arg], scene: &Scene<'a>) -> Option<Value<'a>> {
     let id = variable(args)?;
     let mut conditions = args.iter().skip(1).filter_map(Arg::int).peekable();
@@ -104,7 +102,7 @@ fn set_variable<'a>(value: Value<'a>, args: &'a [Arg], scene: &Scene<'a>) -> Opt
         let current = scene.variables.get(id);
         let mut conditions = conditions.filter_map(|index| Condition::ALL.get(usize::try_from(index).ok()?));
         if !conditions.all(|(_, condition)| condition.holds(current.as_ref(), &value)) {
-            return Some(value);
+            return None;
         }
     }
     scene.variables.set(id, value.clone()).then_some(value)

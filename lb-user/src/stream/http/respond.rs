@@ -95,12 +95,13 @@ impl Transaction<'_> {
         if self.session.frontend.cfg.options.logasap {
             self.log();
         }
+        let timeouts = self.timeouts(backend);
         let mut exchange = Exchange::new(
             (&mut self.session.client, self.input),
             (&mut answered.reached.socket, &mut answered.server_input),
             self.timer,
             self.control,
-            self.timeouts(backend),
+            timeouts,
             &mut answered.request,
         );
         exchange.request_done = request_done;
