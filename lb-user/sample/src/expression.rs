@@ -246,14 +246,10 @@ impl<'a> Parser<'a> {
         let opened_at = self.at;
         let mut arg = String::new();
         let mut quote = None;
-        let mut quoted = false;
         let mut chars = self.rest().char_indices().peekable();
         while let Some((offset, char)) = chars.next() {
             match (char, quote) {
-                ('"' | '\'', None) => {
-                    quote = Some(char);
-                    quoted = true;
-                }
+                ('"' | '\'', None) => quote = Some(char),
                 (char, Some(open)) if char == open => quote = None,
                 ('\\', None | Some('"')) => match chars.peek() {
                     Some((_, next))
@@ -268,7 +264,7 @@ impl<'a> Parser<'a> {
                 (',', None) => args.push(std::mem::take(&mut arg)),
                 (')', None) => {
                     self.at += offset + 1;
-                    if !args.is_empty() || !arg.is_empty() || quoted || offset == 0 {
+                    if !args.is_empty() || !arg.is_empty() {
                         args.push(arg);
                     }
                     return Ok(args);
@@ -286,14 +282,10 @@ impl<'a> Parser<'a> {
 /// Typed arguments from words.
 fn arguments(
     signature: &Signature,
-    mut words: Vec<String>,
+    words: Vec<String>,
     prepare: Option<language::Prepare>,
     compiler: &mut Compiler<'_>,
 ) -> Result<Box<[Arg]>, String> {
-    if signature.required == 0 && words.iter().all(String::is_empty) && words.len() == 1 {
-        // `src()` is `src`.
-        words.clear();
-    }
     if words.len() > signature.args.len().min(ARGUMENTS_MAX) {
         return Err(format!(
             "end of arguments expected at position {}, but got '{}'",
@@ -317,9 +309,6 @@ fn arguments(
     let mut args = Vec::with_capacity(signature.args.len());
     for (index, kind) in signature.args.iter().enumerate() {
         args.push(match words.get(index) {
-            Some(word) if word.is_empty() && index < signature.required && *kind == ArgKind::Str => {
-                Arg::Str(Box::default())
-            }
             Some(word) => argument(*kind, word, index, compiler)?,
             None if is_optional(kind) => argument(*kind, "", index, compiler)?,
             None => Arg::Absent,

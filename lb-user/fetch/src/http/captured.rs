@@ -8,10 +8,20 @@ use crate::arguments;
 pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("capture.req.hdr", |scene, args| header(scene, args, true)).prepare(prepare_slot),
     Fetch::new("capture.res.hdr", |scene, args| header(scene, args, false)).prepare(prepare_slot),
-    Fetch::new("capture.req.method", |scene, _| scene.text(Text::RequestMethod).map(Value::str)),
-    Fetch::new("capture.req.uri", |scene, _| path_and_query(scene.text(Text::RequestUri)?).map(Value::str)),
-    Fetch::new("capture.req.ver", |scene, _| scene.text(Text::RequestVersion).map(Value::str)),
-    Fetch::new("capture.res.ver", |scene, _| scene.text(Text::ResponseVersion).map(Value::str)),
+    Fetch::new("capture.req.method", |scene, _| {
+        scene.text(Text::RequestMethod).or_else(|| line(scene).map(|(method, _, _)| method)).map(Value::str)
+    }),
+    Fetch::new("capture.req.uri", |scene, _| {
+        let uri = scene.text(Text::RequestUri).or_else(|| line(scene).map(|(_, uri, _)| uri))?;
+        path_and_query(uri).map(Value::str)
+    }),
+    Fetch::new("capture.req.ver", |scene, _| {
+        scene.text(Text::RequestVersion).or_else(|| line(scene).map(|(_, _, version)| version)).map(Value::str)
+    }),
+    Fetch::new("capture.res.ver", |scene, _| {
+        let version = scene.response.map(|response| response.version().as_str().as_bytes());
+        scene.text(Text::ResponseVersion).or(version).map(Value::str)
+    }),
     Fetch::new("res.cache_hit", |scene, _| Some(Value::Bool(scene.text(Text::CacheName).is_some()))),
     Fetch::new("res.cache_name", |scene, _| {
         Some(Value::str(scene.text(Text::CacheName).unwrap_or_default()))
@@ -19,6 +29,14 @@ pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("res.comp", |scene, _| Some(Value::Bool(scene.text(Text::CompressionAlgorithm).is_some()))),
     Fetch::new("res.comp_algo", |scene, _| scene.text(Text::CompressionAlgorithm).map(Value::str)),
 ];
+
+/// Method, target and version of the request line as it was received.
+fn line<'a>(scene: &Scene<'a>) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
+    let line = scene.request?.request_line();
+    let first = memchr::memchr(b' ', line)?;
+    let last = memchr::memrchr(b' ', line)?;
+    (first < last).then(|| (&line[..first], &line[first + 1..last], &line[last + 1..]))
+}
 
 /// `capture.req.hdr(slot)`
 fn header<'a>(scene: &Scene<'a>, args: &[Arg], request: bool) -> Option<Value<'a>> {
