@@ -52,8 +52,12 @@ fn run<'a>(value: Value<'a>, args: &'a [Arg], _: &Scene<'a>) -> Option<Value<'a>
         let was_at_end = start == text.len();
         let (from, to) = captures.range();
         out.extend_from_slice(&text[start..from]);
-        let complete = expand(&substitution.template, &captures, &mut out).is_some();
-        if !complete || out.len() > OUTPUT_MAX {
+        let before = out.len();
+        if expand(&substitution.template, &captures, &mut out).is_none() {
+            out.truncate(before);
+            break;
+        }
+        if out.len() > OUTPUT_MAX {
             break;
         }
         start = to;
@@ -79,8 +83,8 @@ fn run<'a>(value: Value<'a>, args: &'a [Arg], _: &Scene<'a>) -> Option<Value<'a>
 }
 
 /// Writes `template` with `\0` to `\9` replaced by what the groups matched and `\xNN` by that byte; a backslash before
-/// anything else is left out. `None` if it ends in the middle of such a sequence or becomes too long; what comes before is
-/// then written.
+/// anything else is left out. Ends early beyond [`OUTPUT_MAX`]. `None` if the template ends in the middle of such a
+/// sequence.
 pub(crate) fn expand(template: &[u8], captures: &Captures<'_>, out: &mut Vec<u8>) -> Option<()> {
     let mut rest = template;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -105,7 +109,7 @@ pub(crate) fn expand(template: &[u8], captures: &Captures<'_>, out: &mut Vec<u8>
             other => out.push(*other),
         }
         if out.len() > OUTPUT_MAX {
-            return None;
+            return Some(());
         }
     }
     out.extend_from_slice(rest);
