@@ -115,7 +115,7 @@ fn fill(reference: &Reference, text: &[u8], is_map: bool) -> Result<(), String> 
         } else {
             reference.add(line, None, number)
         };
-        added.map_err(|message| format!("{message} at line {number} of file <{}>", reference.name))?;
+        added.map_err(|message| format!("{message} at line {number} of file '{}'", reference.name))?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ impl Matcher {
             let reference = library.open(file, as_map)?;
             let slot = reference
                 .index(method, flags, Some(&*library.resolver))
-                .map_err(|(line, message)| format!("{message} at line {line} of file <{file}>"))?;
+                .map_err(|(line, message)| format!("{message} at line {line} of file '{file}'"))?;
             lists.push((reference, slot));
         }
         if !patterns.is_empty() {
@@ -174,7 +174,7 @@ impl Matcher {
         let reference = library.open(file, true)?;
         let slot = reference
             .index(method, Flags::default(), Some(&*library.resolver))
-            .map_err(|(line, message)| format!("{message} at line {line} of file <{file}>"))?;
+            .map_err(|(line, message)| format!("{message} at line {line} of file '{file}'"))?;
         Ok(Self { lists: [(reference, slot)].into() })
     }
 
