@@ -20,7 +20,17 @@ pub(crate) struct Moment<'a> {
 
 pub(crate) const DAY_SECONDS: i64 = 86400;
 pub(crate) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 pub(crate) const WEEK: [&str; 7] =
@@ -248,5 +258,36 @@ impl Spec {
         };
         out.resize(out.len() + width.saturating_sub(text.len()), pad);
         out.extend_from_slice(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2014-07-10 13:46:40 UTC, in zones.
+    #[test]
+    fn zones() {
+        #[track_caller]
+        fn check(offset: i32, zone: &str, expected: &str) {
+            let mut out = Vec::new();
+            Moment::new(1_405_000_000, 0, offset, zone).push(&mut out, b"%F %T %z %Z %s", false);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        check(0, "UTC", "2014-07-10 13:46:40 +0000 UTC 1405000000");
+        check(19_800, "IST", "2014-07-10 19:16:40 +0530 IST 1405000000");
+        check(-50_000, "-13", "2014-07-09 23:53:20 -1353 -13 1405000000");
+    }
+
+    #[test]
+    fn every_day_of_some_centuries() {
+        let mut before = (-401, 12, 31);
+        for days in days_of(-400, 1, 1)..days_of(2401, 1, 1) {
+            let date = date_of(days);
+            let (year, month, day) = date;
+            assert_eq!(days_of(year, month, i64::from(day)), days);
+            assert!(date > before, "{date:?} follows {before:?}");
+            before = date;
+        }
     }
 }

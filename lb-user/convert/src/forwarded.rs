@@ -103,7 +103,8 @@ fn parameters(text: &[u8]) -> Option<Parameters> {
 
 /// A colon and brackets need quotes.
 fn is_node(text: &[u8], quoted: bool) -> bool {
-    (quoted || !text.iter().any(|byte| matches!(byte, b':' | b'['))) && matches!(Node::read(text), Some((_, b"")))
+    (quoted || !text.iter().any(|byte| matches!(byte, b':' | b'[')))
+        && matches!(Node::read(text), Some((_, b"")))
 }
 
 /// As HAProxy checks it: letters, digits and dots, or an IPv6 address, and a port that is none of 0.
@@ -175,8 +176,8 @@ fn identifier(text: &[u8]) -> Option<&[u8]> {
 /// A port from 1 to 65535, and what follows.
 fn number(text: &[u8]) -> Option<(u16, &[u8])> {
     let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    let digits = text[..length].iter().try_fold(0_u16, |number, byte| {
-        number.checked_mul(10)?.checked_add(u16::from(byte - b'0'))
-    })?;
+    let digits = text[..length]
+        .iter()
+        .try_fold(0_u16, |number, byte| number.checked_mul(10)?.checked_add(u16::from(byte - b'0')))?;
     (digits > 0).then(|| (digits, &text[length..]))
 }

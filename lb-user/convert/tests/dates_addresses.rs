@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use proptest::prelude::*;
 use sockeye_pattern::Library;
 use sockeye_sample::{
-    Expr, Expressions, Fetch, Language, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber, Stage, Target,
-    Type, Value, World,
+    Expr, Expressions, Fetch, Language, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber, Stage,
+    Target, Type, Value, World,
 };
 
 struct NoWorld;
@@ -59,7 +59,9 @@ fn eval(expr: &str, input: &[u8]) -> String {
     let Ok(compiled) = compiled else { return "!".to_owned() };
     let mut scene = Scene::new(Stage::FrontendRequestHeader, SystemTime::UNIX_EPOCH, &NoWorld);
     scene.request_body.bytes = input;
-    let Some(value) = compiled.eval(&scene).and_then(|value| value.cast(Type::Str)) else { return "-".to_owned() };
+    let Some(value) = compiled.eval(&scene).and_then(|value| value.cast(Type::Str)) else {
+        return "-".to_owned();
+    };
     let char = |byte: &u8| match byte {
         b'\\' | 0..0x20 | 0x7f.. => format!("\\x{byte:02x}"),
         byte => char::from(*byte).to_string(),

@@ -16,7 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockeye-balance", &[]),
     ("sockeye-pattern", &[]),
     ("sockeye-sample", &["sockeye-pattern", "sockeye-syntax", "sockeye-http"]),
-    ("sockeye-convert", &["sockeye-pattern", "sockeye-sample", "sockeye-syntax", "sockeye-http"]),
+    (
+        "sockeye-convert",
+        &["sockeye-pattern", "sockeye-sample", "sockeye-syntax", "sockeye-http", "sockeye-balance"],
+    ),
     (
         "sockeye-fetch",
         &["sockeye-pattern", "sockeye-sample", "sockeye-syntax", "sockeye-http", "sockeye-balance"],
