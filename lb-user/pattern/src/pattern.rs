@@ -154,9 +154,8 @@ mod tests {
     fn networks() {
         #[track_caller]
         fn check(text: &str, expected: Option<(&str, u8)>) {
-            let expected = expected.map(|(ip, length)| {
-                Network::Prefix(ip.parse::<IpAddr>().expect("an address"), length)
-            });
+            let expected = expected
+                .map(|(ip, length)| Network::Prefix(ip.parse::<IpAddr>().expect("an address"), length));
             assert_eq!(network(text, None).ok(), expected, "{text}");
         }
         check("10.1.2.3", Some(("10.1.2.3", 32)));
@@ -179,10 +178,7 @@ mod tests {
         check("10.0.0.0/", None);
         check("1.2.3.4.5", None);
         check("", None);
-        assert_eq!(
-            network("10.0.0.1/255.0.255.0", None),
-            Ok(Network::Masked(0x0a00_0001, 0xff00_ff00))
-        );
+        assert_eq!(network("10.0.0.1/255.0.255.0", None), Ok(Network::Masked(0x0a00_0001, 0xff00_ff00)));
         let resolve = |name: &str| (name == "host").then_some(IpAddr::from([10, 0, 0, 1]));
         assert_eq!(network("host/8", Some(&resolve)), Ok(Network::Prefix(IpAddr::from([10, 0, 0, 1]), 8)));
     }
