@@ -9,7 +9,10 @@ use crate::operand::{self, bytes, made};
 
 pub(crate) static TABLE: &[Converter] = &[
     Converter::new("base2", |value, _, _| {
-        let digits = bytes(value)?.iter().flat_map(|byte| (0..8).rev().map(move |bit| b'0' + (byte >> bit & 1))).collect();
+        let digits = bytes(value)?
+            .iter()
+            .flat_map(|byte| (0..8).rev().map(move |bit| b'0' + (byte >> bit & 1)))
+            .collect();
         made(digits)
     }),
     Converter::new("base64", |value, _, _| made(encode_base64(&bytes(value)?))),
@@ -29,12 +32,10 @@ pub(crate) static TABLE: &[Converter] = &[
         made(text)
     }),
     Converter::new("ub64dec", |value, _, _| decode_base64(&bytes(value)?, Alphabet::Url).map(Value::binary)),
-    Converter::new("be2dec", |value, args, _| to_decimal(value, args, Order::Big)).prepare(|args, _| {
-        prepare_decimal(args)
-    }),
-    Converter::new("le2dec", |value, args, _| to_decimal(value, args, Order::Little)).prepare(|args, _| {
-        prepare_decimal(args)
-    }),
+    Converter::new("be2dec", |value, args, _| to_decimal(value, args, Order::Big))
+        .prepare(|args, _| prepare_decimal(args)),
+    Converter::new("le2dec", |value, args, _| to_decimal(value, args, Order::Little))
+        .prepare(|args, _| prepare_decimal(args)),
     Converter::new("be2hex", |value, args, _| {
         let size = operand::int(args, 1).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
         in_chunks(value, args, size, |chunk, out| chunk.iter().for_each(|byte| out.extend(hex_digits(*byte))))

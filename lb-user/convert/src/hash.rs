@@ -135,7 +135,9 @@ impl Algorithm {
             Self::Sha256 => hmac::HMAC_SHA256,
             Self::Sha384 => hmac::HMAC_SHA384,
             Self::Sha512 => hmac::HMAC_SHA512,
-            Self::Md5 | Self::Sha512To256 | Self::Sha3To256 | Self::Sha3To384 | Self::Sha3To512 => return None,
+            Self::Md5 | Self::Sha512To256 | Self::Sha3To256 | Self::Sha3To384 | Self::Sha3To512 => {
+                return None;
+            }
         })
     }
 }

@@ -5,9 +5,12 @@ use sockeye_sample::{Arg, Compiler, Converter, Scene, Value};
 use crate::operand;
 
 pub(crate) static TABLE: &[Converter] = &[
-    Converter::new("add", |value, args, scene| binary(value, args, scene, i64::saturating_add)).prepare(prepare),
-    Converter::new("sub", |value, args, scene| binary(value, args, scene, i64::saturating_sub)).prepare(prepare),
-    Converter::new("mul", |value, args, scene| binary(value, args, scene, i64::saturating_mul)).prepare(prepare),
+    Converter::new("add", |value, args, scene| binary(value, args, scene, i64::saturating_add))
+        .prepare(prepare),
+    Converter::new("sub", |value, args, scene| binary(value, args, scene, i64::saturating_sub))
+        .prepare(prepare),
+    Converter::new("mul", |value, args, scene| binary(value, args, scene, i64::saturating_mul))
+        .prepare(prepare),
     Converter::new("div", |value, args, scene| binary(value, args, scene, divide)).prepare(prepare),
     Converter::new("mod", |value, args, scene| binary(value, args, scene, remainder)).prepare(prepare),
     Converter::new("and", |value, args, scene| binary(value, args, scene, |a, b| a & b)).prepare(prepare),

@@ -9,7 +9,11 @@ use sockeye_sample::{Arg, Compiler, Scene, Value};
 pub(crate) const OUTPUT_MAX: usize = 16384;
 
 /// Replaces argument `index`, which has to be a number or the name of a variable. One that is absent is kept.
-pub(crate) fn prepare_number(args: &mut [Arg], index: usize, compiler: &mut Compiler<'_>) -> Result<(), String> {
+pub(crate) fn prepare_number(
+    args: &mut [Arg],
+    index: usize,
+    compiler: &mut Compiler<'_>,
+) -> Result<(), String> {
     let Some(arg) = args.get_mut(index) else { return Ok(()) };
     let Some(text) = arg.str() else { return Ok(()) };
     let text = str::from_utf8(text).unwrap_or_default();

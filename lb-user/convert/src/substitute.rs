@@ -34,7 +34,8 @@ fn prepare(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     if text.is_empty() {
         return Err("missing regex".to_owned());
     }
-    let regex = Regex::new(text, ignore_case).map_err(|error| format!("regex '{text}' is invalid: {error}"))?;
+    let regex =
+        Regex::new(text, ignore_case).map_err(|error| format!("regex '{text}' is invalid: {error}"))?;
     let template = operand::text(args, 1).into();
     args[0] = Arg::Prepared(Arc::new(Substitution { regex, template, global }));
     Ok(())
@@ -98,7 +99,8 @@ pub(crate) fn expand(template: &[u8], captures: &Captures<'_>, out: &mut Vec<u8>
             b'x' => {
                 let ([high, low], behind) = rest.split_first_chunk()?;
                 let digit = |byte: u8| char::from(byte).to_digit(16);
-                match digit(*high).zip(digit(*low)).and_then(|(high, low)| u8::try_from(high << 4 | low).ok()) {
+                match digit(*high).zip(digit(*low)).and_then(|(high, low)| u8::try_from(high << 4 | low).ok())
+                {
                     Some(byte) => {
                         out.push(byte);
                         rest = behind;
