@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use proptest::prelude::*;
 use sockeye_pattern::Library;
 use sockeye_sample::{
-    Address, Date, Expr, Expressions, Facts, Fetch, Language, Number, ProcessNumber, ProcessText, ProxyNumber, Scene,
-    ServerNumber, Stage, Target, Text, Type, Value, Variables, VariablesInUse, World,
+    Address, Date, Expr, Expressions, Facts, Fetch, Language, Number, ProcessNumber, ProcessText,
+    ProxyNumber, Scene, ServerNumber, Stage, Target, Text, Type, Value, Variables, VariablesInUse, World,
 };
 
 /// A frontend `f`, a backend `be1` with the servers `s1` and `s2`, and a backend `empty`.
@@ -118,7 +118,8 @@ fn expressions() -> Expressions {
 
 fn compile(expr: &str, expressions: &mut Expressions) -> Result<Expr, String> {
     let mut warnings = Vec::new();
-    Expr::parse(expr, &mut expressions.compiler("test.cfg", 1, "f", &mut warnings)).map_err(|error| error.to_string())
+    Expr::parse(expr, &mut expressions.compiler("test.cfg", 1, "f", &mut warnings))
+        .map_err(|error| error.to_string())
 }
 
 /// The value of `expr` as text, given `input`; the error is the refusal when the file is read.
@@ -193,6 +194,42 @@ fn captures_are_kept() {
     assert_eq!(shown(eval("str(abc),capture-req(0),upper", b"", &stream)), "=ABC");
     assert_eq!(*stream.captured.borrow(), b"abc");
     assert_eq!(shown(eval("str(x),capture-res(0)", b"", &stream)), "-");
+}
+
+/// A value that was set while running and is no number gives none; the map itself is used on.
+#[test]
+fn maps_that_change() {
+    let mut expressions = expressions();
+    let expr = compile("path,map_str_int(num.map,7)", &mut expressions).expect("a valid expression");
+    let map = expressions.patterns.open("num.map", true).expect("it is open");
+    let eval = |input: &'static [u8]| {
+        let mut scene = Scene::new(Stage::FrontendRequestHeader, SystemTime::UNIX_EPOCH, &SmallWorld);
+        scene.request_body.bytes = input;
+        expr.eval(&scene).map(Value::into_owned)
+    };
+    assert_eq!(eval(b"one"), Some(Value::Int(1)));
+    assert!(map.set(b"one", b"2"));
+    assert_eq!(eval(b"one"), Some(Value::Int(2)));
+    assert!(map.set(b"one", b"x"));
+    assert_eq!(eval(b"one"), None);
+    assert_eq!(eval(b"two"), Some(Value::Int(7)));
+}
+
+/// What would grow beyond a buffer has no value.
+#[test]
+fn outputs_are_bounded() {
+    let input = b"a".repeat(10_000);
+    for converter in [
+        "hex",
+        "base2",
+        "url_enc,concat(x),hex",
+        "be2hex(--------,1)",
+        "regsub(a,bbb,g)",
+        "regsub(a*,'\\0\\0')",
+    ] {
+        let value = eval(&format!("path,{converter}"), &input, &Stream::default());
+        assert_eq!(value, Ok(None), "{converter}");
+    }
 }
 
 /// Every converter that takes what a client sends, on anything at all.
