@@ -133,7 +133,7 @@ fn in_chunks<'a>(
 }
 
 /// RFC 3986, 2.1; `+` is a space in forms (argument) and behind the first question mark. `None` if a `%` is not followed
-/// by two digits.
+/// by two digits, or by those of zero.
 fn url_decode<'a>(value: Value<'a>, args: &'a [Arg], _: &Scene<'a>) -> Option<Value<'a>> {
     let text = bytes(value)?;
     let mut in_form = operand::int(args, 0).unwrap_or_default() != 0;
@@ -149,7 +149,7 @@ fn url_decode<'a>(value: Value<'a>, args: &'a [Arg], _: &Scene<'a>) -> Option<Va
             b'%' => {
                 let ([high, low], behind) = rest.split_first_chunk()?;
                 let digit = |byte: u8| char::from(byte).to_digit(16);
-                out.push(u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?);
+                out.push(u8::try_from(digit(*high)? << 4 | digit(*low)?).ok().filter(|byte| *byte != 0)?);
                 rest = behind;
             }
             byte => {

@@ -2,9 +2,13 @@
 
 use sockeye_sample::Converter;
 
+mod address;
+mod calendar;
 mod crypto;
+mod date;
 mod encode;
 mod fix;
+mod forwarded;
 mod hash;
 mod json;
 mod jwt;
@@ -17,14 +21,18 @@ mod protobuf;
 mod substitute;
 mod text;
 mod variables;
+mod world;
 mod x509;
 
 /// Every converter that is obeyed.
 pub fn all() -> Vec<&'static [Converter]> {
     vec![
+        address::TABLE,
         crypto::TABLE,
+        date::TABLE,
         encode::TABLE,
         fix::TABLE,
+        forwarded::TABLE,
         hash::TABLE,
         json::TABLE,
         jwt::TABLE,
@@ -36,6 +44,7 @@ pub fn all() -> Vec<&'static [Converter]> {
         substitute::TABLE,
         text::TABLE,
         variables::TABLE,
+        world::TABLE,
         x509::TABLE,
     ]
 }

@@ -34,7 +34,8 @@ fn prepare(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
     if text.is_empty() {
         return Err("missing regex".to_owned());
     }
-    let regex = Regex::new(text, ignore_case).map_err(|error| format!("regex '{text}' is invalid: {error}"))?;
+    let regex =
+        Regex::new(text, ignore_case).map_err(|error| format!("regex '{text}' is invalid: {error}"))?;
     let template = operand::text(args, 1).into();
     args[0] = Arg::Prepared(Arc::new(Substitution { regex, template, global }));
     Ok(())
@@ -52,8 +53,12 @@ fn run<'a>(value: Value<'a>, args: &'a [Arg], _: &Scene<'a>) -> Option<Value<'a>
         let was_at_end = start == text.len();
         let (from, to) = captures.range();
         out.extend_from_slice(&text[start..from]);
-        let complete = expand(&substitution.template, &captures, &mut out).is_some();
-        if !complete || out.len() > OUTPUT_MAX {
+        let before = out.len();
+        if expand(&substitution.template, &captures, &mut out).is_none() {
+            out.truncate(before);
+            break;
+        }
+        if out.len() > OUTPUT_MAX {
             break;
         }
         start = to;
@@ -79,8 +84,8 @@ fn run<'a>(value: Value<'a>, args: &'a [Arg], _: &Scene<'a>) -> Option<Value<'a>
 }
 
 /// Writes `template` with `\0` to `\9` replaced by what the groups matched and `\xNN` by that byte; a backslash before
-/// anything else is left out. `None` if it ends in the middle of such a sequence or becomes too long; what comes before is
-/// then written.
+/// anything else is left out. Ends early beyond [`OUTPUT_MAX`]. `None` if the template ends in the middle of such a
+/// sequence.
 pub(crate) fn expand(template: &[u8], captures: &Captures<'_>, out: &mut Vec<u8>) -> Option<()> {
     let mut rest = template;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -94,7 +99,8 @@ pub(crate) fn expand(template: &[u8], captures: &Captures<'_>, out: &mut Vec<u8>
             b'x' => {
                 let ([high, low], behind) = rest.split_first_chunk()?;
                 let digit = |byte: u8| char::from(byte).to_digit(16);
-                match digit(*high).zip(digit(*low)).and_then(|(high, low)| u8::try_from(high << 4 | low).ok()) {
+                match digit(*high).zip(digit(*low)).and_then(|(high, low)| u8::try_from(high << 4 | low).ok())
+                {
                     Some(byte) => {
                         out.push(byte);
                         rest = behind;
@@ -105,7 +111,7 @@ pub(crate) fn expand(template: &[u8], captures: &Captures<'_>, out: &mut Vec<u8>
             other => out.push(*other),
         }
         if out.len() > OUTPUT_MAX {
-            return None;
+            return Some(());
         }
     }
     out.extend_from_slice(rest);

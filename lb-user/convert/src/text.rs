@@ -133,7 +133,8 @@ fn add_item<'a>(value: Value<'a>, args: &'a [Arg], scene: &Scene<'a>) -> Option<
     let mut text = bytes(value)?.into_owned();
     let variable = operand::variable_text(args, 1, scene).unwrap_or_default();
     let suffix = operand::text(args, 2);
-    if !text.is_empty() && !(variable.is_empty() && suffix.is_empty()) {
+    let adds = !variable.is_empty() || !suffix.is_empty();
+    if adds && !text.is_empty() {
         text.extend_from_slice(operand::text(args, 0));
     }
     text.extend_from_slice(&variable);

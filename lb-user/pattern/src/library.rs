@@ -1,6 +1,6 @@
 //! Every list of patterns that a configuration has, and what uses them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -31,6 +31,9 @@ pub struct Library {
     resolver: Resolver,
     files: HashMap<Box<str>, Arc<Reference>>,
     all: Vec<Arc<Reference>>,
+    next_id: u32,
+    /// The numbers given by `-u`.
+    chosen: HashSet<u32>,
 }
 
 impl Default for Library {
@@ -48,7 +51,7 @@ impl fmt::Debug for Library {
 
 impl Library {
     pub fn new(loader: Loader, resolver: Resolver) -> Self {
-        Self { loader, resolver, files: HashMap::new(), all: Vec::new() }
+        Self { loader, resolver, files: HashMap::new(), all: Vec::new(), next_id: 0, chosen: HashSet::new() }
     }
 
     /// Every list, in the order of first use.
@@ -64,60 +67,114 @@ impl Library {
         (self.loader)(name)
     }
 
-    /// The list in a file, read at the first call. `virt@NAME` is a list without a file, `opt@FILE` may be missing.
+    /// The list in a file, read at the first call. `virt@NAME` is a list without a file, `opt@FILE` may be missing and
+    /// `file@FILE` is the same list as `FILE` (manual 2.7).
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// A file that cannot be read, or one that is known as a map and wanted as a list, or the reverse.
     pub fn open(&mut self, name: &str, is_map: bool) -> Result<Arc<Reference>, String> {
+        let (name, kind) = match name.split_once('@') {
+            Some(("virt", _)) => (name, Kind::Virtual),
+            Some(("opt", path)) => (path, Kind::Optional),
+            Some(("file", path)) => (path, Kind::Regular),
+            _ => (name, Kind::Regular),
+        };
         if let Some(known) = self.files.get(name) {
+            if known.is_map != is_map {
+                let column = |is_map: bool| if is_map { "two column" } else { "one column" };
+                return Err(format!(
+                    "The file \"{name}\" is already used as {} file and cannot be used by as {} file.",
+                    column(known.is_map),
+                    column(is_map),
+                ));
+            }
             return Ok(Arc::clone(known));
         }
-        let (path, optional) = match name.split_once('@') {
-            Some(("virt", _)) => ("", true),
-            Some(("opt", path)) => (path, true),
-            Some(("file", path)) => (path, false),
-            _ => (name, false),
+        let text = match kind {
+            Kind::Virtual => None,
+            _ => match (self.loader)(name) {
+                Ok(text) => Some(text),
+                Err(error) if kind == Kind::Optional && error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(format!("failed to open pattern file <{name}>: {error}")),
+            },
         };
-        let reference = self.reference(name, is_map);
-        if !path.is_empty() {
-            match (self.loader)(path) {
-                Ok(text) => fill(&reference, &text, is_map)?,
-                Err(error) if optional && error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    self.all.pop();
-                    return Err(format!("failed to open pattern file <{path}>: {error}"));
-                }
-            }
-        }
+        let reference = Arc::new(Reference::new(self.free_id(), name, is_map));
+        reference
+            .fill(lines(&text.unwrap_or_default(), is_map))
+            .map_err(|(line, message)| at_line(&message, line, name))?;
+        self.all.push(Arc::clone(&reference));
         self.files.insert(name.into(), Arc::clone(&reference));
         Ok(reference)
     }
 
-    fn reference(&mut self, name: &str, is_map: bool) -> Arc<Reference> {
-        let id = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        let reference = Arc::new(Reference::new(id, name, is_map));
+    /// A list that is written in the configuration; `id` is what `-u` gives it.
+    fn inline(&mut self, id: Option<u32>) -> Result<Arc<Reference>, String> {
+        let free = self.free_id();
+        if let Some(id) = id {
+            if !self.chosen.insert(id) {
+                return Err(format!("pattern id '{id}' is already used"));
+            }
+            // A number that nobody chose goes to another list.
+            if let Some(holder) = self.all.iter().find(|known| known.id() == id) {
+                holder.renumber(free);
+            }
+        }
+        let reference = Arc::new(Reference::new(id.unwrap_or(free), "", false));
         self.all.push(Arc::clone(&reference));
-        reference
+        Ok(reference)
+    }
+
+    /// A file's list with the slot of its index for a method.
+    fn indexed(
+        &mut self,
+        name: &str,
+        is_map: bool,
+        method: Method,
+        flags: Flags,
+    ) -> Result<(Arc<Reference>, usize), String> {
+        let reference = self.open(name, is_map)?;
+        let slot = reference
+            .index(method, flags, Some(&*self.resolver))
+            .map_err(|(line, message)| at_line(&message, line, &reference.name))?;
+        Ok((reference, slot))
+    }
+
+    fn free_id(&mut self) -> u32 {
+        while self.chosen.contains(&self.next_id) {
+            self.next_id += 1;
+        }
+        self.next_id += 1;
+        self.next_id - 1
     }
 }
 
-/// `PATTERN [VALUE]` per line; `#` begins a comment line.
-fn fill(reference: &Reference, text: &[u8], is_map: bool) -> Result<(), String> {
-    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-        let line = line.trim_ascii();
-        if line.is_empty() || line[0] == b'#' {
-            continue;
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Regular,
+    Optional,
+    Virtual,
+}
+
+/// `PATTERN [VALUE]` per line, with its number; `#` at the very beginning of a line makes it a comment.
+fn lines(text: &[u8], is_map: bool) -> impl Iterator<Item = (u32, &[u8], Option<&[u8]>)> {
+    (1..).zip(text.split(|byte| *byte == b'\n')).filter_map(move |(number, line)| {
+        if line.first() == Some(&b'#') {
+            return None;
         }
-        let added = if is_map {
-            let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
-            let value = line[end..].trim_ascii_start();
-            reference.add(&line[..end], Some(value), number)
-        } else {
-            reference.add(line, None, number)
-        };
-        added.map_err(|message| format!("{message} at line {number} of file <{}>", reference.name))?;
-    }
-    Ok(())
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return None;
+        }
+        if !is_map {
+            return Some((number, line, None));
+        }
+        let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
+        Some((number, &line[..end], Some(line[end..].trim_ascii_start())))
+    })
+}
+
+fn at_line(message: &str, line: u32, name: &str) -> String {
+    format!("{message} at line {line} of file '{name}'")
 }
 
 /// A method with the lists that it looks through.
@@ -141,26 +198,17 @@ impl Matcher {
         as_map: bool,
         id: Option<u32>,
     ) -> Result<Self, String> {
-        let _ = id;
         let mut lists = Vec::new();
         for file in files {
-            let reference = library.open(file, as_map)?;
-            let slot = reference
-                .index(method, flags, Some(&*library.resolver))
-                .map_err(|(line, message)| format!("{message} at line {line} of file <{file}>"))?;
-            lists.push((reference, slot));
+            lists.push(library.indexed(file, as_map, method, flags)?);
         }
         if !patterns.is_empty() {
-            let reference = library.reference("", false);
-            let slot = reference.index(method, flags, None).map_err(|(_, message)| message)?;
-            for pattern in with_operators(method, patterns)? {
-                let pattern = match method {
-                    // Names are looked up once.
-                    Method::Ip if !flags.no_names => resolved(&pattern, &library.resolver),
-                    _ => pattern,
-                };
-                reference.add(pattern.as_bytes(), None, 1)?;
-            }
+            let reference = library.inline(id)?;
+            let patterns = with_operators(method, patterns)?;
+            let lines = patterns.iter().map(|pattern| (0, pattern.as_bytes(), None));
+            let added =
+                reference.fill(lines).and_then(|()| reference.index(method, flags, Some(&*library.resolver)));
+            let slot = added.map_err(|(_, message)| message)?;
             lists.push((reference, slot));
         }
         Ok(Self { lists: lists.into() })
@@ -171,11 +219,7 @@ impl Matcher {
     /// # Errors
     /// As for [`build`](Self::build).
     pub fn of_map(library: &mut Library, method: Method, file: &str) -> Result<Self, String> {
-        let reference = library.open(file, true)?;
-        let slot = reference
-            .index(method, Flags::default(), Some(&*library.resolver))
-            .map_err(|(line, message)| format!("{message} at line {line} of file <{file}>"))?;
-        Ok(Self { lists: [(reference, slot)].into() })
+        Ok(Self { lists: [library.indexed(file, true, method, Flags::default())?].into() })
     }
 
     /// Whether any pattern matches.
@@ -219,16 +263,4 @@ fn with_operators(method: Method, patterns: &[&str]) -> Result<Vec<String>, Stri
         return Err("an operator needs a number behind it".to_owned());
     }
     Ok(out)
-}
-
-fn resolved(pattern: &str, resolver: &Resolver) -> String {
-    if crate::pattern::network(pattern, None).is_ok() {
-        return pattern.to_owned();
-    }
-    let (host, mask) = pattern.split_once('/').map_or((pattern, None), |(host, mask)| (host, Some(mask)));
-    match (resolver(host), mask) {
-        (Some(address), Some(mask)) => format!("{address}/{mask}"),
-        (Some(address), None) => address.to_string(),
-        (None, _) => pattern.to_owned(),
-    }
 }

@@ -1,6 +1,6 @@
 //! One pattern as a method reads it: ranges, networks, bytes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Numbers from `min` to `max`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Range {
     /// # Errors
     /// When it is none of these.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is not a number or a range of numbers");
+        let wrong = || format!("'{text}' is not a number");
         let one = |text: &str| number(text).ok_or_else(wrong);
         match text.split_once(':') {
             None => one(text).map(|value| Self { min: value, max: value }),
@@ -61,64 +61,57 @@ fn number(text: &str) -> Option<i64> {
 /// How host names become addresses, if they do.
 pub(crate) type Names<'a> = Option<&'a dyn Fn(&str) -> Option<IpAddr>>;
 
-/// A network: its first address, and how many bits of it count.
+/// Addresses with some bits in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// An address, and how many of its first bits count.
+    Prefix(IpAddr, u8),
+    /// An IPv4 address and the bits that count, which have a hole.
+    Masked(u32, u32),
+}
+
+/// Reads an address or a network (manual 7.1.6).
 ///
 /// # Errors
 /// When it is no address, network or (with `names`) host name.
-pub(crate) fn network(text: &str, names: Names<'_>) -> Result<(IpAddr, u8), String> {
+pub(crate) fn network(text: &str, names: Names<'_>) -> Result<Network, String> {
     let wrong = || format!("'{text}' is not a valid IPv4 or IPv6 address");
     let (address, mask) = match text.split_once('/') {
         Some((address, mask)) => (address, Some(mask)),
         None => (text, None),
     };
-    let address: IpAddr = match short_ipv4(address).or_else(|| address.parse().ok()) {
+    let address: IpAddr = match address.parse().ok().or_else(|| short_ipv4(address)) {
         Some(address) => address,
         None => names.and_then(|resolve| resolve(address)).ok_or_else(wrong)?,
     };
     let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
-    let length = match mask {
-        None => bits,
-        Some(mask) => match mask.parse::<u8>() {
-            Ok(length) if length <= bits => length,
-            Ok(_) => return Err(wrong()),
-            Err(_) => match (address, mask.parse().map_err(|_| wrong())?) {
-                (IpAddr::V4(_), IpAddr::V4(mask))
-                    if mask.to_bits().leading_ones() == mask.to_bits().count_ones() =>
-                {
-                    u8::try_from(mask.to_bits().leading_ones()).map_err(|_| wrong())?
-                }
-                _ => return Err(wrong()),
-            },
-        },
-    };
-    Ok((masked(address, length), length))
+    let Some(mask) = mask else { return Ok(Network::Prefix(address, bits)) };
+    if let Ok(length) = mask.parse::<u8>() {
+        return if length <= bits { Ok(Network::Prefix(address, length)) } else { Err(wrong()) };
+    }
+    let (IpAddr::V4(v4), Ok(mask)) = (address, mask.parse::<Ipv4Addr>()) else { return Err(wrong()) };
+    let mask = mask.to_bits();
+    Ok(match u8::try_from(mask.leading_ones()) {
+        Ok(length) if mask.leading_ones() == mask.count_ones() => Network::Prefix(address, length),
+        _ => Network::Masked(v4.to_bits(), mask),
+    })
 }
 
-/// `10.0/8` and `192.168`: missing bytes are zero.
+/// `192.168.1` is 192.168.0.1: the last number stands for all bytes that are not written.
 fn short_ipv4(text: &str) -> Option<IpAddr> {
-    let parts: Vec<&str> = text.split('.').collect();
-    if parts.len() > 4 || !text.contains('.') {
+    let (begin, last) = text.rsplit_once('.')?;
+    let mut octets = [0; 4];
+    let mut written = 0;
+    for part in begin.split('.') {
+        *octets.get_mut(written)? = part.parse().ok()?;
+        written += 1;
+    }
+    let last: u32 = last.parse().ok()?;
+    let rest = 32_u32.checked_sub(u32::try_from(written * 8).ok()?).filter(|rest| *rest > 0)?;
+    if u64::from(last) >> rest != 0 {
         return None;
     }
-    let mut octets = [0; 4];
-    for (octet, part) in octets.iter_mut().zip(&parts) {
-        *octet = part.parse().ok()?;
-    }
-    Some(IpAddr::from(octets))
-}
-
-/// The address with all but its first bits zero.
-pub(crate) fn masked(address: IpAddr, length: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
-            IpAddr::V4((address.to_bits() & mask).into())
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
-            IpAddr::V6((address.to_bits() & mask).into())
-        }
-    }
+    Some(IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes(octets) | last)))
 }
 
 /// Bytes from hexadecimal digits.
@@ -161,17 +154,32 @@ mod tests {
     fn networks() {
         #[track_caller]
         fn check(text: &str, expected: Option<(&str, u8)>) {
-            let expected = expected.map(|(ip, length)| (ip.parse::<IpAddr>().expect("an address"), length));
+            let expected = expected
+                .map(|(ip, length)| Network::Prefix(ip.parse::<IpAddr>().expect("an address"), length));
             assert_eq!(network(text, None).ok(), expected, "{text}");
         }
         check("10.1.2.3", Some(("10.1.2.3", 32)));
-        check("10.1.2.3/8", Some(("10.0.0.0", 8)));
+        check("10.1.2.3/8", Some(("10.1.2.3", 8)));
         check("10.0.0.0/255.0.0.0", Some(("10.0.0.0", 8)));
-        check("10.0/16", Some(("10.0.0.0", 16)));
-        check("10.0.0.0/255.0.255.0", None);
+        // The manual's table of abbreviations.
+        check("192.168.1", Some(("192.168.0.1", 32)));
+        check("10.12", Some(("10.0.0.12", 32)));
+        check("127.1", Some(("127.0.0.1", 32)));
+        check("192.168.1/22", Some(("192.168.0.1", 22)));
+        check("10.12/8", Some(("10.0.0.12", 8)));
+        check("10.300", Some(("10.0.1.44", 32)));
+        check("10.1.65536", None);
         check("10.0.0.0/33", None);
-        check("2001:db8::1/32", Some(("2001:db8::", 32)));
+        check("2001:db8::1/32", Some(("2001:db8::1", 32)));
+        check("2001:db8::1/ffff::", None);
         check("::1", Some(("::1", 128)));
+        check("::1/129", None);
         check("host.example", None);
+        check("10.0.0.0/", None);
+        check("1.2.3.4.5", None);
+        check("", None);
+        assert_eq!(network("10.0.0.1/255.0.255.0", None), Ok(Network::Masked(0x0a00_0001, 0xff00_ff00)));
+        let resolve = |name: &str| (name == "host").then_some(IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(network("host/8", Some(&resolve)), Ok(Network::Prefix(IpAddr::from([10, 0, 0, 1]), 8)));
     }
 }
