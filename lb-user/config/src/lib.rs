@@ -32,7 +32,7 @@ use sockeye_syntax::read::Reader;
 use sockeye_syntax::source::Environment;
 
 use crate::model::Config;
-pub use crate::scope::{NoNames, Resolver, Surroundings};
+pub use crate::scope::{Lookup, NoNames, Resolver, Surroundings};
 
 /// What the command line adds to the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -23,12 +23,15 @@ pub struct Surroundings<'a> {
     pub facts: &'a dyn Facts,
 }
 
+/// Host names to addresses, without borrowing.
+pub type Lookup = Box<dyn Fn(&str) -> Option<IpAddr> + Send + Sync>;
+
 /// Host names to addresses.
 pub trait Resolver {
     /// The first address of `host`, within a family if one was forced (`ipv6@`).
     fn resolve(&self, host: &str, family: Option<Family>) -> Option<IpAddr>;
     /// The same without borrowing, for host names in lists of addresses. By default none are known.
-    fn lookup(&self) -> Box<dyn Fn(&str) -> Option<IpAddr> + Send + Sync> {
+    fn lookup(&self) -> Lookup {
         Box::new(|_| None)
     }
 }

@@ -75,7 +75,7 @@ impl Facts for Stream {
     fn date(&self, _: Date) -> Option<SystemTime> {
         None
     }
-    fn capture(&self, _: bool, _: usize) -> Option<&[u8]> {
+    fn capture(&self, _: bool, _: usize) -> Option<Vec<u8>> {
         None
     }
     fn keep_capture(&self, request: bool, slot: usize, value: &[u8]) -> bool {

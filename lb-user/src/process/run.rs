@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sockeye_config::keyword::{Class, Standing};
 use sockeye_config::model::Config;
-use sockeye_config::{Options, Resolver, Surroundings};
+use sockeye_config::{Lookup, Options, Resolver, Surroundings};
 use sockeye_syntax::address::Family;
 use sockeye_syntax::diag::Severity;
 use sockeye_syntax::source::{Disk, Environment, Implicit};
@@ -145,7 +145,7 @@ impl Resolver for System {
         resolve::lookup(host, family)
     }
 
-    fn lookup(&self) -> Box<dyn Fn(&str) -> Option<IpAddr> + Send + Sync> {
+    fn lookup(&self) -> Lookup {
         let family = self.ipv4_only.then_some(Family::Ipv4);
         Box::new(move |host| resolve::lookup(host, family))
     }

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use super::abort::Ending;
 use super::capture::Captured;
+use super::retry::Attempts;
 use super::rules::decided::Decided;
 use super::rules::scene::View;
-use super::retry::Attempts;
 use crate::backend::{Backend, Server};
 use crate::frontend::session::Session;
 

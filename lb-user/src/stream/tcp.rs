@@ -7,9 +7,9 @@ use sockeye_sample::{Bytes, Stage as RuleStage};
 
 use super::abort::{Cause, Ending, Stage};
 use super::balance_key;
+use super::capture::Captured;
 use super::duplex::{self, DuplexOutcome, DuplexTimeouts};
 use super::log::{self, Facts};
-use super::capture::Captured;
 use super::retry::{self, Attempts, Begun, Want};
 use super::rules::decided::Decided;
 use super::rules::scene::View;

@@ -75,15 +75,8 @@ pub enum Level {
 impl Level {
     /// By its number: 0 to 7; larger ones are `debug`.
     pub fn of_severity(severity: u8) -> Self {
-        const LEVELS: [Level; 7] = [
-            Level::Emerg,
-            Level::Alert,
-            Level::Crit,
-            Level::Err,
-            Level::Warning,
-            Level::Notice,
-            Level::Info,
-        ];
+        const LEVELS: [Level; 7] =
+            [Level::Emerg, Level::Alert, Level::Crit, Level::Err, Level::Warning, Level::Notice, Level::Info];
         LEVELS.get(usize::from(severity)).copied().unwrap_or(Self::Debug)
     }
 }

@@ -16,7 +16,10 @@ pub(crate) static FETCHES: &[Fetch] = &[
         path_and_query(uri).map(Value::str)
     }),
     Fetch::new("capture.req.ver", |scene, _| {
-        scene.text(Text::RequestVersion).or_else(|| line(scene).map(|(_, _, version)| version)).map(Value::str)
+        scene
+            .text(Text::RequestVersion)
+            .or_else(|| line(scene).map(|(_, _, version)| version))
+            .map(Value::str)
     }),
     Fetch::new("capture.res.ver", |scene, _| {
         let version = scene.response.map(|response| response.version().as_str().as_bytes());

@@ -91,6 +91,9 @@ pub struct Slots {
     pub response: Vec<usize>,
 }
 
+/// Finds a reply of an `http-errors` section: `None` without such a section, `Some(None)` without such a reply.
+pub type HttpErrors<'a> = dyn Fn(&str, u16) -> Option<Option<Arc<[u8]>>> + 'a;
+
 /// What a rule may touch while it is read.
 pub struct Context<'a> {
     pub expressions: &'a mut Expressions,
@@ -102,7 +105,7 @@ pub struct Context<'a> {
     pub captures: &'a mut Slots,
     pub loader: &'a dyn Loader,
     /// Replies of `http-errors` sections: section and status.
-    pub http_errors: &'a dyn Fn(&str, u16) -> Option<Option<Arc<[u8]>>>,
+    pub http_errors: &'a HttpErrors<'a>,
     pub bufsize: usize,
 }
 
@@ -246,7 +249,7 @@ fn action(
     let found = match shared::action(name, words, set, context, stages)? {
         Some(action) => Some(action),
         None if set.is_http() => http::action(name, words, set, context, stages)?,
-        None => tcp::action(name, words, set, context)?,
+        None => tcp::action(name, words, set, context.side)?,
     };
     found.ok_or_else(|| {
         let (bare, _) = call(name).unwrap_or((name, ""));

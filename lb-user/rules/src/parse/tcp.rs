@@ -2,7 +2,7 @@
 
 use sockeye_syntax::words::Words;
 
-use super::{Context, Set, argument};
+use super::{Set, Side, argument};
 use crate::action::Action;
 
 /// `None`: not one of these.
@@ -10,14 +10,14 @@ pub(super) fn action(
     name: &str,
     words: &mut Words<'_>,
     set: Set,
-    context: &mut Context<'_>,
+    side: Side,
 ) -> Result<Option<Action>, String> {
     Ok(Some(match name {
         "accept" => Action::Allow,
         "reject" => Action::Reject,
         "close" if set == Set::TcpResponse => Action::Close,
         "switch-mode" if set == Set::TcpContent => {
-            if !context.side.frontend {
+            if !side.frontend {
                 return Err("'switch-mode' is only for sections that accept connections".to_owned());
             }
             match argument(words, "'http'")? {

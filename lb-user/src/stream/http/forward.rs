@@ -97,10 +97,11 @@ impl Transaction<'_> {
             };
             let request_done = exchange.request_done;
             let received = exchange.received;
-            let verdict = !self.heads.decided.no_retry && match &head {
-                Ok(()) => backend.cfg.retry_on.statuses.contains(&self.heads.response.status()),
-                Err(failure) => self.may_retry(backend, failure, received, &reached),
-            };
+            let verdict = !self.heads.decided.no_retry
+                && match &head {
+                    Ok(()) => backend.cfg.retry_on.statuses.contains(&self.heads.response.status()),
+                    Err(failure) => self.may_retry(backend, failure, received, &reached),
+                };
             if verdict && retained && self.may_try_again(backend, &head, received, &reached) {
                 request.rewind();
                 server_input.clear();

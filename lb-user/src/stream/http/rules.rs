@@ -380,7 +380,7 @@ impl Transaction<'_> {
     }
 
     /// Decides the backend: `use_backend` rules in order, then the default one.
-    pub(super) fn choose_backend(&mut self) -> Option<&'static Backend> {
+    pub(super) fn choose_backend(&self) -> Option<&'static Backend> {
         let heads = &*self.heads;
         let view = View {
             session: self.session,
@@ -392,8 +392,8 @@ impl Transaction<'_> {
     }
 
     /// `use-server`: the server that a rule names.
-    pub(super) fn choose_server(&mut self, backend: &'static Backend) -> Option<usize> {
-        let heads = &mut *self.heads;
+    pub(super) fn choose_server(&self, backend: &'static Backend) -> Option<usize> {
+        let heads = &*self.heads;
         let view = View {
             session: self.session,
             facts: &self.facts,

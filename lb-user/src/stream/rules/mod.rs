@@ -498,8 +498,8 @@ fn forced(
     buffer: Option<sockeye_sample::Bytes<'_>>,
 ) -> bool {
     let mut rules = backend.cfg.rules.persist.iter();
-    let rule = rules
-        .find(|rule| holds(Some(&rule.condition), view, request, buffer, Stage::BackendServerChoice));
+    let rule =
+        rules.find(|rule| holds(Some(&rule.condition), view, request, buffer, Stage::BackendServerChoice));
     rule.is_some_and(|rule| rule.force)
 }
 

@@ -138,7 +138,9 @@ impl sample::Facts for View<'_> {
             Number::ConnectTimeout => return time(timeouts.connect.or(backend?.cfg.timeout_connect)),
             Number::QueueTimeout => return time(timeouts.queue.or(backend?.cfg.timeout_queue)),
             Number::TarpitTimeout => return time(timeouts.tarpit.or(frontend.cfg.timeout_tarpit)),
-            Number::MaxRetries => i64::from(self.decided.retries.or(backend.map(|be| be.cfg.retries))?),
+            Number::MaxRetries => {
+                i64::from(self.decided.retries.or_else(|| backend.map(|be| be.cfg.retries))?)
+            }
             Number::FrontendClientTimeout => return time(frontend.cfg.timeout_client),
             Number::FrontendTarpitTimeout => return time(frontend.cfg.timeout_tarpit),
             Number::BackendServerTimeout => return time(backend?.cfg.timeout_server),

@@ -118,8 +118,7 @@ impl Inspected<'_> {
                     decided: self.decided,
                 };
                 let full = self.input.capacity() > 0 && self.input.is_full();
-                let buffer =
-                    Bytes { bytes: self.input.filled(), closed: closed || waited || full, waited };
+                let buffer = Bytes { bytes: self.input.filled(), closed: closed || waited || full, waited };
                 let may_wait = !(closed || waited || full);
                 let mut run = Run { rules, stage, strict: true, may_wait, view };
                 let mut messages = nothing();

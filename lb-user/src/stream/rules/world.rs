@@ -258,5 +258,5 @@ impl sample::World for World {
 /// Requests that wait for a server of the backend or for any.
 fn waiting(backend: &Backend) -> i64 {
     let own: i64 = backend.servers.iter().map(|server| i64::from(server.queued.now())).sum();
-    own + i64::try_from(backend.queue.len()).unwrap_or(i64::MAX)
+    own + i64::from(backend.queue.len())
 }
