@@ -69,7 +69,7 @@ mod tests {
                 ("capture.req.method", Some("PUT")),
                 ("capture.req.uri", Some("/p?q")),
                 ("capture.req.ver", Some("HTTP/1.1")),
-                ("capture.res.ver", None),
+                ("capture.res.ver", Some("HTTP/1.1")),
                 ("res.cache_hit", Some("0")),
                 ("res.cache_name", Some("")),
                 ("res.comp", Some("0")),
