@@ -15,7 +15,12 @@ pub(super) fn all() -> Vec<Listed> {
         listed(Class::Fetch, signature.name, language.fetch(signature.name).is_some(), signature.output)
     }));
     out.extend(sorted(converters()).map(|signature| {
-        listed(Class::Converter, signature.name, language.converter(signature.name).is_some(), signature.output)
+        listed(
+            Class::Converter,
+            signature.name,
+            language.converter(signature.name).is_some(),
+            signature.output,
+        )
     }));
     // A condition's word is a fetch with a match method; without conditions it has no use.
     let has_conditions =
