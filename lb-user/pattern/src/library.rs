@@ -244,12 +244,13 @@ impl Matcher {
     }
 }
 
-/// `gt 5 lt 10` is two patterns with their operators in front; an operator counts until the next one.
+/// `gt 5 lt 10` is two patterns with their operators in front; an operator counts until the next one. An empty word ends
+/// the list, as in HAProxy.
 fn with_operators(method: Method, patterns: &[&str]) -> Result<Vec<String>, String> {
     let numeric = matches!(method, Method::Int | Method::Len);
     let mut operator = None;
     let mut out = Vec::new();
-    for pattern in patterns {
+    for pattern in patterns.iter().take_while(|pattern| !pattern.is_empty()) {
         if numeric && matches!(*pattern, "eq" | "ge" | "gt" | "le" | "lt") {
             operator = Some(*pattern);
             continue;
