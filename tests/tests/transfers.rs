@@ -42,7 +42,7 @@ async fn by_sockmap() {
 
 #[tokio::test]
 async fn with_acceleration_off() {
-    run(if is_haproxy() { "nosplice" } else { "ebpf.accel off" }, "option splice-auto").await;
+    run(if is_haproxy() { "nosplice" } else { "ebpf.accel off\n  nosplice" }, "option splice-auto").await;
 }
 
 /// Who ends its direction when.

@@ -17,7 +17,7 @@ use super::control::Control;
 use super::logs::Logs;
 use super::objects::{self, Objects};
 use super::resolve::{self, Resolved};
-use super::threads::{self, Share, Worker};
+use super::threads::{self, Report, Share, Worker};
 use super::{limits, run};
 use crate::backend::{State, pool};
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
@@ -84,10 +84,10 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
             }
         }
     }
-    let (done, ended) = mpsc::unbounded_channel();
-    let workers = start_workers(objects, bound, workers, &done)?;
-    drop(done);
-    Control { objects, options, workers, ended, logs, accel }.run()
+    let (reports, heard) = mpsc::unbounded_channel();
+    let workers = start_workers(objects, bound, workers, &reports)?;
+    drop(reports);
+    Control { objects, options, workers, reports: heard, logs, accel }.run()
 }
 
 /// What the configuration says about splice(2), over all sections.
@@ -265,7 +265,7 @@ fn start_workers(
     objects: &'static Objects,
     bound: Vec<Bound>,
     count: usize,
-    done: &mpsc::UnboundedSender<usize>,
+    reports: &mpsc::UnboundedSender<Report>,
 ) -> Result<Vec<Worker>> {
     let mut shares: Vec<Vec<Share>> = std::iter::repeat_with(Vec::new).take(count).collect();
     for bound in bound {
@@ -283,7 +283,7 @@ fn start_workers(
         .into_iter()
         .enumerate()
         .map(|(number, shares)| {
-            threads::start(number, shares, buffers, done.clone())
+            threads::start(number, shares, buffers, reports.clone())
                 .with_context(|| format!("cannot start worker {}", number + 1))
         })
         .collect()

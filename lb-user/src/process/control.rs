@@ -15,10 +15,13 @@ use super::boot::Options;
 use super::logs::Logs;
 use super::objects::Objects;
 use super::run;
-use super::threads::{self, Order, Worker};
+use super::threads::{self, Order, Report, Worker};
 use crate::backend::{Backend, State};
 use crate::frontend::worker::{self, Command};
 use crate::health;
+
+/// How long a soft stop waits for the workers to close their listening sockets before it says so.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the main thread owns.
 #[derive(Debug)]
@@ -26,8 +29,7 @@ pub struct Control<'a> {
     pub objects: &'static Objects,
     pub options: &'a Options,
     pub workers: Vec<Worker>,
-    /// Numbers of workers that have ended.
-    pub ended: mpsc::UnboundedReceiver<usize>,
+    pub reports: mpsc::UnboundedReceiver<Report>,
     pub logs: Logs,
     pub accel: Accel,
 }
@@ -98,6 +100,7 @@ impl Control<'_> {
                         worker::begin_stopping(self.objects.config.global.close_spread_time);
                         hard_stop_at = self.objects.config.global.hard_stop_after.map(|limit| Instant::now() + limit);
                         self.order(Order::SoftStop).await;
+                        running -= self.wait_until_closed().await;
                         self.say_stopped();
                     }
                 }
@@ -112,8 +115,9 @@ impl Control<'_> {
                     run::say(Severity::Warning, "some tasks resisted to hard-stop, exiting now.");
                     break;
                 }
-                ended = self.ended.recv() => match ended {
-                    Some(_) => running -= 1,
+                report = self.reports.recv() => match report {
+                    Some(Report::Ended) => running -= 1,
+                    Some(Report::Closed) => {}
                     None => break,
                 },
             }
@@ -131,6 +135,24 @@ impl Control<'_> {
             // A worker that has ended needs no order.
             let _ = worker.orders.send(order).await;
         }
+    }
+
+    /// Waits until no worker accepts any more, so that what is said next is true. Returns how many ended meanwhile.
+    async fn wait_until_closed(&mut self) -> usize {
+        let (mut closed, mut ended) = (0, 0);
+        let all = self.workers.len();
+        let waiting = async {
+            while closed < all {
+                match self.reports.recv().await {
+                    Some(Report::Closed) => closed += 1,
+                    Some(Report::Ended) => ended += 1,
+                    None => break,
+                }
+            }
+        };
+        // A worker that is busy for so long closes them later.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, waiting).await;
+        ended
     }
 
     /// The hard stop: everything ends here and now, and the exit status tells the signal.

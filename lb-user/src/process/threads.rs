@@ -2,13 +2,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::thread::JoinHandle;
 
 use sockeye_conn::{BufferLimits, clock};
 use sockeye_sys::readiness;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::backend::pool;
@@ -35,11 +34,19 @@ pub enum Order {
     Do(Command),
 }
 
+/// What a worker tells the control thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// After [`Order::SoftStop`]: it has closed its listening sockets.
+    Closed,
+    Ended,
+}
+
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
     pub orders: mpsc::Sender<Order>,
-    pub thread: JoinHandle<()>,
+    pub thread: std::thread::JoinHandle<()>,
 }
 
 /// A runtime for one thread, as workers and the control thread use it.
@@ -50,36 +57,37 @@ pub fn runtime() -> io::Result<LocalRuntime> {
         .build_local(LocalOptions::default())
 }
 
-/// Starts worker `number` (0-based); `done` is told when it has ended.
+/// Starts worker `number` (0-based), which tells `reports` what becomes of it.
 pub fn start(
     number: usize,
     shares: Vec<Share>,
     buffers: BufferLimits,
-    done: mpsc::UnboundedSender<usize>,
+    reports: mpsc::UnboundedSender<Report>,
 ) -> io::Result<Worker> {
     let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+    let closed = reports.clone();
     let runtime_ready = move || -> io::Result<()> {
         let runtime = runtime()?;
         buffers.apply();
         worker::set_index(number);
-        runtime.block_on(work(shares, inbox));
+        runtime.block_on(work(shares, inbox, closed));
         Ok(())
     };
     let thread = std::thread::Builder::new().name(format!("worker-{}", number + 1)).spawn(move || {
         // The thread's report is its end: without a runtime it ends at once and the process stops.
         let _ = runtime_ready();
-        let _ = done.send(number);
+        let _ = reports.send(Report::Ended);
     })?;
     Ok(Worker { orders, thread })
 }
 
-async fn work(shares: Vec<Share>, mut inbox: mpsc::Receiver<Order>) {
-    let accepting: Vec<AbortHandle> = shares
+async fn work(shares: Vec<Share>, mut inbox: mpsc::Receiver<Order>, reports: mpsc::UnboundedSender<Report>) {
+    let mut accepting: Vec<JoinHandle<()>> = shares
         .into_iter()
         .filter_map(|share| {
             let socket = readiness::watch(share.socket).ok()?;
             let task = accept::serve(share.frontend, share.listener, socket);
-            Some(spawn_local(task).abort_handle())
+            Some(spawn_local(task))
         })
         .collect();
     let mut sweep = interval(pool::SWEEP_INTERVAL);
@@ -89,9 +97,12 @@ async fn work(shares: Vec<Share>, mut inbox: mpsc::Receiver<Order>) {
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(Order::SoftStop) => {
-                    for task in &accepting {
+                    for task in accepting.drain(..) {
                         task.abort();
+                        // Once it has ended its socket is closed.
+                        let _ = task.await;
                     }
+                    let _ = reports.send(Report::Closed);
                     stopping = true;
                     worker::obey(Command::WakeAll);
                 }
