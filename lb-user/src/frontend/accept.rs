@@ -34,7 +34,7 @@ pub async fn serve(frontend: &'static Frontend, listener: &'static Listener, soc
             Ok((fd, peer)) => {
                 PROCESS.accepted.count();
                 frontend.accepted.count();
-                frontend.connection_rate.count();
+                frontend.connection_rate.count(std::time::Instant::now());
                 match adopt(frontend, listener, fd, peer) {
                     Ok(session) => {
                         tokio::task::spawn_local(session.run(admission));

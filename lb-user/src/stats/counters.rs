@@ -74,8 +74,9 @@ impl Rate {
         Self { running: AtomicU64::new(0), before: AtomicU64::new(0) }
     }
 
-    pub fn count(&self) {
-        let second = uptime().as_secs() & 0xffff_ffff;
+    /// Counts one at `now`.
+    pub fn count(&self, now: Instant) {
+        let second = uptime(now).as_secs() & 0xffff_ffff;
         let known = self.running.load(Ordering::Relaxed);
         if known >> 32 == second {
             self.running.fetch_add(1, Ordering::Relaxed);
@@ -90,8 +91,13 @@ impl Rate {
         }
     }
 
+    /// How many in the last second.
     pub fn now(&self) -> i64 {
-        let uptime = uptime();
+        self.at(Instant::now())
+    }
+
+    fn at(&self, now: Instant) -> i64 {
+        let uptime = uptime(now);
         let second = uptime.as_secs() & 0xffff_ffff;
         let (running, before) = (self.running.load(Ordering::Relaxed), self.before.load(Ordering::Relaxed));
         let count = |entry: u64, wanted: u64| if entry >> 32 == wanted { entry & 0xffff_ffff } else { 0 };
@@ -101,11 +107,11 @@ impl Rate {
     }
 }
 
-/// Time since the first thing was counted.
-fn uptime() -> Duration {
+/// Time since the first thing was counted, and two seconds, so that the first second has one before it.
+fn uptime(now: Instant) -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
-    let start = *START.get_or_init(|| Instant::now() - Duration::from_secs(2));
-    Instant::now().duration_since(start)
+    let start = *START.get_or_init(|| now.checked_sub(Duration::from_secs(2)).unwrap_or(now));
+    now.duration_since(start)
 }
 
 /// Totals of the process.
@@ -119,3 +125,26 @@ pub struct Process {
 
 /// The totals of this process.
 pub static PROCESS: Process = Process { accepted: Total::new(), streams: Total::new() };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_forgets_what_is_a_second_old() {
+        let rate = Rate::new();
+        let begin = Instant::now();
+        // To the beginning of a second of the counter's own.
+        let begin = begin + Duration::from_millis(u64::from(1000 - uptime(begin).subsec_millis()));
+        for _ in 0..10 {
+            rate.count(begin);
+        }
+        let after = |milliseconds| rate.at(begin + Duration::from_millis(milliseconds));
+        assert_eq!(after(10), 10);
+        assert_eq!(after(1500), 5);
+        assert_eq!(after(2100), 0);
+        rate.count(begin + Duration::from_millis(1200));
+        assert_eq!(after(1250), 1 + 7);
+        assert_eq!(after(5000), 0);
+    }
+}

@@ -88,7 +88,7 @@ impl Facts {
 
     pub fn enter_backend(&mut self, backend: &'static Backend) {
         backend.streams.enter();
-        backend.session_rate.count();
+        backend.session_rate.count(clock::now().into_std());
         self.backend = Some(backend);
         self.in_backend = true;
     }
@@ -127,7 +127,7 @@ impl Facts {
 
     pub fn use_server(&mut self, server: &Server) {
         server.streams.count();
-        server.session_rate.count();
+        server.session_rate.count(clock::now().into_std());
         self.server = Some(server.id.index);
     }
 }

@@ -198,6 +198,7 @@ impl<'a> Transaction<'a> {
             Err(refusal) => return Box::pin(transaction.refuse(refusal)).await,
         }
         transaction.facts.number = PROCESS.streams.next();
+        transaction.session.frontend.request_rate.count(clock::now().into_std());
         log::connect(transaction.session);
         transaction.facts.understood = true;
         transaction.facts.received_at = Some(clock::now());
