@@ -42,20 +42,32 @@ pub struct Frontend {
     pub shown: Shown,
     /// `maxconn` of the process.
     pub process: &'static Limit,
-    pub relay: RelayPolicies,
+    /// How bytes may travel without and with leave to splice them.
+    pub relay: [sockeye_relay::Policy; 2],
     pub replies: ErrorReplies,
     /// The last request that was refused.
     pub last_invalid: LastInvalid,
 }
 
-/// How bodies and tunnels between this frontend and its backend may travel, per direction.
-#[derive(Debug, Clone, Default)]
-pub struct RelayPolicies {
-    pub request: sockeye_relay::Policy,
-    pub response: sockeye_relay::Policy,
+/// How bodies and tunnels between a frontend and a backend may travel, per direction.
+#[derive(Debug, Clone, Copy)]
+pub struct RelayPolicies<'a> {
+    pub request: &'a sockeye_relay::Policy,
+    pub response: &'a sockeye_relay::Policy,
 }
 
 impl Frontend {
+    /// Which paths bytes to and from a backend may take: a direction may be spliced when the options of either
+    /// section say so.
+    pub fn relay_policies(&self, backend: &Backend) -> RelayPolicies<'_> {
+        let (fe, be) = (self.cfg.splice, backend.cfg.splice);
+        let auto = fe.auto || be.auto;
+        RelayPolicies {
+            request: &self.relay[usize::from(auto || fe.request || be.request)],
+            response: &self.relay[usize::from(auto || fe.response || be.response)],
+        }
+    }
+
     pub fn name(&self) -> &'static str {
         &self.cfg.name
     }

@@ -7,12 +7,14 @@ use sockeye_accel::Accel;
 use sockeye_config::model::{self, BackendId, Config, EbpfSplice, FrontendId};
 use sockeye_log::{Logger, SinkError};
 use sockeye_relay::{Policy, Splice};
+use sockeye_rules::BackendName;
+use sockeye_sample::Target;
 
 use super::logs::Logs;
 use crate::backend::Backend;
 use crate::frontend::limit::Limit;
 use crate::frontend::listener::Listener;
-use crate::frontend::{Frontend, RelayPolicies};
+use crate::frontend::Frontend;
 use crate::services::replies::ErrorReplies;
 use crate::stats::{LastInvalid, Rate, Total};
 use crate::stream::log::Shown;
@@ -100,23 +102,16 @@ fn frontend(
         log_lines: Total::new(),
         shown: Shown::of(&cfg.log_formats),
         process,
-        relay: relay_policies(config, cfg, backend, accel),
+        relay: relay_policies(config, accel),
         replies: ErrorReplies::new(&cfg.errorfiles),
         last_invalid: LastInvalid::default(),
     }
 }
 
-/// Which paths bytes may take: a direction may be left to the kernel when either section's options say so.
-fn relay_policies(
-    config: &Config,
-    frontend: &model::Frontend,
-    backend: Option<&Backend>,
-    accel: &Accel,
-) -> RelayPolicies {
-    let fe = frontend.splice;
-    let be = backend.map(|backend| backend.cfg.splice).unwrap_or_default();
+/// How bytes may travel without and with leave to splice them.
+fn relay_policies(config: &Config, accel: &Accel) -> [Policy; 2] {
     let allowed = !config.global.nosplice && config.global.ebpf.splice != EbpfSplice::Off;
-    let policy = |asked: bool| {
+    [false, true].map(|asked| {
         let mut policy = Policy::default();
         if asked && allowed {
             policy.splice = Splice::Auto;
@@ -125,12 +120,15 @@ fn relay_policies(
             policy.sockmap = accel.sockmap().cloned();
         }
         policy
-    };
-    let auto = fe.auto || be.auto;
-    RelayPolicies {
-        request: policy(auto || fe.request || be.request),
-        response: policy(auto || fe.response || be.response),
-    }
+    })
+}
+
+/// Whether a `use_backend` rule of the frontend may choose the backend.
+fn chooses(frontend: &model::Frontend, id: BackendId) -> bool {
+    frontend.rules.use_backend.iter().any(|rule| match &rule.target {
+        BackendName::Static(name) => name.target() == Some(Target::Backend(id.0)),
+        BackendName::Dynamic(_) => true,
+    })
 }
 
 /// A tenth of the connections that all frontends which may reach the backend can have.
@@ -138,7 +136,7 @@ fn fullconn(config: &Config, id: BackendId, maxconn: u32) -> u32 {
     config
         .frontends
         .iter()
-        .filter(|frontend| frontend.default_backend == Some(id))
+        .filter(|frontend| frontend.default_backend == Some(id) || chooses(frontend, id))
         .map(|frontend| frontend.maxconn.unwrap_or(maxconn))
         .fold(0_u32, u32::saturating_add)
         .div_ceil(FULLCONN_PART)

@@ -42,15 +42,15 @@ pub async fn run(
     client: &mut Socket,
     server: &mut Socket,
     first: (Buffer, Buffer),
-    policies: &RelayPolicies,
+    policies: RelayPolicies<'_>,
     timeouts: DuplexTimeouts,
     control: &Control,
 ) -> DuplexOutcome {
     let mut duplex = Duplex {
         client,
         server,
-        up: Pump::new(&policies.request, None, first.0),
-        down: Pump::new(&policies.response, None, first.1),
+        up: Pump::new(policies.request, None, first.0),
+        down: Pump::new(policies.response, None, first.1),
         up_done: false,
         down_done: false,
         timeouts,

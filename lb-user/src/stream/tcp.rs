@@ -116,7 +116,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<
         &mut session.client,
         &mut reached.socket,
         (input, Buffer::none()),
-        &session.frontend.relay,
+        frontend.relay_policies(backend),
         limits,
         control,
     )

@@ -227,7 +227,7 @@ impl Transaction<'_> {
         };
         let mut out = self.heads.take_request_bytes();
         h1::encode_request(&self.heads.request, &mut out, EncodeOptions { connection });
-        let policy = &self.session.frontend.relay.request;
+        let policy = self.session.frontend.relay_policies(backend).request;
         Outgoing::new(
             out,
             self.heads.request.body,

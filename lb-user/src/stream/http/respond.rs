@@ -84,7 +84,7 @@ impl Transaction<'_> {
             self.heads.response.body = BodyLength::UntilClose;
         }
         h1::encode_response(&self.heads.response, &mut out, EncodeOptions { connection });
-        let policy = &self.session.frontend.relay.response;
+        let policy = self.session.frontend.relay_policies(backend).response;
         let rules = response_rules(backend);
         let Ok(outgoing) = Outgoing::new(out, body, framed, &mut answered.server_input, policy, rules) else {
             // Nothing of it has been sent, so that the client can be told.
@@ -243,7 +243,7 @@ impl Transaction<'_> {
             &mut self.session.client,
             &mut reached.socket,
             first,
-            &self.session.frontend.relay,
+            self.session.frontend.relay_policies(backend),
             timeouts,
             self.control,
         )

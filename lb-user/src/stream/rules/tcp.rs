@@ -41,7 +41,10 @@ fn pass(session: &mut Session, rules: &'static Rules, stage: Stage) -> bool {
         }
         match step {
             Step::Act(_, Action::Reject) => {
-                session.client.reset_on_close();
+                if stage == Stage::FrontendConnection {
+                    // In an attack one packet is less than a polite end.
+                    session.client.reset_on_close();
+                }
                 return false;
             }
             Step::Act(_, Action::SilentDrop(how)) => {
