@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::origin::BODY_BYTES;
 use super::proxy::Proxy;
+use super::rules;
 use super::scenario::{Load, Measured};
 use super::usage;
 
@@ -44,6 +45,11 @@ pub(super) async fn run(load: Load, proxy: &Proxy, duration: Duration) -> Result
         Load::KeepAlive { connections } => {
             let busy = busy(proxy, connections, duration, |count| keep_alive(addr, count)).await?;
             Ok(busy.per_piece())
+        }
+        Load::Browse { connections, pages } => {
+            let pages = Rc::new(Pages { next: Cell::new(0), pages });
+            let busy = busy(proxy, connections, duration, |count| browse(addr, Rc::clone(&pages), count));
+            Ok(busy.await?.per_piece())
         }
         Load::ConnectionPerRequest { connections } => {
             let busy =
@@ -137,6 +143,32 @@ async fn keep_alive(addr: SocketAddr, count: Count) -> Result<()> {
     let mut stream = connect(addr).await?;
     loop {
         exchange(&mut stream, &request).await?;
+        count.set(count.get() + 1);
+    }
+}
+
+/// What the browsers ask for, one after the other.
+struct Pages {
+    next: Cell<usize>,
+    pages: usize,
+}
+
+/// From one page to the next: far enough that neighbours in a map do not help, and without a factor in common with
+/// how many there are.
+const PAGE_STEP: usize = 7919;
+
+impl Pages {
+    fn next(&self) -> usize {
+        let page = self.next.get();
+        self.next.set((page + PAGE_STEP) % self.pages);
+        page
+    }
+}
+
+async fn browse(addr: SocketAddr, pages: Rc<Pages>, count: Count) -> Result<()> {
+    let mut stream = connect(addr).await?;
+    loop {
+        exchange(&mut stream, &rules::request(pages.next())).await?;
         count.set(count.get() + 1);
     }
 }

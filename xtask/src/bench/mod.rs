@@ -9,6 +9,7 @@ mod load;
 mod origin;
 mod proxy;
 mod report;
+mod rules;
 mod scenario;
 mod usage;
 

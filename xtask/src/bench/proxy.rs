@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::affinity::Cpus;
 use super::origin::Origins;
+use super::rules;
 use super::scenario::Setup;
 
 /// How often and how many times we look whether a proxy listens: 10 s in all.
@@ -100,7 +101,11 @@ impl Proxy {
                 command.arg("-p").arg(folder.path()).arg("-e").arg("stderr").arg("-c").arg(&file);
             }
             kind => {
-                fs::write(&file, haproxy_configuration(setup, addr, origins, kind))?;
+                let rules = match setup {
+                    Setup::HttpRules { entries } => rules::write(folder.path(), entries)?,
+                    _ => String::new(),
+                };
+                fs::write(&file, haproxy_configuration(setup, addr, origins, kind, &rules))?;
                 command.arg("-db").arg("-f").arg(&file);
             }
         }
@@ -163,14 +168,22 @@ fn stream_module(contender: &Contender) -> Result<String> {
 }
 
 /// The file that HAProxy and Sockeye both read.
-fn haproxy_configuration(setup: Setup, addr: SocketAddr, origins: &Origins, kind: Kind) -> String {
+fn haproxy_configuration(
+    setup: Setup,
+    addr: SocketAddr,
+    origins: &Origins,
+    kind: Kind,
+    rules: &str,
+) -> String {
     let sockmap = if kind == Kind::SockeyeSockmap { "    ebpf.splice sockmap\n" } else { "" };
     let log = match (setup, origins.log.local_addr()) {
         (Setup::HttpLogged, Ok(addr)) => format!("    log {addr} local0\n    option httplog\n"),
         _ => String::new(),
     };
     let (mode, maxconn, server) = match setup {
-        Setup::Http | Setup::HttpLogged => ("http\n    http-reuse always", MAXCONN_HTTP, origins.http),
+        Setup::Http | Setup::HttpLogged | Setup::HttpRules { .. } => {
+            ("http\n    http-reuse always", MAXCONN_HTTP, origins.http)
+        }
         Setup::Bulk => ("tcp\n    option splice-auto", MAXCONN_TCP, origins.bulk),
         Setup::Echo => ("tcp\n    option splice-auto", MAXCONN_TCP, origins.echo),
     };
@@ -178,7 +191,7 @@ fn haproxy_configuration(setup: Setup, addr: SocketAddr, origins: &Origins, kind
         "global\n    nbthread 1\n    maxconn {maxconn}\n{sockmap}\
          defaults\n    mode {mode}\n{log}\
          \x20   timeout connect 5s\n    timeout client 5m\n    timeout server 5m\n\
-         frontend load\n    bind {addr}\n    maxconn {maxconn}\n    default_backend origin\n\
+         frontend load\n    bind {addr}\n    maxconn {maxconn}\n{rules}    default_backend origin\n\
          backend origin\n    server one {server}\n"
     )
 }
@@ -208,7 +221,7 @@ fn nginx_configuration(
     match setup {
         Setup::Bulk => stream(origins.bulk),
         Setup::Echo => stream(origins.echo),
-        Setup::Http | Setup::HttpLogged => {
+        Setup::Http | Setup::HttpLogged | Setup::HttpRules { .. } => {
             let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
             let temporary = temporary.map(|name| format!("  {name}_temp_path {folder}/{name};\n")).concat();
             format!(

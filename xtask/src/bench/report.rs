@@ -73,11 +73,28 @@ impl Report {
             .to_owned()
     }
 
+    /// The figures of a row, round by round.
     fn values(&self, scenario: &Scenario, row: &Row, contender: &str) -> Vec<f64> {
+        let values = self.of_scenario(scenario.name, row, contender);
+        match row.over {
+            None => values.collect(),
+            Some(over) => {
+                let less = self.of_scenario(over, row, contender);
+                values.zip(less).map(|(value, less)| value - less).collect()
+            }
+        }
+    }
+
+    fn of_scenario<'a>(
+        &'a self,
+        scenario: &'a str,
+        row: &'a Row,
+        contender: &'a str,
+    ) -> impl Iterator<Item = f64> + 'a {
         let samples = self.samples.iter();
         let of_pair =
-            samples.filter(|sample| sample.scenario == scenario.name && sample.contender == contender);
-        of_pair.filter_map(|sample| row.figure.of(&sample.measured)).collect()
+            samples.filter(move |sample| sample.scenario == scenario && sample.contender == contender);
+        of_pair.filter_map(|sample| row.figure.of(&sample.measured))
     }
 
     fn median(&self, scenario: &Scenario, row: &Row, contender: &str) -> Option<f64> {
@@ -160,8 +177,12 @@ mod tests {
 
     #[test]
     fn a_line_compares_and_judges() {
-        const ROWS: &[Row] =
-            &[Row { figure: Figure::Cpu, unit: "CPU us/request", target: Some(Target::AtMost(0.80)) }];
+        const ROWS: &[Row] = &[Row {
+            figure: Figure::Cpu,
+            unit: "CPU us/request",
+            target: Some(Target::AtMost(0.80)),
+            over: None,
+        }];
         let scenario = Scenario {
             name: "http",
             setup: Setup::Http,
@@ -177,5 +198,27 @@ mod tests {
             report.line(&scenario, &ROWS[0]).split_whitespace().map(str::to_owned).collect();
         assert_eq!(words.join(" "), "http CPU us/request 20.00 - 15.00 - 0.75 - <= 0.80 met");
         assert_eq!(report.json(&scenario, &ROWS[0])["met"], true);
+    }
+
+    #[test]
+    fn what_is_more_than_a_baseline_is_taken_round_by_round() {
+        const ROW: Row =
+            Row { figure: Figure::Cpu, unit: "CPU us of rules", target: None, over: Some("plain") };
+        let scenario = Scenario {
+            name: "rules",
+            setup: Setup::Http,
+            load: Load::KeepAlive { connections: 1 },
+            rows: &[ROW],
+        };
+        let mut report = Report::default();
+        for (plain, rules) in [(10.0, 14.0), (20.0, 25.0), (10.0, 16.0)] {
+            for (scenario, cpu) in [("plain", plain), ("rules", rules)] {
+                let measured = Measured { rate: None, cpu: Some(cpu), memory: None };
+                report.add(Sample { scenario, contender: SOCKEYE, measured });
+            }
+        }
+        assert_eq!(report.values(&scenario, &ROW, SOCKEYE), [4.0, 5.0, 6.0]);
+        assert_eq!(report.median(&scenario, &ROW, SOCKEYE), Some(5.0));
+        assert_eq!(report.median(&scenario, &ROW, HAPROXY), None);
     }
 }

@@ -10,6 +10,10 @@ pub(super) enum Setup {
     Http,
     /// HTTP with a log line per request, sent by UDP.
     HttpLogged,
+    /// HTTP with ACLs, header edits and a map of so many entries.
+    HttpRules {
+        entries: usize,
+    },
     /// `mode tcp` to the endless sender.
     Bulk,
     /// `mode tcp` to the echo.
@@ -21,6 +25,8 @@ pub(super) enum Setup {
 pub(super) enum Load {
     /// Requests one after the other on each of so many connections.
     KeepAlive { connections: usize },
+    /// The same, with a browser's requests for one page of so many after the other.
+    Browse { connections: usize, pages: usize },
     /// A connection for each request, so many at a time.
     ConnectionPerRequest { connections: usize },
     /// Reads as fast as it can.
@@ -100,6 +106,8 @@ pub(super) struct Row {
     pub(super) figure: Figure,
     pub(super) unit: &'static str,
     pub(super) target: Option<Target>,
+    /// The figure is what is more than in this scenario, of the same proxy in the same round.
+    pub(super) over: Option<&'static str>,
 }
 
 /// One scenario.
@@ -111,15 +119,34 @@ pub(super) struct Scenario {
 }
 
 impl Scenario {
-    /// Whether this scenario tells something about this contender: sockmap is for bytes only.
+    /// Whether this scenario tells something about this contender: sockmap is for bytes only, and nginx has no rules
+    /// that would be the same.
     pub(super) fn suits(&self, contender: &Contender) -> bool {
-        contender.kind != Kind::SockeyeSockmap || matches!(self.setup, Setup::Bulk | Setup::Echo)
+        match contender.kind {
+            Kind::SockeyeSockmap => matches!(self.setup, Setup::Bulk | Setup::Echo),
+            Kind::Nginx => !matches!(self.setup, Setup::HttpRules { .. }),
+            Kind::Haproxy | Kind::Sockeye => true,
+        }
     }
 }
 
 const fn row(figure: Figure, unit: &'static str, target: Option<Target>) -> Row {
-    Row { figure, unit, target }
+    Row { figure, unit, target, over: None }
 }
+
+/// What the CPU costs more than in another scenario.
+const fn more(over: &'static str, unit: &'static str, target: Option<Target>) -> Row {
+    Row { figure: Figure::Cpu, unit, target, over: Some(over) }
+}
+
+/// A browser's requests without any rule: what rules are measured against.
+const BROWSE: &str = "http browse";
+/// Rules with the smallest map: what larger ones are measured against.
+const RULES_SMALL: &str = "http rules, map 10";
+/// Entries of the map that a rule looks at, from small to large.
+const MAP_SMALL: usize = 10;
+const MAP_USUAL: usize = 10_000;
+const MAP_LARGE: usize = 100_000;
 
 /// All of them, in the order of the table.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -137,6 +164,37 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         setup: Setup::HttpLogged,
         load: Load::KeepAlive { connections: 64 },
         rows: &[row(Figure::Cpu, "CPU us/request", None)],
+    },
+    Scenario {
+        name: BROWSE,
+        setup: Setup::Http,
+        load: Load::Browse { connections: 64, pages: MAP_USUAL },
+        rows: &[row(Figure::Cpu, "CPU us/request", None)],
+    },
+    Scenario {
+        name: RULES_SMALL,
+        setup: Setup::HttpRules { entries: MAP_SMALL },
+        load: Load::Browse { connections: 64, pages: MAP_SMALL },
+        rows: &[more(BROWSE, "CPU us of rules", None)],
+    },
+    Scenario {
+        name: "http rules, map 10k",
+        setup: Setup::HttpRules { entries: MAP_USUAL },
+        load: Load::Browse { connections: 64, pages: MAP_USUAL },
+        rows: &[
+            row(Figure::Cpu, "CPU us/request", None),
+            more(BROWSE, "CPU us of rules", Some(Target::AtMost(0.90))),
+        ],
+    },
+    Scenario {
+        name: "http rules, map 100k",
+        setup: Setup::HttpRules { entries: MAP_LARGE },
+        load: Load::Browse { connections: 64, pages: MAP_LARGE },
+        rows: &[
+            more(BROWSE, "CPU us of rules", None),
+            // What the size of the map costs; HAProxy's depth of a tree is the measure.
+            more(RULES_SMALL, "CPU us of size", None),
+        ],
     },
     Scenario {
         name: "http new connection",
