@@ -121,6 +121,8 @@ pub enum Action {
     },
 
     // --- the stream ---
+    /// A word that has nothing to act on here.
+    Nothing,
     SetLogLevel(LogLevel),
     SetTimeout {
         which: TimeoutKind,

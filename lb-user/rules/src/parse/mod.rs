@@ -261,7 +261,7 @@ fn action(
 }
 
 /// Actions of HAProxy that need what does not exist yet.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 20] = [
     "sc-",
     "track-sc",
     "send-spoe-group",
@@ -274,7 +274,6 @@ const KNOWN: [&str; 21] = [
     "attach-srv",
     "expect-proxy",
     "expect-netscaler-cip",
-    "set-nice",
     "set-headers-bin",
     "add-headers-bin",
     "del-headers-bin",

@@ -45,6 +45,13 @@ pub(super) fn action(
         "set-bc-tos" if matches!(set, Set::TcpContent | Set::HttpRequest) => {
             Action::SetBackTos(number_or(words, context, stages, tos)?)
         }
+        "set-nice" if content => {
+            let text = argument(words, "a number")?;
+            let nice = text.parse().ok().filter(|nice| (-1024..=1024).contains(nice));
+            let _: i32 = nice.ok_or_else(|| format!("expects a number from -1024 to 1024, not '{text}'"))?;
+            words.notice("'set-nice' has no effect: all streams of a thread get their turn in the order of events.");
+            Action::Nothing
+        }
         "set-log-level" if content => Action::SetLogLevel(log_level(argument(words, "a log level")?)?),
         "set-priority-class" if content && request => {
             Action::SetPriorityClass(context.expression(words, "'set-priority-class'", stages, Type::Int)?)
