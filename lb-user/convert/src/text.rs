@@ -89,9 +89,14 @@ fn prepare_has_ctl(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String>
 }
 
 /// The same text with other letters, without a copy if there are none to change.
-fn with_letters<'a>(value: Value<'a>, wanted: fn(&u8) -> bool, change: fn(&mut [u8])) -> Option<Value<'a>> {
+fn with_letters<'a>(
+    value: Value<'a>,
+    wanted: impl Fn(&u8) -> bool,
+    change: fn(&mut [u8]),
+) -> Option<Value<'a>> {
     let mut text = bytes(value)?;
-    if text.iter().any(wanted) {
+    // All are looked at, which several at a time are sooner than one after the other until the first.
+    if text.iter().fold(false, |found, byte| found | wanted(byte)) {
         change(text.to_mut());
     }
     Some(Value::Str(text))

@@ -40,7 +40,7 @@ fn number<'a>(scene: &Scene<'a>, what: ProcessNumber) -> Option<Value<'a>> {
 
 /// A clock before 1970 counts as 1970.
 fn since_epoch(scene: &Scene<'_>) -> Duration {
-    scene.now.duration_since(UNIX_EPOCH).unwrap_or_default()
+    scene.now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// `date([offset[,unit]])`; the offset is in the unit.

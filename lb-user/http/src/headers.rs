@@ -91,6 +91,33 @@ pub(crate) struct Field {
     pub(crate) hop_by_hop: bool,
 }
 
+/// A name that is used again and again, made ready: nothing looks at its letters one by one any more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FieldName {
+    /// In lower case.
+    text: Box<[u8]>,
+    capitals: u64,
+    known: Known,
+}
+
+impl FieldName {
+    /// A name in any case. The caller vouches for it: [`is_valid_name`].
+    pub fn new(name: &[u8]) -> Self {
+        let text = name.to_ascii_lowercase();
+        Self { capitals: capitals_of(name), known: Known::of(&text), text: text.into() }
+    }
+
+    /// In lower case.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    fn is_of(&self, field: &Field, text: &[u8]) -> bool {
+        // Lengths differ nearly always, which costs less than a look at the text.
+        field.name.len() == self.text.len() && text[field.name.range()] == *self.text
+    }
+}
+
 /// A range of the arena. `u32`: a head is at most [`TEXT_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Span {
@@ -206,6 +233,43 @@ impl Headers {
         before - self.fields.len()
     }
 
+    /// [`append`](Self::append) of a name made ready.
+    pub fn append_named(&mut self, name: &FieldName, value: &[u8]) {
+        self.text.reserve(name.text.len() + value.len());
+        let name_span = self.push_text(&name.text);
+        let value = self.push_text(value);
+        self.fields.push(Field {
+            name: name_span,
+            value,
+            capitals: name.capitals,
+            known: name.known,
+            hop_by_hop: false,
+        });
+    }
+
+    /// [`set`](Self::set) of a name made ready.
+    pub fn set_named(&mut self, name: &FieldName, value: &[u8]) {
+        self.remove_named(name);
+        self.append_named(name, value);
+    }
+
+    /// [`remove`](Self::remove) of a name made ready.
+    pub fn remove_named(&mut self, name: &FieldName) -> usize {
+        let before = self.fields.len();
+        let text = &self.text;
+        if self.fields.iter().any(|field| name.is_of(field, text)) {
+            self.fields.retain(|field| !name.is_of(field, text));
+        }
+        before - self.fields.len()
+    }
+
+    /// The place of the first field of that name from `start` on (position in [`Self::iter`]), and its value.
+    pub fn next_named(&self, name: &FieldName, start: usize) -> Option<(usize, &[u8])> {
+        let fields = self.fields.get(start..)?;
+        let at = fields.iter().position(|field| name.is_of(field, &self.text))?;
+        Some((start + at, self.slice(fields[at].value)))
+    }
+
     /// Removes every field of a known name; returns how many there were.
     pub fn remove_known(&mut self, known: Known) -> usize {
         let before = self.fields.len();
@@ -268,6 +332,10 @@ impl Span {
         debug_assert!(start <= end && end <= TEXT_BYTES_MAX);
         // Heads are limited far below 4 GiB by whoever fills the buffer; saturating keeps even a bug from wrapping.
         Self { start: u32::try_from(start).unwrap_or(u32::MAX), end: u32::try_from(end).unwrap_or(u32::MAX) }
+    }
+
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
     }
 
     pub(crate) fn range(self) -> std::ops::Range<usize> {

@@ -17,5 +17,5 @@ pub mod h1;
 pub mod fuzz;
 
 pub use body::BodyLength;
-pub use headers::{Headers, Known, is_valid_name, is_valid_value};
+pub use headers::{FieldName, Headers, Known, is_valid_name, is_valid_value};
 pub use message::{Method, RequestFacts, RequestHead, ResponseHead, Version, reason_phrase};

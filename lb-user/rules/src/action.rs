@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_http::FieldName;
 use sockeye_pattern::{Reference, Regex};
 use sockeye_sample::{Expr, Format, VarId};
 
@@ -37,21 +38,21 @@ pub enum Action {
 
     // --- the message ---
     SetHeader {
-        name: Box<[u8]>,
+        name: FieldName,
         value: Format,
     },
     AddHeader {
-        name: Box<[u8]>,
+        name: FieldName,
         value: Format,
     },
     DelHeader(NameMatch),
     ReplaceHeader {
-        name: Box<[u8]>,
+        name: FieldName,
         regex: Regex,
         with: Format,
     },
     ReplaceValue {
-        name: Box<[u8]>,
+        name: FieldName,
         regex: Regex,
         with: Format,
     },
@@ -155,7 +156,7 @@ pub enum Action {
 /// `del-header NAME -m METHOD`.
 #[derive(Debug)]
 pub enum NameMatch {
-    Str(Box<[u8]>),
+    Str(FieldName),
     Beg(Box<[u8]>),
     End(Box<[u8]>),
     Sub(Box<[u8]>),
@@ -166,7 +167,7 @@ impl NameMatch {
     /// Whether a field called `name`, in lower case, is meant.
     pub fn matches(&self, name: &[u8]) -> bool {
         match self {
-            Self::Str(wanted) => name.eq_ignore_ascii_case(wanted),
+            Self::Str(wanted) => name.eq_ignore_ascii_case(wanted.as_bytes()),
             Self::Beg(wanted) => {
                 name.len() >= wanted.len() && name[..wanted.len()].eq_ignore_ascii_case(wanted)
             }

@@ -1,6 +1,6 @@
 //! Changes of a message's head: targets, headers, values (manual 4.4).
 
-use sockeye_http::{Headers, RequestHead, is_valid_name, is_valid_value};
+use sockeye_http::{FieldName, Headers, RequestHead, is_valid_name, is_valid_value};
 use sockeye_pattern::Regex;
 
 use crate::action::NameMatch;
@@ -129,9 +129,9 @@ pub fn set_method(request: &mut RequestHead, method: &[u8]) -> Result<(), Rewrit
 ///
 /// # Errors
 /// When the value cannot stand in a header.
-pub fn add_header(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), RewriteFailed> {
+pub fn add_header(headers: &mut Headers, name: &FieldName, value: &[u8]) -> Result<(), RewriteFailed> {
     check_value(value)?;
-    headers.append(name, trim(value));
+    headers.append_named(name, trim(value));
     Ok(())
 }
 
@@ -139,9 +139,9 @@ pub fn add_header(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<()
 ///
 /// # Errors
 /// When the value cannot stand in a header.
-pub fn set_header(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), RewriteFailed> {
+pub fn set_header(headers: &mut Headers, name: &FieldName, value: &[u8]) -> Result<(), RewriteFailed> {
     check_value(value)?;
-    headers.set(name, trim(value));
+    headers.set_named(name, trim(value));
     Ok(())
 }
 
@@ -149,7 +149,7 @@ pub fn set_header(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<()
 pub fn del_header(headers: &mut Headers, names: &NameMatch) {
     match names {
         NameMatch::Str(name) => {
-            headers.remove(name);
+            headers.remove_named(name);
         }
         names => headers.retain(|name, _| !names.matches(name)),
     }
@@ -161,12 +161,13 @@ pub fn del_header(headers: &mut Headers, names: &NameMatch) {
 /// When a value cannot stand in a header; fields before it are replaced already.
 pub fn replace_header(
     headers: &mut Headers,
-    name: &[u8],
+    name: &FieldName,
     regex: &Regex,
     template: &[u8],
 ) -> Result<(), RewriteFailed> {
-    for index in indexes_of(headers, name) {
-        let Some((_, value)) = headers.iter().nth(index) else { break };
+    let mut start = 0;
+    while let Some((index, value)) = headers.next_named(name, start) {
+        start = index + 1;
         let Some(replaced) = replace(regex, value, template)? else { continue };
         check_value(&replaced)?;
         headers.replace_at(index, trim(&replaced));
@@ -180,12 +181,13 @@ pub fn replace_header(
 /// As for [`replace_header`].
 pub fn replace_value(
     headers: &mut Headers,
-    name: &[u8],
+    name: &FieldName,
     regex: &Regex,
     template: &[u8],
 ) -> Result<(), RewriteFailed> {
-    for index in indexes_of(headers, name) {
-        let Some((_, value)) = headers.iter().nth(index) else { break };
+    let mut start = 0;
+    while let Some((index, value)) = headers.next_named(name, start) {
+        start = index + 1;
         let mut out = Vec::with_capacity(value.len());
         let mut changed = false;
         for (position, element) in value.split(|byte| *byte == b',').enumerate() {
@@ -209,11 +211,6 @@ pub fn replace_value(
         }
     }
     Ok(())
-}
-
-fn indexes_of(headers: &Headers, name: &[u8]) -> Vec<usize> {
-    let named = headers.iter().enumerate().filter(|(_, (field, _))| field.eq_ignore_ascii_case(name));
-    named.map(|(index, _)| index).collect()
 }
 
 /// The template with what the expression found in `subject`, or `None` where it does not match.

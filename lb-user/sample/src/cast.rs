@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::format::{number, push_ip};
 use crate::value::{Type, Value};
 
 impl Type {
@@ -88,8 +89,16 @@ impl<'a> Value<'a> {
         let _ = match self {
             Self::Str(bytes) | Self::Bin(bytes) | Self::Method(bytes) => return Some(bytes),
             Self::Bool(value) => return Some(Cow::Borrowed(if value { b"1" } else { b"0" })),
-            Self::Int(value) => write!(text, "{value}"),
-            Self::Ipv4(addr) => write!(text, "{addr}"),
+            Self::Int(value) => {
+                text.reserve(20);
+                number::push_signed(&mut text, value);
+                Ok(())
+            }
+            Self::Ipv4(addr) => {
+                text.reserve(15);
+                push_ip(&mut text, IpAddr::V4(addr), false);
+                Ok(())
+            }
             Self::Ipv6(addr) => write!(text, "{addr}"),
         };
         Some(Cow::Owned(text))

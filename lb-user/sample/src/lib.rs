@@ -26,7 +26,7 @@ pub use language::{
     converters, fetches,
 };
 pub use scene::{
-    Address, Body, Bytes, Date, Facts, Number, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber,
+    Address, Body, Bytes, Date, Facts, Now, Number, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber,
     Text, World,
 };
 pub use stage::{Stage, Stages};

@@ -13,8 +13,7 @@ use crate::variables::VariablesInUse;
 /// Everything around an expression at the moment of its evaluation. Cheap to make: references and flags.
 pub struct Scene<'a> {
     pub stage: Stage,
-    /// The wall clock at the last turn of the thread's loop.
-    pub now: SystemTime,
+    now: Now,
     pub world: &'a dyn World,
     /// The client connection and its stream; absent in health checks and while the file is read.
     pub facts: Option<&'a dyn Facts>,
@@ -35,10 +34,11 @@ pub struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// A scene with nothing but the process.
-    pub fn new(stage: Stage, now: SystemTime, world: &'a dyn World) -> Self {
+    #[inline]
+    pub fn new(stage: Stage, now: impl Into<Now>, world: &'a dyn World) -> Self {
         Self {
             stage,
-            now,
+            now: now.into(),
             world,
             facts: None,
             request: None,
@@ -49,6 +49,14 @@ impl<'a> Scene<'a> {
             sniffed: None,
             variables: VariablesInUse::default(),
             unfinished: Cell::new(false),
+        }
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> SystemTime {
+        match self.now {
+            Now::At(time) => time,
+            Now::Read(clock) => clock(),
         }
     }
 
@@ -67,6 +75,19 @@ impl<'a> Scene<'a> {
 
     pub fn address(&self, what: Address) -> Option<SocketAddr> {
         self.facts?.address(what)
+    }
+}
+
+/// What the wall clock says. Few expressions ask, so it need not be read for each scene.
+#[derive(Debug, Clone, Copy)]
+pub enum Now {
+    At(SystemTime),
+    Read(fn() -> SystemTime),
+}
+
+impl From<SystemTime> for Now {
+    fn from(time: SystemTime) -> Self {
+        Self::At(time)
     }
 }
 

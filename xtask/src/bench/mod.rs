@@ -63,7 +63,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let contenders = contenders(args)?;
     let scenarios: Vec<&Scenario> = match &args.only {
-        Some(part) => SCENARIOS.iter().filter(|scenario| scenario.name.contains(part.as_str())).collect(),
+        Some(part) => SCENARIOS.iter().filter(|scenario| is_wanted(scenario, part)).collect(),
         None => SCENARIOS.iter().collect(),
     };
     if scenarios.is_empty() || contenders.is_empty() {
@@ -91,6 +91,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.print(&scenarios)?;
     let file = args.json.clone().unwrap_or_else(|| target().join("bench.json"));
     report.write_json(&scenarios, &file)
+}
+
+/// Whether a scenario was asked for, or its figures are what another's are compared with.
+fn is_wanted(scenario: &Scenario, part: &str) -> bool {
+    let is_asked_for = |scenario: &Scenario| scenario.name.contains(part);
+    let is_baseline_of = |other: &Scenario| other.rows.iter().any(|row| row.over == Some(scenario.name));
+    is_asked_for(scenario) || SCENARIOS.iter().any(|other| is_asked_for(other) && is_baseline_of(other))
 }
 
 /// Others on the machine disturb one contender more than the next.

@@ -1,9 +1,10 @@
 //! Cookies of both directions.
 
+use sockeye_http::Known;
 use sockeye_sample::{Arg, Fetch, Scene, Value};
 
 use super::Side::{self, Request, Response};
-use super::fields::{self, Split, find_unquoted, trim};
+use super::fields::{self, Elements, Split, find_unquoted, trim};
 use super::headers::join;
 use crate::arguments::{self, leading_int};
 
@@ -57,14 +58,14 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let end = self.0.iter().position(|byte| matches!(byte, b'=' | b';' | b','))?;
+            let end = memchr::memchr3(b'=', b';', b',', self.0)?;
             let (name, rest) = self.0.split_at(end);
             let (delimiter, rest) = rest.split_first()?;
             self.0 = rest;
             if *delimiter != b'=' {
                 continue;
             }
-            let end = find_unquoted(rest, |byte| matches!(byte, b';' | b','));
+            let end = find_unquoted::<b';', b','>(rest);
             self.0 = rest.get(end + 1..).unwrap_or_default();
             let name = trim(name);
             // RFC 2109 let clients send `$Version` and `$Path` along.
@@ -75,18 +76,45 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-/// The values of cookies called `name`, or of all if that is empty.
-fn values<'a>(scene: &Scene<'a>, name: &[u8], side: Side) -> impl Iterator<Item = &'a [u8]> {
-    cookies(scene, side, Split::AtCommas)
-        .filter(move |(of, _)| name.is_empty() || *of == name)
-        .map(|(_, value)| value)
+/// Shows the values of cookies called `name`, or of all if that is empty, until `visit` says `true`.
+fn visit_values<'a>(scene: &Scene<'a>, name: &[u8], side: Side, visit: &mut dyn FnMut(&'a [u8]) -> bool) {
+    if name.is_empty() || name.starts_with(b"$") || side == Response {
+        let _ = cookies(scene, side, Split::AtCommas)
+            .filter(|(of, _)| name.is_empty() || *of == name)
+            .any(|(_, value)| visit(value));
+        return;
+    }
+    let Some(headers) = side.headers(scene) else { return };
+    for line in headers.all_known(Known::Cookie) {
+        let done = if memchr::memchr(b'"', line).is_some() {
+            let mut pairs = Elements::list(line).flat_map(Pairs);
+            pairs.any(|(of, value)| of == name && visit(value))
+        } else {
+            // Without quotes every semicolon and comma separates: what each part begins with decides.
+            let mut parts = line.split(|byte| matches!(byte, b';' | b','));
+            parts.any(|part| plain_value(part, name).is_some_and(&mut *visit))
+        };
+        if done {
+            return;
+        }
+    }
+}
+
+/// The value of a part without quotes and delimiters, if it is the cookie called `name`.
+fn plain_value<'a>(part: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let rest = trim(part).strip_prefix(name)?;
+    trim(rest).strip_prefix(b"=").map(trim)
 }
 
 /// The last value of a name; without a name the first of all.
 fn bytes<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<&'a [u8]> {
     let name = arguments::text(args, 0);
-    let mut values = values(scene, name, side);
-    if name.is_empty() { values.next() } else { values.last() }
+    let mut found = None;
+    visit_values(scene, name, side, &mut |value| {
+        found = Some(value);
+        name.is_empty()
+    });
+    found
 }
 
 fn text<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
@@ -94,7 +122,7 @@ fn text<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
 }
 
 fn each_text<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, visit: &mut dyn FnMut(Value<'a>) -> bool) {
-    let _ = values(scene, arguments::text(args, 0), side).any(|value| visit(Value::str(value)));
+    visit_values(scene, arguments::text(args, 0), side, &mut |value| visit(Value::str(value)));
 }
 
 fn number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
@@ -102,12 +130,17 @@ fn number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> 
 }
 
 fn each_number<'a>(scene: &Scene<'a>, args: &[Arg], side: Side, visit: &mut dyn FnMut(Value<'a>) -> bool) {
-    let _ = values(scene, arguments::text(args, 0), side).any(|value| visit(Value::Int(leading_int(value))));
+    visit_values(scene, arguments::text(args, 0), side, &mut |value| visit(Value::Int(leading_int(value))));
 }
 
 fn count<'a>(scene: &Scene<'a>, args: &[Arg], side: Side) -> Option<Value<'a>> {
     side.headers(scene)?;
-    i64::try_from(values(scene, arguments::text(args, 0), side).count()).ok().map(Value::Int)
+    let mut count = 0;
+    visit_values(scene, arguments::text(args, 0), side, &mut |_| {
+        count += 1;
+        false
+    });
+    Some(Value::Int(count))
 }
 
 /// `req.cook_names([delim])`

@@ -12,11 +12,12 @@ pub(crate) enum Split {
     AtCommas,
 }
 
-/// The values of the fields called `name`, or of all fields if that is empty, in order.
+/// The values of the fields called `name`, or of all fields if that is empty, in order. The name is in lower case, as
+/// those of a head are.
 pub(crate) fn values<'a>(headers: &'a Headers, name: &[u8], split: Split) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers
         .iter()
-        .filter(move |(of, _)| name.is_empty() || of.eq_ignore_ascii_case(name))
+        .filter(move |(of, _)| name.is_empty() || *of == name)
         .map(|(_, value)| value);
     lines.flat_map(move |line| match split {
         Split::Never => Elements::whole(line),
@@ -68,21 +69,27 @@ impl<'a> Iterator for Elements<'a> {
         if self.split == Split::Never {
             return Some(rest);
         }
-        let end = find_unquoted(rest, |byte| byte == b',');
+        let end = find_unquoted::<b',', b','>(rest);
         self.rest = rest.get(end + 1..);
         Some(trim(&rest[..end]))
     }
 }
 
-/// Where the first byte is that `wanted` accepts, outside of double quotes; the length if there is none.
-pub(crate) fn find_unquoted(text: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
+/// Where the first byte is that is `A` or `B`, outside of double quotes; the length if there is none.
+pub(crate) fn find_unquoted<const A: u8, const B: u8>(text: &[u8]) -> usize {
+    // Most texts have no quotes.
+    let from = match memchr::memchr3(A, B, b'"', text) {
+        None => return text.len(),
+        Some(at) if text[at] != b'"' => return at,
+        Some(at) => at,
+    };
     let (mut quoted, mut escaped) = (false, false);
-    for (index, byte) in text.iter().enumerate() {
+    for (index, byte) in text.iter().enumerate().skip(from) {
         match *byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            byte if !quoted && wanted(byte) => return index,
+            byte if !quoted && (byte == A || byte == B) => return index,
             _ => {}
         }
     }

@@ -37,12 +37,12 @@ pub(crate) static FETCHES: &[Fetch] = &[
     sided!("req.hdr_val", number, each_number, REQUEST),
     sided!("res.hdr_val", number, each_number, RESPONSE),
     sided!("shdr_val", number, each_number, RESPONSE),
-    Fetch::new("hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas)),
-    Fetch::new("req.hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas)),
-    Fetch::new("req.fhdr_cnt", |scene, args| count(scene, args, Request, Split::Never)),
-    Fetch::new("res.hdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas)),
-    Fetch::new("res.fhdr_cnt", |scene, args| count(scene, args, Response, Split::Never)),
-    Fetch::new("shdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas)),
+    Fetch::new("hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas)).prepare(prepare_name),
+    Fetch::new("req.hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas)).prepare(prepare_name),
+    Fetch::new("req.fhdr_cnt", |scene, args| count(scene, args, Request, Split::Never)).prepare(prepare_name),
+    Fetch::new("res.hdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas)).prepare(prepare_name),
+    Fetch::new("res.fhdr_cnt", |scene, args| count(scene, args, Response, Split::Never)).prepare(prepare_name),
+    Fetch::new("shdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas)).prepare(prepare_name),
     Fetch::new("req.hdr_names", |scene, args| names(scene, args, Request)),
     Fetch::new("res.hdr_names", |scene, args| names(scene, args, Response)),
     Fetch::new("req.hdrs", |scene, _| lines(scene, Request)),
@@ -56,7 +56,17 @@ fn occurrence(args: &[Arg]) -> Option<i64> {
     arguments::int(args, 1).filter(|occurrence| *occurrence != 0)
 }
 
-fn prepare_occurrence(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
+/// Names are compared in lower case, as heads have them.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of all that prepare arguments")]
+fn prepare_name(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
+    if let Some(Arg::Str(name)) = args.first_mut() {
+        name.make_ascii_lowercase();
+    }
+    Ok(())
+}
+
+fn prepare_occurrence(args: &mut [Arg], compiler: &mut Compiler<'_>) -> Result<(), String> {
+    prepare_name(args, compiler)?;
     match occurrence(args) {
         Some(occurrence) if occurrence < -FROM_END_MAX => {
             Err(format!("header occurrence must be >= -{FROM_END_MAX}"))

@@ -17,25 +17,37 @@ pub(crate) enum Form {
     Hex,
 }
 
+/// Up to this many entries are compared one after the other, which is faster than a hash.
+const FEW: usize = 4;
+
 /// Entries by the hash of their text.
 #[derive(Debug)]
 pub(crate) struct Exact {
     form: Form,
+    /// All of them in order, while there were never more than a few.
+    few: Option<Vec<Id>>,
     keys: RandomState,
     places: HashMap<u64, Ids, BuildHasherDefault<AlreadyHashed>>,
 }
 
 impl Exact {
     pub(crate) fn new(form: Form) -> Self {
-        Self { form, keys: RandomState::new(), places: HashMap::default() }
+        Self { form, few: Some(Vec::new()), keys: RandomState::new(), places: HashMap::default() }
     }
 
     /// `key` is the text as it is looked for: of hexadecimal digits, the bytes.
     pub(crate) fn put(&mut self, key: &[u8], id: Id) {
         self.places.entry(self.hash(key)).or_default().push(id);
+        self.few.take_if(|few| few.len() == FEW);
+        if let Some(few) = &mut self.few {
+            few.push(id);
+        }
     }
 
     pub(crate) fn remove(&mut self, key: &[u8], id: Id) {
+        if let Some(few) = &mut self.few {
+            few.retain(|known| *known != id);
+        }
         if let Place::Occupied(mut place) = self.places.entry(self.hash(key))
             && place.get_mut().remove(id)
         {
@@ -50,7 +62,10 @@ impl Exact {
 
     /// All entries with that text.
     pub(crate) fn all<'a>(&'a self, key: &'a [u8], entries: &'a Entries) -> impl Iterator<Item = Id> + 'a {
-        let ids = self.places.get(&self.hash(key)).map_or(&[][..], Ids::as_slice);
+        let ids = match &self.few {
+            Some(few) => few,
+            None => self.places.get(&self.hash(key)).map_or(&[][..], Ids::as_slice),
+        };
         ids.iter().copied().filter(move |id| {
             let entry = entries.get(*id as usize).and_then(Option::as_ref);
             entry.is_some_and(|entry| self.is_same(&entry.pattern, key))

@@ -273,18 +273,22 @@ impl Index {
             _ => {
                 let delimiters = delimiters(self.method);
                 let is_edge = |at: usize| at == text.len() || delimiters.contains(&text[at]);
-                for begin in 0..=text.len() {
+                let mut begin = 0;
+                loop {
+                    let rest = &text[begin..];
+                    let length = next_delimiter(self.method, rest);
                     // A part that is empty is only found at the very end.
-                    let starts =
-                        (begin == 0 || is_edge(begin - 1)) && (begin == text.len() || !is_edge(begin));
-                    if !starts {
-                        continue;
+                    if length > 0 || rest.is_empty() {
+                        trie.each(rest, |length, id| {
+                            if is_edge(begin + length) && (length > 0 || rest.is_empty()) {
+                                found = Some(found.map_or(id, |known| known.min(id)));
+                            }
+                        });
                     }
-                    trie.each(&text[begin..], |length, id| {
-                        if is_edge(begin + length) && (length > 0 || begin == text.len()) {
-                            found = Some(found.map_or(id, |known| known.min(id)));
-                        }
-                    });
+                    begin += length + 1;
+                    if begin > text.len() {
+                        break;
+                    }
                 }
             }
         }
@@ -318,6 +322,16 @@ fn read_range(text: &str) -> Result<Range, String> {
 /// What separates the parts that `dir` and `dom` compare.
 fn delimiters(method: Method) -> &'static [u8] {
     if method == Method::Dir { b"/?" } else { b"/?.:" }
+}
+
+/// Where the part that `text` begins with ends.
+fn next_delimiter(method: Method, text: &[u8]) -> usize {
+    let at = if method == Method::Dir {
+        memchr::memchr2(b'/', b'?', text)
+    } else {
+        text.iter().position(|byte| matches!(byte, b'/' | b'?' | b'.' | b':'))
+    };
+    at.unwrap_or(text.len())
 }
 
 fn trim<'a>(text: &'a [u8], delimiters: &[u8]) -> &'a [u8] {

@@ -57,7 +57,11 @@ impl Needles {
             return needle.finder.find(text).is_some();
         }
         let part = needle.finder.needle();
-        part.is_empty() || text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+        let Some(first) = part.first() else { return true };
+        let Some(last_start) = text.len().checked_sub(part.len()) else { return false };
+        let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+        memchr::memchr2_iter(lower, upper, &text[..=last_start])
+            .any(|at| text[at..at + part.len()].eq_ignore_ascii_case(part))
     }
 
     pub(super) fn is_behind(&self) -> bool {

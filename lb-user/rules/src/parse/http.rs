@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sockeye_http::FieldName;
 use sockeye_pattern::{Reference, Regex};
 use sockeye_sample::{Format, Purpose, Stages};
 use sockeye_syntax::units::parse_size;
@@ -40,11 +41,11 @@ pub(super) fn action(
         }
         "add-header" => {
             let (name, value) = header(words, context, stages)?;
-            Action::AddHeader { name, value }
+            Action::AddHeader { name: FieldName::new(&name), value }
         }
         "set-header" => {
             let (name, value) = header(words, context, stages)?;
-            Action::SetHeader { name, value }
+            Action::SetHeader { name: FieldName::new(&name), value }
         }
         "early-hint" if request => {
             let (name, value) = header(words, context, stages)?;
@@ -52,12 +53,12 @@ pub(super) fn action(
         }
         "del-header" => Action::DelHeader(del_header(words)?),
         "replace-header" => {
-            let name = header_name(words)?;
+            let name = FieldName::new(&header_name(words)?);
             let (regex, with) = replacement(words, Purpose::Header, context, stages)?;
             Action::ReplaceHeader { name, regex, with }
         }
         "replace-value" => {
-            let name = header_name(words)?;
+            let name = FieldName::new(&header_name(words)?);
             let (regex, with) = replacement(words, Purpose::Header, context, stages)?;
             Action::ReplaceValue { name, regex, with }
         }
@@ -265,10 +266,10 @@ fn del_header(words: &mut Words<'_>) -> Result<NameMatch, String> {
     let name = argument(words, "a header name")?;
     let bytes: Box<[u8]> = name.to_ascii_lowercase().into_bytes().into();
     if !words.take("-m") {
-        return Ok(NameMatch::Str(bytes));
+        return Ok(NameMatch::Str(FieldName::new(&bytes)));
     }
     Ok(match argument(words, "a match method")? {
-        "str" => NameMatch::Str(bytes),
+        "str" => NameMatch::Str(FieldName::new(&bytes)),
         "beg" => NameMatch::Beg(bytes),
         "end" => NameMatch::End(bytes),
         "sub" => NameMatch::Sub(bytes),

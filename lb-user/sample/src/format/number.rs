@@ -8,6 +8,14 @@ pub fn push(out: &mut Vec<u8>, number: u64) {
     push_padded(out, number, 1);
 }
 
+/// Appends a decimal number, with a minus if it has one.
+pub fn push_signed(out: &mut Vec<u8>, number: i64) {
+    if number < 0 {
+        out.push(b'-');
+    }
+    push(out, number.unsigned_abs());
+}
+
 /// Appends a decimal number of at least `width` digits.
 pub fn push_padded(out: &mut Vec<u8>, number: u64, width: usize) {
     push_digits(out, number, 10, width);

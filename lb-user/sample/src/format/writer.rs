@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use sockeye_http::is_valid_value;
+
 use super::cbor::{self, Major};
 use super::{Encoding, Flags, Purpose, json, number};
 use crate::value::{Type, Value};
@@ -217,7 +219,16 @@ impl<'a> Writer<'a> {
             (None, ..) => self.missing(),
             (Some(value), None, Purpose::Header) => match value {
                 Value::Int(value) => self.decimal(value),
-                value => self.mark(until_zero(&text_of(value)), Marks::Http),
+                Value::Ipv4(ip) => push_ip(self.out, ip.into(), false),
+                value => {
+                    let text = text_of(value);
+                    // What can stand in a header, without any zero, is the usual case.
+                    if !self.flags.escape && is_valid_value(&text) {
+                        self.out.extend_from_slice(&text);
+                    } else {
+                        self.mark(until_zero(&text), Marks::Http);
+                    }
+                }
             },
             (Some(value), None, _) => match value {
                 Value::Int(value) => {
@@ -261,10 +272,7 @@ impl<'a> Writer<'a> {
     }
 
     fn decimal(&mut self, value: i64) {
-        if value < 0 {
-            self.out.push(b'-');
-        }
-        number::push(self.out, value.unsigned_abs());
+        number::push_signed(self.out, value);
     }
 
     /// A number in an encoding, as the type that was asked for.
@@ -385,12 +393,18 @@ fn text_of(value: Value<'_>) -> Cow<'_, [u8]> {
 pub fn push_ip(out: &mut Vec<u8>, ip: IpAddr, hex: bool) {
     match (ip, hex) {
         (IpAddr::V4(ip), false) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
+            let (mut text, mut length) = ([b'.'; 16], 0);
+            for octet in ip.octets() {
+                for (digit, from) in [(octet / 100, 100), (octet / 10 % 10, 10), (octet % 10, 0)] {
+                    if octet >= from {
+                        text[length] = b'0' + digit;
+                        length += 1;
+                    }
                 }
-                number::push(out, u64::from(octet));
+                // A dot is there already.
+                length += 1;
             }
+            out.extend_from_slice(&text[..length - 1]);
         }
         (IpAddr::V6(ip), false) => {
             use std::io::Write;

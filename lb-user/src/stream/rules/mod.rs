@@ -39,6 +39,8 @@ pub enum Step {
     Wait(usize),
     /// A rewrite failed in strict mode.
     Failed,
+    /// The request is not one that the action can read (`normalize-uri … strict`).
+    Invalid,
 }
 
 /// The messages that rules may look at and change.
@@ -76,6 +78,18 @@ impl Messages<'_> {
     }
 }
 
+/// Why an action changed nothing.
+enum Undone {
+    Rewrite,
+    Malformed,
+}
+
+impl From<RewriteFailed> for Undone {
+    fn from(_: RewriteFailed) -> Self {
+        Self::Rewrite
+    }
+}
+
 /// One pass over a rule set.
 pub struct Run<'a> {
     pub rules: &'static [std::sync::Arc<sockeye_rules::Rule>],
@@ -110,14 +124,35 @@ impl Run<'_> {
     /// Goes through the rules from index `from`. `changes` gets what the caller has to apply to the stream itself,
     /// before it goes on.
     pub fn go(&mut self, from: usize, messages: &mut Messages<'_>, changes: &mut Vec<Change>) -> Step {
+        // What a rule writes, in one place for all of them.
+        let mut text = Vec::new();
         for (index, rule) in self.rules.iter().enumerate().skip(from) {
-            if rule.condition.is_some() {
-                let verdict = rule.applies(&messages.scene(&self.view, self.stage));
-                match verdict {
+            let field = field_value(&rule.action);
+            let computed = field.filter(|format| format.constant().is_none());
+            if rule.condition.is_some() || computed.is_some() {
+                let scene = messages.scene(&self.view, self.stage);
+                match rule.applies(&scene) {
                     Verdict::Pass => {}
                     Verdict::Unknown if self.may_wait => return Step::Wait(index),
                     Verdict::Fail | Verdict::Unknown => continue,
                 }
+                if let Some(format) = computed {
+                    text.clear();
+                    text.reserve(TEXT_BYTES_TYPICAL);
+                    self.view.write(format, &scene, messages.request.as_deref(), &mut text);
+                }
+            }
+            if let Some(format) = field {
+                let text = format.constant().unwrap_or(&text);
+                let edited =
+                    messages.headers_mut().map_or(Ok(()), |headers| edit_field(headers, &rule.action, text));
+                if edited.is_err() && self.strict {
+                    return Step::Failed;
+                }
+                if !self.view.decided.captured.borrow().is_empty() {
+                    return Step::Act(index, &rule.action);
+                }
+                continue;
             }
             match &rule.action {
                 Action::Allow => return Step::Stop,
@@ -135,8 +170,10 @@ impl Run<'_> {
                 | Action::Pause(_)
                 | Action::WaitForBody { .. } => return Step::Act(index, &rule.action),
                 action => {
-                    if self.apply(action, messages, changes).is_err() && self.strict {
-                        return Step::Failed;
+                    match self.apply(action, messages, changes) {
+                        Err(Undone::Rewrite) if self.strict => return Step::Failed,
+                        Err(Undone::Malformed) => return Step::Invalid,
+                        _ => {}
                     }
                     let captured = !self.view.decided.captured.borrow().is_empty();
                     if captured || is_seen_later(action) && !changes.is_empty() {
@@ -154,34 +191,31 @@ impl Run<'_> {
         action: &'static Action,
         messages: &mut Messages<'_>,
         changes: &mut Vec<Change>,
+    ) -> Result<(), Undone> {
+        if let Action::NormalizeUri(normalizer) = action {
+            let Some(request) = messages.request.as_mut() else { return Ok(()) };
+            return match normalize::normalize(*normalizer, request.target()) {
+                Ok(Some(target)) => Ok(edit::set_target(request, &target)?),
+                Ok(None) => Ok(()),
+                Err(normalize::Malformed) => Err(Undone::Malformed),
+            };
+        }
+        Ok(self.rewrite(action, messages, changes)?)
+    }
+
+    fn rewrite(
+        &self,
+        action: &'static Action,
+        messages: &mut Messages<'_>,
+        changes: &mut Vec<Change>,
     ) -> Result<(), RewriteFailed> {
         let mut text = Vec::new();
         match action {
-            Action::SetHeader { name, value } => {
-                self.write(value, messages, &mut text);
-                messages.headers_mut().map_or(Ok(()), |headers| edit::set_header(headers, name, &text))
-            }
-            Action::AddHeader { name, value } => {
-                self.write(value, messages, &mut text);
-                messages.headers_mut().map_or(Ok(()), |headers| edit::add_header(headers, name, &text))
-            }
             Action::DelHeader(names) => {
                 if let Some(headers) = messages.headers_mut() {
                     edit::del_header(headers, names);
                 }
                 Ok(())
-            }
-            Action::ReplaceHeader { name, regex, with } => {
-                self.write(with, messages, &mut text);
-                messages
-                    .headers_mut()
-                    .map_or(Ok(()), |headers| edit::replace_header(headers, name, regex, &text))
-            }
-            Action::ReplaceValue { name, regex, with } => {
-                self.write(with, messages, &mut text);
-                messages
-                    .headers_mut()
-                    .map_or(Ok(()), |headers| edit::replace_value(headers, name, regex, &text))
             }
             Action::SetMethod(format) => {
                 self.write(format, messages, &mut text);
@@ -196,15 +230,6 @@ impl Run<'_> {
                 self.replace_part(regex, with, Part::PathAndQuery, messages)
             }
             Action::ReplaceUri { regex, with } => self.replace_part(regex, with, Part::Uri, messages),
-            Action::NormalizeUri(normalizer) => {
-                self.on_request(messages, |request| {
-                    match normalize::normalize(*normalizer, request.target()) {
-                        Ok(Some(target)) => edit::set_target(request, &target),
-                        Ok(None) => Ok(()),
-                        Err(normalize::Malformed) => Err(RewriteFailed),
-                    }
-                })
-            }
             Action::SetStatus { status, reason } => {
                 if let Some(response) = messages.response.as_mut() {
                     let reason = match reason {
@@ -358,6 +383,33 @@ impl Run<'_> {
         messages: &Messages<'_>,
     ) -> Option<std::time::Duration> {
         duration(value, &messages.scene(&self.view, self.stage))
+    }
+}
+
+/// A value that is usually no longer than this is written without growing the text.
+const TEXT_BYTES_TYPICAL: usize = 256;
+
+/// What an edit of header fields writes; `None` for other actions.
+fn field_value(action: &Action) -> Option<&Format> {
+    match action {
+        Action::SetHeader { value, .. } | Action::AddHeader { value, .. } => Some(value),
+        Action::ReplaceHeader { with, .. } | Action::ReplaceValue { with, .. } => Some(with),
+        _ => None,
+    }
+}
+
+/// Does what an action with a [`field_value`] does.
+fn edit_field(
+    headers: &mut sockeye_http::Headers,
+    action: &Action,
+    text: &[u8],
+) -> Result<(), RewriteFailed> {
+    match action {
+        Action::SetHeader { name, .. } => edit::set_header(headers, name, text),
+        Action::AddHeader { name, .. } => edit::add_header(headers, name, text),
+        Action::ReplaceHeader { name, regex, .. } => edit::replace_header(headers, name, regex, text),
+        Action::ReplaceValue { name, regex, .. } => edit::replace_value(headers, name, regex, text),
+        _ => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use sockeye_conn::clock;
 use sockeye_http::RequestHead;
 use sockeye_sample as sample;
-use sockeye_sample::{Address, Alias, Date, Format, Number, Scene, Stage, Text, VariablesInUse};
+use sockeye_sample::{Address, Alias, Date, Format, Now, Number, Scene, Stage, Text, VariablesInUse};
 
 use super::decided::Decided;
 use super::world;
@@ -31,7 +31,7 @@ impl<'a> View<'a> {
     /// A scene without messages.
     pub fn scene(&'a self, stage: Stage) -> Scene<'a> {
         let world = world::world();
-        let mut scene = Scene::new(stage, SystemTime::now(), world);
+        let mut scene = Scene::new(stage, Now::Read(SystemTime::now), world);
         scene.facts = Some(self);
         scene.variables = VariablesInUse {
             proc: Some(&world.variables),
