@@ -157,6 +157,7 @@ pub(crate) struct Timeouts {
     pub(crate) queue: Option<Duration>,
     pub(crate) check: Option<Duration>,
     pub(crate) tunnel: Option<Duration>,
+    pub(crate) tarpit: Option<Duration>,
 }
 
 /// A format that is compiled for each frontend that has it.

@@ -187,6 +187,7 @@ fn frontend(out: &mut Text, config: &Config, fe: &Frontend) {
         ("log-separate-errors", options.log_separate_errors),
         ("logasap", options.logasap),
         ("http-ignore-probes", options.http_ignore_probes),
+        ("http-use-proxy-header", options.http_use_proxy_header),
         ("http-buffer-request", options.http_buffer_request),
         ("idle-close-on-response", options.idle_close_on_response),
         ("accept-unsafe-violations-in-http-request", options.accept_unsafe_violations_in_http_request),

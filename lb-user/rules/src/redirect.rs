@@ -16,7 +16,7 @@ pub struct Redirect {
     pub cookie: Option<Cookie>,
     pub drop_query: bool,
     pub keep_query: bool,
-    /// Only with `prefix` and `drop-query`.
+    /// A slash at the very end, unless there is one; meant for `drop-query`, where that is the end of the path.
     pub append_slash: bool,
     /// An empty target makes the rule not match.
     pub ignore_empty: bool,
@@ -78,13 +78,14 @@ pub fn location(redirect: &Redirect, target: &[u8], request: Option<&RequestHead
         }
     }
     out.extend_from_slice(path);
-    if redirect.drop_query {
-        if redirect.append_slash && !path.ends_with(b"/") {
-            out.push(b'/');
-        }
-    } else if let Some(query) = query {
+    if !redirect.drop_query
+        && let Some(query) = query
+    {
         out.push(b'?');
         out.extend_from_slice(query);
+    }
+    if redirect.append_slash && !out.ends_with(b"/") {
+        out.push(b'/');
     }
     out
 }

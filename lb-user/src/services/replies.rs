@@ -20,7 +20,7 @@ const ERRORS: &[(u16, &str, &str, &str)] = &[
         405,
         "Method Not Allowed",
         "405 Method Not Allowed",
-        "A request was made of a resource using a request method not supported by that resource",
+        "A request was made of a resource using a request method not supported by that resource.",
     ),
     (407, "Unauthorized", "407 Unauthorized", "You need a valid user and password to access this content."),
     (408, "Request Time-out", "408 Request Time-out", "Your browser didn't send a complete request in time."),
@@ -70,7 +70,14 @@ const CONTENT_LENGTH: &[u8] = b"content-length";
 /// A response of our own.
 #[derive(Debug, Clone)]
 pub struct Reply {
+    /// The status that is meant and logged.
     pub status: u16,
+    /// The status that is sent: a file may say another one.
+    shown: u16,
+    /// Whether the connection ends with it: the reply says so, or its end would not be known otherwise.
+    pub closes: bool,
+    /// Nothing is sent: an empty file.
+    pub silent: bool,
     reason: Cow<'static, str>,
     /// Lower-case names; no `connection`; the place of `content-length`, without its value.
     headers: Vec<Field>,
@@ -84,11 +91,23 @@ impl Reply {
     /// A reply with these headers, in lower case and in order; the value of `content-length` is that of the body.
     pub fn new(status: u16, reason: &'static str, headers: Vec<(Vec<u8>, Vec<u8>)>, body: Vec<u8>) -> Self {
         let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { status, reason: reason.into(), headers, body: body.into() }
+        Self {
+            status,
+            shown: status,
+            closes: false,
+            silent: false,
+            reason: reason.into(),
+            headers,
+            body: body.into(),
+        }
     }
 
-    /// The reply in a file, as `errorfile` has it. `None` for a file that is no response.
+    /// The reply in a file, as `errorfile` has it; silence for an empty one. `None` for a file that is no response.
     pub fn of_file(status: u16, file: &[u8]) -> Option<Self> {
+        if file.is_empty() {
+            let nothing = Self::new(status, "", Vec::new(), Vec::new());
+            return Some(Self { silent: true, closes: true, ..nothing });
+        }
         parse_file(status, file)
     }
 
@@ -102,7 +121,7 @@ impl Reply {
     pub fn fill(&self, head: &mut ResponseHead) {
         head.clear();
         head.set_version(Version::Http11);
-        head.set_status(self.status, self.reason.as_bytes());
+        head.set_status(self.shown, self.reason.as_bytes());
         for (name, value) in &self.headers {
             if **name == *CONTENT_LENGTH {
                 head.headers_mut().append(name, self.body.len().to_string().as_bytes());
@@ -122,7 +141,7 @@ impl Reply {
     pub fn encode(&self, keeps: bool, is_11: bool, head_only: bool, out: &mut Vec<u8>) {
         use std::io::Write as _;
         // Writing to a Vec cannot fail.
-        let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, self.reason);
+        let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.shown, self.reason);
         for (name, value) in &self.headers {
             out.extend_from_slice(name);
             if **name == *CONTENT_LENGTH {
@@ -149,6 +168,9 @@ impl Reply {
 pub fn monitor() -> Reply {
     Reply {
         status: 200,
+        shown: 200,
+        closes: false,
+        silent: false,
         reason: "OK".into(),
         headers: html_headers(),
         body: b"<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n".as_slice().into(),
@@ -165,7 +187,7 @@ pub struct ErrorReplies {
 #[derive(Debug)]
 struct OwnReply {
     status: u16,
-    /// `None` for a file that is no response, such as an empty one, which can only be sent as it is.
+    /// `None` for a file that is no response, which can only be sent as it is.
     reply: Option<Arc<Reply>>,
     raw: Arc<[u8]>,
 }
@@ -173,7 +195,7 @@ struct OwnReply {
 impl ErrorReplies {
     pub fn new(files: &ErrorFiles) -> Self {
         let reply = |(status, file): &(u16, Arc<[u8]>)| {
-            let reply = parse_file(*status, file).map(Arc::new);
+            let reply = Reply::of_file(*status, file).map(Arc::new);
             OwnReply { status: *status, reply, raw: Arc::clone(file) }
         };
         Self { own: files.0.iter().map(reply).collect() }
@@ -205,6 +227,10 @@ fn built_in_reply(status: u16) -> Reply {
     let (status, reason, title, sentence) = built_in(status);
     Reply {
         status,
+        shown: status,
+        // Their client sent something wrong: what follows cannot be trusted.
+        closes: matches!(status, 400 | 408),
+        silent: false,
         reason: reason.into(),
         headers: html_headers(),
         body: page(title, sentence).into_bytes().into(),
@@ -252,17 +278,18 @@ fn parse_file(status: u16, file: &[u8]) -> Option<Reply> {
         h1::parse_response(&text, &mut head, RequestFacts::default(), &Limits::default(), Strictness::Strict)
             .ok()
             .flatten()?;
-    let mut headers: Vec<Field> = head
+    let headers: Vec<Field> = head
         .headers()
         .iter()
         .filter(|(name, _)| !matches!(*name, b"connection" | b"transfer-encoding"))
         .map(|(name, value)| (name.to_vec().into(), value.to_vec().into()))
         .collect();
-    if !headers.iter().any(|(name, _)| **name == *CONTENT_LENGTH) {
-        headers.push((CONTENT_LENGTH.into(), Cow::Borrowed(b"")));
-    }
+    let is_framed = headers.iter().any(|(name, _)| **name == *CONTENT_LENGTH);
     Some(Reply {
         status,
+        shown: head.status(),
+        closes: !is_framed || !head.keep_alive,
+        silent: false,
         reason: String::from_utf8_lossy(head.reason()).into_owned().into(),
         headers,
         body: text[used..].to_vec().into(),
@@ -319,7 +346,7 @@ mod tests {
         ErrorReplies::new(&ErrorFiles(vec![(503, file)])).error(503).encode(false, true, false, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "HTTP/1.1 503 Gone Fishing\r\nx-why: summer\r\ncontent-length: 9\r\nconnection: close\r\n\r\nback\nsoon"
+            "HTTP/1.1 503 Gone Fishing\r\nx-why: summer\r\nconnection: close\r\n\r\nback\nsoon"
         );
     }
 }

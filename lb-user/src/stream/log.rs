@@ -36,6 +36,9 @@ pub struct Facts {
     pub received_at: Option<Instant>,
     /// The response's head was complete.
     pub response_at: Option<Instant>,
+    /// When a `tarpit` rule took the request, and when it let it go: shown as the time in a queue.
+    pub tarpitted_at: Option<Instant>,
+    pub released_at: Option<Instant>,
     pub ended_at: Option<Instant>,
     /// Left when the stream is over, so that `%bc` counts the others.
     pub backend: Option<&'static Backend>,
@@ -69,6 +72,8 @@ impl Facts {
             understood: false,
             received_at: None,
             response_at: None,
+            tarpitted_at: None,
+            released_at: None,
             ended_at: None,
             backend: None,
             in_backend: false,
@@ -357,7 +362,7 @@ fn timers(session: &Session, facts: &Facts, attempts: &Attempts, mode: Mode) -> 
         handshake: 0,
         idle: (mode == Mode::Http).then(|| milliseconds(facts.started_at.duration_since(facts.idle_since))),
         request: from(Some(facts.started_at), facts.received_at),
-        queue: from(begun, attempts.placed_at),
+        queue: from(begun.or(facts.tarpitted_at), attempts.placed_at.or(facts.released_at)),
         connect: from(attempts.placed_at, attempts.connected_at),
         response: from(attempts.connected_at, facts.response_at),
         total: milliseconds(end.duration_since(facts.idle_since)),

@@ -15,6 +15,31 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     one(words, &mut scope.proxy.settings.errorfiles, scope.around, scope.global);
 }
 
+/// `errorloc CODE URL`, `errorloc302`, `errorloc303`: a redirection instead of an error (manual 4.2).
+pub(crate) fn location(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    let keyword = words.keyword().to_owned();
+    let (Some(status), Some(url)) = (words.next(), words.next()) else {
+        words.alert(format!("{keyword} : expects <status_code> and <url> as arguments."));
+        return words.skip_rest();
+    };
+    if !words.end() {
+        return;
+    }
+    let Some(code) = status.parse().ok().filter(|code| STATUSES.contains(code)) else {
+        return words.alert(format!("{keyword} : status code '{status}' not handled."));
+    };
+    if url.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+        return words.alert(format!("{keyword} : '{url}' cannot stand in a header."));
+    }
+    let line = if keyword == "errorloc303" { "303 See Other" } else { "302 Found" };
+    let reply = format!(
+        "HTTP/1.1 {line}\r\nCache-Control: no-cache\r\nContent-length: 0\r\nLocation: {url}\r\n\r\n"
+    );
+    let files = &mut scope.proxy.settings.errorfiles.0;
+    files.retain(|(known, _)| *known != code);
+    files.push((code, reply.into_bytes().into()));
+}
+
 /// `errorfiles SECTION [CODE]…`: the replies of an `http-errors` section.
 pub(crate) fn files(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     let Some(name) = words.expect("the name of an http-errors section") else { return words.skip_rest() };

@@ -64,6 +64,12 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
         HttpSwitch(|s, on| s.frontend.http_ignore_probes = on),
         "no answer to connections without a request",
     ),
+    supported(
+        "http-use-proxy-header",
+        FRONT,
+        HttpSwitch(|s, on| s.frontend.http_use_proxy_header = on),
+        "requests to a proxy authenticate as such",
+    ),
     supported("httplog", ALL, Plain(httplog), "detailed HTTP logs"),
     supported(
         "idle-close-on-response",
@@ -130,7 +136,6 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
     not_yet("http-drop-request-trailers", BACK),
     not_yet("http-drop-response-trailers", FRONT),
     not_yet("http-restrict-req-hdr-names", ALL),
-    not_yet("http-use-proxy-header", FRONT),
     not_yet("independent-streams", ALL),
     not_yet("ldap-check", BACK),
     not_yet("mysql-check", BACK),

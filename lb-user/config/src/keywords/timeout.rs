@@ -29,7 +29,7 @@ pub(crate) const TABLE: &[Keyword<Slot>] = &[
     supported("queue", SERVER, |t| &mut t.queue, "wait for a free server"),
     supported("server", SERVER, |t| &mut t.server, "silence of the server"),
     supported("server-fin", SERVER, |t| &mut t.server_fin, "silence of a half-closed server"),
-    no_effect("tarpit", ALL, "no rule holds requests"),
+    supported("tarpit", ALL, |t| &mut t.tarpit, "how long a tarpit holds a request"),
     supported("tunnel", SERVER, |t| &mut t.tunnel, "silence on both sides of a tunnel"),
 ];
 

@@ -146,9 +146,8 @@ fn content(
             own(status)?;
             match (context.http_errors)(name, status) {
                 Some(Some(reply)) => Content::Whole(reply),
-                Some(None) => {
-                    return Err(format!("http-errors section '{name}' has no reply for status {status}"));
-                }
+                // HAProxy answers with an empty body where the section has no file.
+                Some(None) => Content::Empty,
                 None => return Err(format!("unknown http-errors section '{name}'")),
             }
         }

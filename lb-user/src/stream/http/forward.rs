@@ -225,6 +225,7 @@ impl Transaction<'_> {
         } else {
             ConnectionHeader::None
         };
+        self.encoded = true;
         let mut out = self.heads.take_request_bytes();
         h1::encode_request(&self.heads.request, &mut out, EncodeOptions { connection });
         let policy = self.session.frontend.relay_policies(backend).request;

@@ -148,6 +148,8 @@ pub(super) struct Transaction<'a> {
     attempts: Attempts,
     /// Nothing of the request is left to be read from the client.
     request_read: bool,
+    /// The request has been encoded for a server.
+    encoded: bool,
 }
 
 /// Why a stage answers instead of going on.
@@ -191,7 +193,7 @@ impl<'a> Transaction<'a> {
         let heads = Heads::take();
         let attempts = Attempts::default();
         let mut transaction =
-            Self { session, control, timer, input, heads, facts, attempts, request_read: false };
+            Self { session, control, timer, input, heads, facts, attempts, request_read: false, encoded: false };
         match transaction.read_head().await {
             Ok(Head::Complete) => {}
             Ok(Head::Nothing) => return Box::pin(transaction.nothing()).await,

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use sockeye_config::model::ConnectionMode;
 use sockeye_conn::{Buffer, clock};
-use sockeye_http::h1::{ConnectionHeader, EncodeOptions};
-use sockeye_http::{Method, Version, h1};
+use sockeye_http::h1::{ChunkDecoder, ConnectionHeader, Decoded, EncodeOptions};
+use sockeye_http::{BodyLength, Method, Version, h1};
 
 use super::super::abort::Cause;
-use super::{Next, Refusal, Transaction};
+use super::{Next, Refusal, Transaction, request_rules};
 use crate::frontend::session::Session;
 use crate::frontend::worker;
 use crate::services::replies::Reply;
@@ -48,7 +48,8 @@ impl Transaction<'_> {
             self.log_unless_logged();
             return Next::Close;
         }
-        let consumed = self.request_read || self.heads.request.body.is_empty();
+        let consumed =
+            self.request_read || self.heads.request.body.is_empty() || self.take_body_at_hand();
         if let Some(reply) = refusal.reply {
             return self.answer(&reply, consumed).await;
         }
@@ -56,11 +57,51 @@ impl Transaction<'_> {
         self.answer(&reply, consumed).await
     }
 
+    /// Takes the body of the request from the buffer if all of it is there, so that the next request may follow.
+    fn take_body_at_hand(&mut self) -> bool {
+        if self.encoded {
+            // What is left of it belongs to the message on its way to the server.
+            return false;
+        }
+        match self.heads.request.body {
+            BodyLength::Length(length) => {
+                let Some(length) = usize::try_from(length).ok().filter(|length| *length <= self.input.len())
+                else {
+                    return false;
+                };
+                self.input.consume(length);
+                true
+            }
+            BodyLength::Chunked => {
+                let rules = request_rules(self.session.frontend);
+                let mut decoder = ChunkDecoder::new();
+                let mut used = 0;
+                loop {
+                    match decoder.decode(&self.input.filled()[used..], &rules.limits, rules.strictness) {
+                        Ok((n, Decoded::Data(_))) => used += n,
+                        Ok((n, Decoded::Done)) => {
+                            self.input.consume(used + n);
+                            return true;
+                        }
+                        Ok((_, Decoded::NeedMore)) | Err(_) => return false,
+                    }
+                }
+            }
+            _ => false,
+        }
+    }
+
     /// Sends a reply of our own. `whole` is whether the request has been read to its end.
     pub(super) async fn answer(&mut self, reply: &Reply, whole: bool) -> Next {
         let mode = self.session.frontend.cfg.options.connection;
-        let keeps =
-            whole && self.heads.request.keep_alive && mode != ConnectionMode::Close && !worker::is_stopping();
+        if reply.silent {
+            self.facts.status = Some(reply.status);
+            self.log_unless_logged();
+            return Next::Close;
+        }
+        let keeps = whole
+            && !reply.closes
+            && self.heads.request.keep_alive && mode != ConnectionMode::Close && !worker::is_stopping();
         let head_only = self.heads.request.method() == Method::Head;
         let mut out = self.heads.take_response_bytes();
         let is_11 = self.heads.request.version() >= Version::Http11;

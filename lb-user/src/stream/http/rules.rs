@@ -143,6 +143,22 @@ impl Transaction<'_> {
         }
     }
 
+    /// What `deny`, `tarpit` and `return` answer.
+    fn reply_of_rule(
+        &mut self,
+        rule: &'static ReplyRule,
+        list: &'static [Arc<Rule>],
+        set: Set,
+        frontend: bool,
+    ) -> Reply {
+        if matches!(rule.content, Content::Default) {
+            return (*self.own_reply(rule.status)).clone();
+        }
+        let own = self.own_replies(rule.status);
+        let (run, messages) = self.pass(list, set, frontend, true);
+        reply::of_rule(rule, &run, &messages, own)
+    }
+
     /// The section's reply for a status: made by `http-error`, from a file, or built in.
     pub(super) fn own_reply(&mut self, status: u16) -> Arc<Reply> {
         let backend = self.facts.backend.map(|backend| &backend.cfg.rules.http_errors);
@@ -193,10 +209,22 @@ impl Transaction<'_> {
                     return Ok(());
                 }
                 Step::Failed => return Err(self.failed_rewrite(set)),
+                Step::Invalid => {
+                    // HAProxy shows no time for a request that was not read to the end of its rules.
+                    self.facts.received_at = None;
+                    return Err(Refusal::new(Cause::Proxy, Stage::Request, 400));
+                }
             };
             if let Action::EarlyHint { name, value } = action {
                 let (run, messages) = self.pass(list, set, frontend, strict);
                 hints.push((name.clone(), run.format(value, &messages)));
+                // Hints without conditions that follow one another are one response.
+                let goes_on = list.get(index + 1).is_some_and(|next| {
+                    next.condition.is_none() && matches!(next.action, Action::EarlyHint { .. })
+                });
+                if !goes_on {
+                    self.send_hints(&mut hints).await;
+                }
             } else {
                 self.send_hints(&mut hints).await;
                 if let Some(refusal) = Box::pin(self.act(list, set, frontend, action)).await {
@@ -247,7 +275,10 @@ impl Transaction<'_> {
         (run, messages)
     }
 
-    fn failed_rewrite(&self, set: Set) -> Refusal {
+    fn failed_rewrite(&mut self, set: Set) -> Refusal {
+        if !set.is_response() {
+            self.facts.received_at = None;
+        }
         let stage = if set.is_response() { Stage::Headers } else { Stage::Request };
         Refusal::new(Cause::Proxy, stage, 500)
     }
@@ -264,17 +295,13 @@ impl Transaction<'_> {
         let stage = if response { Stage::Headers } else { Stage::Request };
         match action {
             Action::Deny(rule) | Action::Return(rule) => {
-                let own = self.own_replies(rule.status);
-                let (run, messages) = self.pass(list, set, frontend, true);
-                let reply = reply::of_rule(rule, &run, &messages, own);
+                let reply = self.reply_of_rule(rule, list, set, frontend);
                 let denied = matches!(action, Action::Deny(_));
                 let cause = if denied { Cause::Proxy } else { Cause::Local };
                 Some(Refusal::with_reply(cause, stage, reply))
             }
             Action::Tarpit(rule) => {
-                let own = self.own_replies(rule.status);
-                let (run, messages) = self.pass(list, set, frontend, true);
-                let reply = reply::of_rule(rule, &run, &messages, own);
+                let reply = self.reply_of_rule(rule, list, set, frontend);
                 Some(self.tarpit(reply).await)
             }
             Action::Redirect(rule) => {
@@ -284,7 +311,9 @@ impl Transaction<'_> {
             }
             Action::Auth { realm } => {
                 let request = &self.heads.request;
-                let to_proxy = !request.target().starts_with(b"/") && request.target() != b"*";
+                let to_proxy = self.session.frontend.cfg.options.http_use_proxy_header
+                    && !request.target().starts_with(b"/")
+                    && request.target() != b"*";
                 let own = self.own_replies(if to_proxy { 407 } else { 401 });
                 let name = match self.facts.backend {
                     Some(backend) => backend.name(),
@@ -298,12 +327,17 @@ impl Transaction<'_> {
                 Some(if response {
                     Refusal::new(Cause::Proxy, stage, 502)
                 } else {
+                    self.facts.received_at = None;
                     Refusal { silent: true, ..refusal }
                 })
             }
             Action::SilentDrop(how) => {
                 self.session.silent_drop(*how);
-                Some(Refusal { silent: true, ..Refusal::new(Cause::Proxy, stage, 400) })
+                if !response {
+                    self.facts.received_at = None;
+                }
+                // Whatever it was, HAProxy's line says that it ended with the request.
+                Some(Refusal { silent: true, ..Refusal::new(Cause::Proxy, Stage::Request, 400) })
             }
             Action::Pause(value) => {
                 let time = {
@@ -340,7 +374,10 @@ impl Transaction<'_> {
             .or(fe.timeout_tarpit)
             .or_else(|| be.and_then(|be| be.timeout_connect))
             .or_else(|| self.session.frontend.backend.and_then(|backend| backend.cfg.timeout_connect));
+        self.facts.received_at = None;
+        self.facts.tarpitted_at = Some(clock::now());
         let stayed = self.wait(limit.unwrap_or_default()).await;
+        self.facts.released_at = Some(clock::now());
         let mut refusal = Refusal::with_reply(Cause::Proxy, Stage::Tarpit, reply);
         if !stayed {
             refusal.ending = Ending::new(Cause::Client, Stage::Tarpit);
@@ -442,7 +479,8 @@ impl Transaction<'_> {
         let waited = self.read_body(deadline, enough).await;
         self.timer.set(before);
         self.decode_body_at_hand();
-        waited
+        // The head was understood: the reply is one of the exchange.
+        waited.map_err(|refusal| Refusal { invalid: false, silent: refusal.ending.cause == Cause::Client, ..refusal })
     }
 
     /// Decodes the chunks that are at hand, so that expressions can look at the body.

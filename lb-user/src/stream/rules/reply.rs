@@ -43,14 +43,16 @@ pub fn of_redirect(rule: &'static Redirect, run: &Run<'_>, messages: &Messages<'
     }
     let location = redirect::location(rule, &target, messages.request.as_deref());
     let mut headers = vec![(b"content-length".to_vec(), Vec::new()), (b"location".to_vec(), location)];
-    if matches!(rule.status, 302 | 303) {
+    if matches!(rule.status, 302 | 303 | 307) {
         headers.push((b"cache-control".to_vec(), b"no-cache".to_vec()));
     }
     match &rule.cookie {
         None => {}
         Some(Cookie::Fixed(text)) => headers.push((b"set-cookie".to_vec(), text.to_vec())),
         Some(Cookie::Formatted(format)) => {
-            headers.push((b"set-cookie".to_vec(), run.format(format, messages)));
+            let mut cookie = run.format(format, messages);
+            cookie.extend_from_slice(b"; path=/;");
+            headers.push((b"set-cookie".to_vec(), cookie));
         }
     }
     Some(Reply::new(rule.status, reason_phrase(rule.status), headers, Vec::new()))

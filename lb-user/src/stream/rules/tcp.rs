@@ -52,7 +52,7 @@ fn pass(session: &mut Session, rules: &'static Rules, stage: Stage) -> bool {
                 return false;
             }
             Step::Act(index, _) => from = index + 1,
-            Step::End | Step::Stop | Step::Wait(_) | Step::Failed => return true,
+            Step::End | Step::Stop | Step::Wait(_) | Step::Failed | Step::Invalid => return true,
         }
     }
 }
@@ -134,7 +134,7 @@ impl Inspected<'_> {
             }
             self.keep_captured();
             match step {
-                Step::End | Step::Stop | Step::Failed => return Content::Accepted,
+                Step::End | Step::Stop | Step::Failed | Step::Invalid => return Content::Accepted,
                 Step::Act(_, Action::Reject) => return Content::Rejected,
                 Step::Act(_, Action::SilentDrop(how)) => {
                     self.session.silent_drop(*how);
