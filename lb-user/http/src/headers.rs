@@ -233,6 +233,11 @@ impl Headers {
         before - self.fields.len()
     }
 
+    /// Bytes of all text that is held, that of fields that are gone included: an upper bound of what is in use.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// [`append`](Self::append) of a name made ready.
     pub fn append_named(&mut self, name: &FieldName, value: &[u8]) {
         self.text.reserve(name.text.len() + value.len());

@@ -124,6 +124,8 @@ pub enum Action {
     // --- the stream ---
     /// A word that has nothing to act on here.
     Nothing,
+    /// `do-log`: a line as the log has it now, besides the one at the end.
+    DoLog,
     SetLogLevel(LogLevel),
     SetTimeout {
         which: TimeoutKind,

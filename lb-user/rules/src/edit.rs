@@ -75,7 +75,19 @@ pub fn set_part(request: &mut RequestHead, part: Part, value: &[u8]) -> Result<(
     let (path, query) = split_query(&target[start..]);
     let mut out = Vec::with_capacity(target.len() + value.len() + 1);
     match part {
-        Part::Uri => out.extend_from_slice(value),
+        Part::Uri => {
+            out.extend_from_slice(value);
+            set_target(request, &out)?;
+            // Host says what an absolute target says (RFC 9112 §3.2.2).
+            if let Some(colon) = memchr::memmem::find(&out, b"://").filter(|_| !out.starts_with(b"/")) {
+                let authority = &out[colon + 3..path_start(&out).max(colon + 3)];
+                let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or(authority);
+                if !host.is_empty() {
+                    replace_host(request, host);
+                }
+            }
+            return Ok(());
+        }
         Part::PathAndQuery => {
             out.extend_from_slice(&target[..start]);
             out.extend_from_slice(value);
@@ -96,6 +108,16 @@ pub fn set_part(request: &mut RequestHead, part: Part, value: &[u8]) -> Result<(
         }
     }
     set_target(request, &out)
+}
+
+/// Replaces the value of Host where it stands, or adds the field.
+fn replace_host(request: &mut RequestHead, host: &[u8]) {
+    let headers = request.headers_mut();
+    let at = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case(b"host"));
+    match at {
+        Some(index) => headers.replace_at(index, host),
+        None => headers.append(b"host", host),
+    }
 }
 
 /// Replaces the whole target.
@@ -197,8 +219,6 @@ pub fn replace_value(
             let trimmed = element.trim_ascii();
             match replace(regex, trimmed, template)? {
                 Some(replaced) => {
-                    let blanks = element.len() - element.trim_ascii_start().len();
-                    out.extend_from_slice(&element[..blanks]);
                     out.extend_from_slice(&replaced);
                     changed = true;
                 }

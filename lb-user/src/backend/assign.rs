@@ -6,7 +6,7 @@
 use sockeye_balance::Pick;
 
 use super::Backend;
-use super::queue::Ticket;
+use super::queue::{Priority, Ticket};
 use super::server::Server;
 
 /// The right to use a server for one stream. Dropping it gives the place to the next who waits.
@@ -17,10 +17,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes a place on the server unless it is full or takes no traffic.
+    /// Takes a place on the server unless it is full or not up.
     pub fn take(backend: &'static Backend, index: usize) -> Option<Self> {
         let server = &backend.servers[index];
-        if !server.usable() {
+        if !server.is_up() {
             return None;
         }
         let room = match server.maxconn_now(backend) {
@@ -110,6 +110,8 @@ pub struct Wish<'a> {
     pub last: Option<usize>,
     /// The server that just failed and should be avoided if another can be had.
     pub avoid: Option<usize>,
+    /// Its place among those that wait.
+    pub priority: Priority,
 }
 
 /// Finds a server for one request.
@@ -122,14 +124,15 @@ pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unp
             return Ok(Placement::Now(slot));
         }
         let server = &backend.servers[chosen];
-        if server.usable() {
+        if server.is_up() {
             let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
-            let ticket = backend.queue.join(backend, Some(chosen), limit).ok_or(Unplaced::QueueFull)?;
+            let ticket = backend.queue.join(backend, Some(chosen), limit, wish.priority).ok_or(Unplaced::QueueFull)?;
             backend.queue.dispatch(backend, chosen);
             return Ok(Placement::Wait(ticket));
         }
     }
     if let Some(last) = wish.last
+        && backend.servers[last].usable()
         && let Some(slot) = Slot::take(backend, last)
     {
         return Ok(Placement::Now(slot));
@@ -140,7 +143,7 @@ pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unp
             if !backend.servers.iter().any(Server::usable) {
                 return Err(Unplaced::NoServer);
             }
-            let ticket = backend.queue.join(backend, None, None).ok_or(Unplaced::QueueFull)?;
+            let ticket = backend.queue.join(backend, None, None, wish.priority).ok_or(Unplaced::QueueFull)?;
             // A place may have come free before the ticket stood in the line, and then nobody else looks.
             for index in 0..backend.servers.len() {
                 backend.queue.dispatch(backend, index);
@@ -153,7 +156,7 @@ pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unp
         if backend.balance_is_hash {
             let server = &backend.servers[index];
             let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
-            let ticket = backend.queue.join(backend, Some(index), limit).ok_or(Unplaced::QueueFull)?;
+            let ticket = backend.queue.join(backend, Some(index), limit, wish.priority).ok_or(Unplaced::QueueFull)?;
             if !server.usable() {
                 // It went down in between, and its line was dissolved before this one joined.
                 drop(ticket);
@@ -163,7 +166,7 @@ pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unp
             return Ok(Placement::Wait(ticket));
         }
     }
-    let ticket = backend.queue.join(backend, None, None).ok_or(Unplaced::QueueFull)?;
+    let ticket = backend.queue.join(backend, None, None, wish.priority).ok_or(Unplaced::QueueFull)?;
     for index in 0..backend.servers.len() {
         backend.queue.dispatch(backend, index);
     }

@@ -1,4 +1,4 @@
-//! Requests that wait for a server, in the order they came.
+//! Requests that wait for a server, in the order of their priority, then as they came.
 //!
 //! A request waits either for one server (the algorithm or persistence named it) or for any server of its
 //! backend. Whoever leaves a server hands its slot to the oldest of both lines. A ticket that is dropped leaves
@@ -7,8 +7,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use sockeye_conn::clock;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Backend;
 use super::assign::Slot;
@@ -34,14 +37,26 @@ pub struct Queue {
 #[derive(Debug)]
 struct Lines {
     next: u64,
+    /// The latest arrival: threads read the clock at different moments, and nobody came before who came earlier.
+    latest: Instant,
     any: VecDeque<Waiter>,
     servers: Vec<VecDeque<Waiter>>,
 }
 
+/// `set-priority-class` and `set-priority-offset` (manual 4.4): a lower class goes first; within a class, a request
+/// goes as if it had come so many milliseconds later.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Priority {
+    pub class: i64,
+    pub offset: i64,
+}
+
+/// The place of a request among all lines of the backend: class, time it counts as come, arrival.
+type Order = (i64, Instant, u64);
+
 #[derive(Debug)]
 struct Waiter {
-    /// Order of arrival, over all lines of the backend.
-    sequence: u64,
+    order: Order,
     reply: oneshot::Sender<Grant>,
 }
 
@@ -50,7 +65,7 @@ struct Waiter {
 pub struct Ticket {
     backend: &'static Backend,
     server: Option<usize>,
-    sequence: u64,
+    order: Order,
     /// Requests that were in the same line before it (`%sq`, `%bq`).
     pub ahead: u32,
     pub grant: oneshot::Receiver<Grant>,
@@ -60,6 +75,7 @@ impl Queue {
     pub fn new(servers: usize) -> Self {
         let lines = Lines {
             next: 0,
+            latest: clock::now(),
             any: VecDeque::new(),
             servers: std::iter::repeat_with(VecDeque::new).take(servers).collect(),
         };
@@ -80,23 +96,29 @@ impl Queue {
         self.lock().any.len()
     }
 
-    /// Puts a request at the end of the line for `server`, or for any server. `None` when that line already
+    /// Puts a request into the line for `server`, or for any server, behind those that go before it. `None` when that line already
     /// holds `limit`.
     pub fn join(
         &self,
         backend: &'static Backend,
         server: Option<usize>,
         limit: Option<u32>,
+        priority: Priority,
     ) -> Option<Ticket> {
         let (reply, grant) = oneshot::channel();
         let mut lines = self.lock();
-        let sequence = lines.next;
+        lines.latest = lines.latest.max(clock::now());
+        let order = (priority.class, due(lines.latest, priority.offset), lines.next);
         let line = lines.line(server);
-        let ahead = u32::try_from(line.len()).unwrap_or(u32::MAX);
-        if limit.is_some_and(|limit| ahead >= limit) {
+        if limit.is_some_and(|limit| u32::try_from(line.len()).is_ok_and(|length| length >= limit)) {
             return None;
         }
-        line.push_back(Waiter { sequence, reply });
+        let at = match line.back() {
+            Some(last) if last.order > order => line.partition_point(|waiter| waiter.order < order),
+            _ => line.len(),
+        };
+        line.insert(at, Waiter { order, reply });
+        let ahead = u32::try_from(at).unwrap_or(u32::MAX);
         lines.next += 1;
         // Counted under the lock, so that whoever sees the count also finds the waiter.
         self.waiting.enter();
@@ -106,10 +128,10 @@ impl Queue {
             backend.servers[server].queued.enter();
         }
         drop(lines);
-        Some(Ticket { backend, server, sequence, ahead, grant })
+        Some(Ticket { backend, server, order, ahead, grant })
     }
 
-    /// Hands free slots of `server` to those who wait longest, for it or for any.
+    /// Hands free slots of `server` to those whose turn it is, waiting for it or for any.
     pub fn dispatch(&self, backend: &'static Backend, server: usize) {
         while self.waiting.now() > 0 {
             // Asked before the lines are locked: no lock is held while another is taken.
@@ -117,8 +139,8 @@ impl Queue {
             let Some(slot) = Slot::take(backend, server) else { return };
             let waiter = {
                 let mut lines = self.lock();
-                let own = lines.servers[server].front().map(|waiter| waiter.sequence);
-                let any = lines.any.front().filter(|_| in_turn).map(|waiter| waiter.sequence);
+                let own = lines.servers[server].front().map(|waiter| waiter.order);
+                let any = lines.any.front().filter(|_| in_turn).map(|waiter| waiter.order);
                 match (own, any) {
                     (None, None) => None,
                     (Some(own), any) if any.is_none_or(|any| own < any) => {
@@ -166,6 +188,13 @@ impl Queue {
     }
 }
 
+/// When a request that came at `arrival` counts as come.
+fn due(arrival: Instant, offset: i64) -> Instant {
+    let time = Duration::from_millis(offset.unsigned_abs());
+    let moved = if offset < 0 { arrival.checked_sub(time) } else { arrival.checked_add(time) };
+    moved.unwrap_or(arrival)
+}
+
 impl Lines {
     fn line(&mut self, server: Option<usize>) -> &mut VecDeque<Waiter> {
         match server {
@@ -187,7 +216,7 @@ impl Drop for Ticket {
         let queue = &self.backend.queue;
         let mut lines = queue.lock();
         let line = lines.line(self.server);
-        if let Ok(at) = line.binary_search_by_key(&self.sequence, |waiter| waiter.sequence) {
+        if let Ok(at) = line.binary_search_by_key(&self.order, |waiter| waiter.order) {
             line.remove(at);
             queue.left(self.backend, self.server);
         }

@@ -135,9 +135,14 @@ impl Server {
         before
     }
 
-    /// Whether new streams may be sent to it.
+    /// Whether it may be named by a rule: weight 0 only takes it out of the balance.
+    pub fn is_up(&self) -> bool {
+        self.state() == State::Up
+    }
+
+    /// Whether the balance may send new streams to it.
     pub fn usable(&self) -> bool {
-        self.state() == State::Up && self.cfg.weight > 0
+        self.is_up() && self.cfg.weight > 0
     }
 
     /// Where to connect.

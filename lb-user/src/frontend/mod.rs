@@ -76,4 +76,9 @@ impl Frontend {
     pub fn backend_is_own(&self) -> bool {
         self.cfg.kind == model::SectionKind::Listen
     }
+
+    /// Whether `backend` is the other half of this one's `listen` section.
+    pub fn is_own(&self, backend: &Backend) -> bool {
+        self.backend_is_own() && backend.is_listen() && self.name() == backend.name()
+    }
 }

@@ -37,6 +37,84 @@ pub struct DuplexOutcome {
     pub downloaded: u64,
 }
 
+/// The direction to the server, where it runs before the other one may: rules look at the response first.
+pub struct Upload {
+    pump: Pump,
+    done: bool,
+}
+
+/// What came while a response was waited for.
+pub enum Came {
+    Bytes,
+    /// The server will send no more.
+    End,
+    /// The timer expired.
+    Late,
+    /// The stream is over.
+    Over(Ending),
+}
+
+impl Upload {
+    /// `first` was read of the client already.
+    pub fn new(policies: RelayPolicies<'_>, first: Buffer) -> Self {
+        Self { pump: Pump::new(policies.request, None, first), done: false }
+    }
+
+    pub fn moved(&self) -> u64 {
+        self.pump.moved()
+    }
+
+    /// Moves what the client sends until the server has sent something, which goes to `response`.
+    pub async fn until_response(
+        &mut self,
+        client: &mut Socket,
+        server: &mut Socket,
+        response: &mut Buffer,
+        timer: &mut Timer,
+        control: &Control,
+    ) -> Came {
+        std::future::poll_fn(|cx| {
+            if control.is_killed() {
+                return Poll::Ready(Came::Over(Ending::new(control.cause(), Stage::Data)));
+            }
+            if !self.done
+                && let Poll::Ready(end) = self.pump.poll(cx, client, server)
+            {
+                match end {
+                    Ok(_) => {
+                        self.done = true;
+                        // Fails only if the server has reset meanwhile, which reading reports.
+                        let _ = server.shutdown_write();
+                    }
+                    Err(RelayError::Read(_)) => return Poll::Ready(Came::Over(client_broke(server))),
+                    Err(RelayError::Write(_)) => return Poll::Ready(Came::Over(server_broke(client))),
+                }
+            }
+            match server.poll_read(cx, response.space()) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Came::End),
+                Poll::Ready(Ok(n)) => {
+                    response.advance(n);
+                    return Poll::Ready(Came::Bytes);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Came::Over(server_broke(client))),
+                Poll::Pending => {}
+            }
+            timer.poll_expired(cx).map(|()| Came::Late)
+        })
+        .await
+    }
+}
+
+fn client_broke(server: &Socket) -> Ending {
+    server.reset_on_close();
+    Ending::new(Cause::Client, Stage::Data)
+}
+
+fn server_broke(client: &Socket) -> Ending {
+    client.reset_on_close();
+    Ending::new(Cause::Server, Stage::Data)
+}
+
 /// Moves bytes between `client` and `server`, `first` bytes of each already read.
 pub async fn run(
     client: &mut Socket,
@@ -46,12 +124,25 @@ pub async fn run(
     timeouts: DuplexTimeouts,
     control: &Control,
 ) -> DuplexOutcome {
+    let upload = Upload::new(policies, first.0);
+    run_behind(client, server, (upload, first.1), policies, timeouts, control).await
+}
+
+/// The same behind an upload that has begun.
+pub async fn run_behind(
+    client: &mut Socket,
+    server: &mut Socket,
+    begun: (Upload, Buffer),
+    policies: RelayPolicies<'_>,
+    timeouts: DuplexTimeouts,
+    control: &Control,
+) -> DuplexOutcome {
     let mut duplex = Duplex {
         client,
         server,
-        up: Pump::new(policies.request, None, first.0),
-        down: Pump::new(policies.response, None, first.1),
-        up_done: false,
+        up: begun.0.pump,
+        down: Pump::new(policies.response, None, begun.1),
+        up_done: begun.0.done,
         down_done: false,
         timeouts,
         timer: Timer::new(),
@@ -65,6 +156,28 @@ pub async fn run(
     })
     .await;
     DuplexOutcome { ending, uploaded: duplex.up.moved(), downloaded: duplex.down.moved() }
+}
+
+/// Sends to the client what was read of the server, and nothing after it. Returns how many bytes it took.
+pub async fn send_last(
+    client: &mut Socket,
+    server: &mut Socket,
+    last: Buffer,
+    policies: RelayPolicies<'_>,
+    limit: Option<Duration>,
+    control: &Control,
+) -> u64 {
+    let mut pump = Pump::new(policies.response, Some(last.len() as u64), last);
+    let mut timer = Timer::new();
+    timer.set(limit.and_then(|limit| clock::now().checked_add(limit)));
+    std::future::poll_fn(|cx| {
+        if control.is_killed() || pump.poll(cx, server, client).is_ready() {
+            return Poll::Ready(());
+        }
+        timer.poll_expired(cx)
+    })
+    .await;
+    pump.moved()
 }
 
 struct Duplex<'a> {
@@ -90,8 +203,8 @@ impl Duplex<'_> {
                     // Fails only if the server has reset meanwhile, which the other direction reports.
                     let _ = self.server.shutdown_write();
                 }
-                Err(RelayError::Read(_)) => return Poll::Ready(self.client_broke()),
-                Err(RelayError::Write(_)) => return Poll::Ready(self.server_broke()),
+                Err(RelayError::Read(_)) => return Poll::Ready(client_broke(self.server)),
+                Err(RelayError::Write(_)) => return Poll::Ready(server_broke(self.client)),
             }
         }
         if !self.down_done
@@ -103,8 +216,8 @@ impl Duplex<'_> {
                     // As above, for the client.
                     let _ = self.client.shutdown_write();
                 }
-                Err(RelayError::Read(_)) => return Poll::Ready(self.server_broke()),
-                Err(RelayError::Write(_)) => return Poll::Ready(self.client_broke()),
+                Err(RelayError::Read(_)) => return Poll::Ready(server_broke(self.client)),
+                Err(RelayError::Write(_)) => return Poll::Ready(client_broke(self.server)),
             }
         }
         if self.up_done && self.down_done {
@@ -132,16 +245,6 @@ impl Duplex<'_> {
             (Some(up), Some(down)) => Some(up.min(down)),
             (up, down) => up.or(down),
         }
-    }
-
-    fn client_broke(&self) -> Ending {
-        self.server.reset_on_close();
-        Ending::new(Cause::Client, Stage::Data)
-    }
-
-    fn server_broke(&self) -> Ending {
-        self.client.reset_on_close();
-        Ending::new(Cause::Server, Stage::Data)
     }
 
     /// The two limits in force: a side that was sent our end obeys its own `-fin` limit.

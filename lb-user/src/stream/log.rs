@@ -194,6 +194,17 @@ pub fn stream(
     request: Option<&RequestHead>,
     decided: &Decided,
 ) {
+    messages(session, facts, attempts, (request, None), decided);
+}
+
+/// The same with the response, for expressions that look at it.
+pub fn messages(
+    session: &Session,
+    facts: &Facts,
+    attempts: &Attempts,
+    (request, response): (Option<&RequestHead>, Option<&ResponseHead>),
+    decided: &Decided,
+) {
     let frontend = session.frontend;
     let Some(format) = &frontend.cfg.log_formats.line else { return };
     let options = &frontend.cfg.options;
@@ -218,6 +229,7 @@ pub fn stream(
     let view = View { session, facts, attempts, decided };
     let mut scene = view.scene(Stage::Log);
     scene.request = request;
+    scene.response = response;
     frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, Some(&scene));
 }
 

@@ -8,12 +8,12 @@ use sockeye_sample::{Bytes, Stage as RuleStage};
 use super::abort::{Cause, Ending, Stage};
 use super::balance_key;
 use super::capture::Captured;
-use super::duplex::{self, DuplexOutcome, DuplexTimeouts};
+use super::duplex::{self, DuplexOutcome, DuplexTimeouts, Upload};
 use super::log::{self, Facts};
 use super::retry::{self, Attempts, Begun, Want};
 use super::rules::decided::Decided;
 use super::rules::scene::View;
-use super::rules::tcp::{Content, Inspected};
+use super::rules::tcp::{Content, Inspected, ServerSide};
 use super::rules::{chosen_backend, chosen_server};
 use crate::backend::Backend;
 use crate::backend::assign::Wish;
@@ -41,6 +41,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<
             decided: &mut decided,
             input: &mut input,
             control,
+            server: None,
         };
         let stage = RuleStage::FrontendRequestContent;
         let content = Box::pin(inspected.run(&rules.tcp_content, stage, rules.inspect_delay)).await;
@@ -77,6 +78,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<
                 decided: &mut decided,
                 input: &mut input,
                 control,
+                server: None,
             };
             let stage = RuleStage::BackendRequestContent;
             let content = Box::pin(inspected.run(&rules.tcp_content, stage, rules.inspect_delay)).await;
@@ -90,7 +92,8 @@ pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<
     }
     attempts.obey(&decided);
     let key = balance_key::tcp(&backend.cfg.balance, &session.peer);
-    let wish = Wish { key: key.as_deref(), chosen, ..Wish::default() };
+    let priority = decided.priority();
+    let wish = Wish { key: key.as_deref(), chosen, priority, ..Wish::default() };
     let reached =
         retry::reach(&mut session, backend, Want { wish, reuse: None }, &mut attempts, Begun::Nothing).await;
     let mut reached = match reached {
@@ -112,15 +115,56 @@ pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<
         log::stream(&session, &facts, &attempts, None, &decided);
     }
     let limits = timeouts(&session, backend, &decided);
-    let outcome = duplex::run(
-        &mut session.client,
-        &mut reached.socket,
-        (input, Buffer::none()),
-        frontend.relay_policies(backend),
-        limits,
-        control,
-    )
-    .await;
+    let policies = frontend.relay_policies(backend);
+    let rules = &backend.cfg.rules;
+    let outcome = if rules.tcp_response.is_empty() {
+        let first = (input, Buffer::none());
+        duplex::run(&mut session.client, &mut reached.socket, first, policies, limits, control).await
+    } else {
+        let mut upload = Upload::new(policies, input);
+        let mut response = Buffer::take();
+        decided.begin_response();
+        let mut inspected = Inspected {
+            session: &mut session,
+            facts: &mut facts,
+            attempts: &attempts,
+            decided: &mut decided,
+            input: &mut response,
+            control,
+            server: Some(ServerSide { socket: &mut reached.socket, upload: &mut upload }),
+        };
+        let stage = RuleStage::BackendResponseContent;
+        let delay = rules.response_inspect_delay;
+        let content = Box::pin(inspected.run(&rules.tcp_response, stage, delay)).await;
+        let mut outcome = DuplexOutcome {
+            ending: Ending::default(),
+            uploaded: upload.moved(),
+            // What was read counts, as in HAProxy, even if the client does not get it.
+            downloaded: response.len() as u64,
+        };
+        let (client, server) = (&mut session.client, &mut reached.socket);
+        match content {
+            Content::Accepted | Content::Http => {
+                duplex::run_behind(client, server, (upload, response), policies, limits, control).await
+            }
+            Content::Closed => {
+                duplex::send_last(client, server, response, policies, limits.client, control).await;
+                outcome
+            }
+            Content::Rejected | Content::Dropped | Content::ClientGone => {
+                outcome.ending = Ending::new(Cause::Proxy, Stage::Data);
+                outcome
+            }
+            Content::Killed => {
+                outcome.ending = Ending::new(control.cause(), Stage::Data);
+                outcome
+            }
+            Content::Over(ending) => {
+                outcome.ending = ending;
+                outcome
+            }
+        }
+    };
     control.server.set(None);
     close(&session, &facts, outcome.ending);
     let vacancy = reached.slot.vacate();
@@ -144,6 +188,8 @@ fn admitted(
         Content::Accepted | Content::Http => return true,
         Content::Rejected | Content::Dropped => Ending::new(Cause::Proxy, Stage::Request),
         Content::ClientGone => Ending::new(Cause::Client, Stage::Request),
+        Content::Closed => Ending::default(),
+        Content::Over(ending) => ending,
         Content::Killed => Ending::new(control.cause(), Stage::Request),
     };
     facts.received = !input.is_empty();

@@ -39,7 +39,11 @@ pub(crate) static FETCHES: &[Fetch] = &[
 /// The method of the request, which is remembered for the response. Of HTTP/2 in a TCP proxy only the preface is read.
 fn method<'a>(scene: &Scene<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
     let text = match request(scene) {
-        Some(req) => req.method_text(),
+        // What the client sent: HAProxy remembers it before rules set another one.
+        Some(req) => match req.request_line().split(|byte| *byte == b' ').next() {
+            Some(method) if !method.is_empty() => method,
+            _ => req.method_text(),
+        },
         None if is_http2(scene) => b"PRI",
         None => scene.text(Text::RequestMethod)?,
     };

@@ -344,10 +344,18 @@ fn normalize_target(head: &mut RequestHead, form: Form) {
     let authority = if is_default { &host[..] } else { authority };
     let slash: &[u8] = if add_slash { b"/" } else { b"" };
     let normal = [&target[..authority_at], authority, rest, slash].concat();
+    // HAProxy logs the target like this too.
+    let line = [head.method_text(), b" ", &normal, b" ", version_text(head)].concat();
+    head.line = head.headers.push_text(&line);
     head.set_target(&normal);
     if is_default {
         head.headers.replace_known(Known::Host, &host);
     }
+}
+
+/// The last word of the request line.
+fn version_text(head: &RequestHead) -> &[u8] {
+    head.request_line().rsplit(|byte| *byte == b' ').next().unwrap_or_default()
 }
 
 /// Whether a message asks for, or answers with, another protocol.

@@ -186,7 +186,8 @@ impl Transaction<'_> {
         let private =
             self.session.private.as_ref().filter(|(id, idle)| idle.private && id.backend == backend.id);
         let last = private.map(|(id, _)| id.index).or(last);
-        let wish = Wish { key: key.as_deref(), chosen, last, avoid: None };
+        let priority = self.heads.decided.priority();
+        let wish = Wish { key: key.as_deref(), chosen, last, avoid: None, priority };
         let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
         let reuse = (!reuse).then_some(self.session.requests == 1);
         let want = Want { wish, reuse };

@@ -208,6 +208,7 @@ impl<'a> Transaction<'a> {
         let ruled = transaction.session.frontend.ruled;
         if ruled
             && !transaction.session.upgraded
+            && transaction.begin_rules()
             && let Err(refusal) = Box::pin(transaction.tcp_content_of_frontend()).await
         {
             return Box::pin(transaction.refuse(refusal)).await;
@@ -250,8 +251,15 @@ impl<'a> Transaction<'a> {
 
     pub(super) fn log(&mut self) {
         let request = self.facts.understood.then_some(&self.heads.request);
-        log::stream(self.session, &self.facts, &self.attempts, request, &self.heads.decided);
+        let response = self.facts.response_at.map(|_| &self.heads.response);
+        let messages = (request, response);
+        log::messages(self.session, &self.facts, &self.attempts, messages, &self.heads.decided);
         self.facts.logged = true;
+    }
+
+    /// A line in the middle of the exchange (`do-log`).
+    pub(super) fn log_now(&mut self) {
+        log::stream(self.session, &self.facts, &self.attempts, Some(&self.heads.request), &self.heads.decided);
     }
 
     pub(super) fn log_unless_logged(&mut self) {

@@ -102,13 +102,15 @@ impl Transaction<'_> {
         let keeps = whole
             && !reply.closes
             && self.heads.request.keep_alive && mode != ConnectionMode::Close && !worker::is_stopping();
+        // HAProxy announces the end only of connections whose requests were read whole; so do clients know it.
+        let announces = !keeps && (whole || self.encoded || reply.closes);
         let head_only = self.heads.request.method() == Method::Head;
         let mut out = self.heads.take_response_bytes();
         let is_11 = self.heads.request.version() >= Version::Http11;
         if self.has_after_rules() {
             reply.fill(&mut self.heads.response);
             Box::pin(self.after_response_rules()).await;
-            let connection = match (keeps, is_11) {
+            let connection = match (!announces, is_11) {
                 (false, _) => ConnectionHeader::Close,
                 (true, false) => ConnectionHeader::KeepAlive,
                 (true, true) => ConnectionHeader::None,
@@ -118,7 +120,7 @@ impl Transaction<'_> {
                 out.extend_from_slice(reply.body());
             }
         } else {
-            reply.encode(keeps, is_11, head_only, &mut out);
+            reply.encode(!announces, is_11, head_only, &mut out);
         }
         self.facts.status = Some(if self.heads.ruled && self.has_after_rules() {
             self.heads.response.status()

@@ -47,6 +47,7 @@ impl Transaction<'_> {
         let (backend, mode, request_done) = (answered.backend, answered.mode, answered.request_done);
         let server = answered.reached.slot.server();
         if (backend.ruled || self.session.frontend.ruled)
+            && self.begin_response_rules(backend)
             && let Err(refusal) = Box::pin(self.response_rules(backend)).await
         {
             // The server's response is not wanted; its connection goes with it.

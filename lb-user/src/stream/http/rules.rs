@@ -61,10 +61,16 @@ impl Set {
 }
 
 impl Transaction<'_> {
-    /// `tcp-request content` of the frontend: over the request's head, which is there already.
-    pub(super) async fn tcp_content_of_frontend(&mut self) -> Result<(), Refusal> {
+    /// Before any rule of a request runs. Whether there are `tcp-request content` rules: waiting for none would cost
+    /// a future.
+    pub(super) fn begin_rules(&mut self) -> bool {
         self.heads.ruled = true;
         self.decode_body_at_hand();
+        !self.session.frontend.cfg.rules.tcp_content.is_empty()
+    }
+
+    /// `tcp-request content` of the frontend: over the request's head, which is there already.
+    pub(super) async fn tcp_content_of_frontend(&mut self) -> Result<(), Refusal> {
         self.run_rules(&self.session.frontend.cfg.rules, Set::TcpContent, true).await
     }
 
@@ -90,13 +96,20 @@ impl Transaction<'_> {
         self.run_rules(rules, Set::Redirect, false).await
     }
 
-    /// The rules for a server's response: the backend's, then the frontend's; then those for all responses.
-    pub(super) async fn response_rules(&mut self, backend: &'static Backend) -> Result<(), Refusal> {
+    /// Before any rule of a response runs. Whether there are such rules.
+    pub(super) fn begin_response_rules(&mut self, backend: &'static Backend) -> bool {
         self.heads.ruled = true;
         let status = self.heads.response.status();
         self.heads.decided.server_status = Some(status);
         self.heads.decided.begin_response();
         self.facts.status = Some(status);
+        let (front, back) = (&self.session.frontend.cfg.rules, &backend.cfg.rules);
+        !(back.tcp_response.is_empty() && back.http_response.is_empty() && front.http_response.is_empty())
+            || self.has_after_rules()
+    }
+
+    /// The rules for a server's response: the backend's, then the frontend's; then those for all responses.
+    pub(super) async fn response_rules(&mut self, backend: &'static Backend) -> Result<(), Refusal> {
         let (front, back) = (&self.session.frontend.cfg.rules, &backend.cfg.rules);
         let own = self.is_own(backend);
         self.run_rules(back, Set::TcpResponse, false).await?;
@@ -131,8 +144,7 @@ impl Transaction<'_> {
 
     /// Whether the backend is the other half of the frontend's `listen` section.
     fn is_own(&self, backend: &'static Backend) -> bool {
-        let frontend = self.session.frontend;
-        frontend.backend_is_own() && backend.is_listen() && frontend.name() == backend.name()
+        self.session.frontend.is_own(backend)
     }
 
     /// The replies of the backend, if it has one for the status, or of the frontend.
@@ -212,6 +224,10 @@ impl Transaction<'_> {
                 Step::Invalid => {
                     // HAProxy shows no time for a request that was not read to the end of its rules.
                     self.facts.received_at = None;
+                    if set == Set::TcpContent {
+                        // HTTP has not begun for it: the log shows no request.
+                        self.facts.understood = false;
+                    }
                     return Err(Refusal::new(Cause::Proxy, Stage::Request, 400));
                 }
             };
@@ -263,11 +279,18 @@ impl Transaction<'_> {
             }
             _ => Body { bytes: &[], whole: true, length: Some(0) },
         };
+        let response_body = match heads.response.body {
+            // What is on its way from the server is not looked at; its length is known.
+            BodyLength::Length(length) if set.is_response() => {
+                Body { bytes: &[], whole: length == 0, length: Some(length) }
+            }
+            _ => Body::default(),
+        };
         let messages = Messages {
             request: Some(&mut heads.request),
             response: set.is_response().then_some(&mut heads.response),
             request_body,
-            response_body: Body::default(),
+            response_body,
             buffer: None,
             sniffed: None,
             about_response: set.is_response(),
@@ -330,6 +353,10 @@ impl Transaction<'_> {
                     self.facts.received_at = None;
                     Refusal { silent: true, ..refusal }
                 })
+            }
+            Action::DoLog => {
+                self.log_now();
+                None
             }
             Action::SilentDrop(how) => {
                 self.session.silent_drop(*how);

@@ -6,6 +6,8 @@ use std::time::Duration;
 use sockeye_rules::LogLevel;
 use sockeye_sample::Variables;
 
+use crate::backend::queue::Priority;
+
 /// The state of a stream that only rules have. Made when a proxy has rules, dropped with the stream.
 #[derive(Debug, Default)]
 pub struct Decided {
@@ -46,6 +48,11 @@ pub struct Timeouts {
 }
 
 impl Decided {
+    /// Where the request stands among those that wait for a server.
+    pub fn priority(&self) -> Priority {
+        Priority { class: self.priority_class, offset: self.priority_offset }
+    }
+
     /// The response begins: what was known of the request alone goes.
     pub fn begin_response(&mut self) {
         if !self.responding {

@@ -144,8 +144,9 @@ impl Run<'_> {
             }
             if let Some(format) = field {
                 let text = format.constant().unwrap_or(&text);
-                let edited =
-                    messages.headers_mut().map_or(Ok(()), |headers| edit_field(headers, &rule.action, text));
+                let edited = self.room(messages, field_name_bytes(&rule.action) + text.len()).and_then(|()| {
+                    messages.headers_mut().map_or(Ok(()), |headers| edit_field(headers, &rule.action, text))
+                });
                 if edited.is_err() && self.strict {
                     return Step::Failed;
                 }
@@ -167,6 +168,7 @@ impl Run<'_> {
                 | Action::SilentDrop(_)
                 | Action::SwitchHttp
                 | Action::EarlyHint { .. }
+                | Action::DoLog
                 | Action::Pause(_)
                 | Action::WaitForBody { .. } => return Step::Act(index, &rule.action),
                 action => {
@@ -331,6 +333,7 @@ impl Run<'_> {
     ) -> Result<(), RewriteFailed> {
         let mut text = Vec::new();
         self.write(format, messages, &mut text);
+        self.room(messages, text.len())?;
         self.on_request(messages, |request| edit::set_part(request, part, &text))
     }
 
@@ -349,6 +352,22 @@ impl Run<'_> {
                 None => Ok(()),
             }
         })
+    }
+
+    /// Whether a head may grow by so many bytes: it must fit into a buffer, as HAProxy's does.
+    fn room(&self, messages: &Messages<'_>, more: usize) -> Result<(), RewriteFailed> {
+        let bufsize = self.view.session.frontend.tune.bufsize;
+        let (headers, line) = match (messages.about_response, &messages.request, &messages.response) {
+            (true, _, Some(response)) => (response.headers(), response.reason().len()),
+            (false, Some(request), _) => (request.headers(), request.target().len()),
+            _ => return Ok(()),
+        };
+        if headers.text_bytes() + FIELD_BYTES * (headers.len() + 2) + more <= bufsize {
+            return Ok(());
+        }
+        let fields = headers.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
+        let used = FIELD_BYTES + line + fields.sum::<usize>();
+        if used + FIELD_BYTES + more <= bufsize { Ok(()) } else { Err(RewriteFailed) }
     }
 
     fn on_request(
@@ -398,6 +417,14 @@ fn field_value(action: &Action) -> Option<&Format> {
     }
 }
 
+/// What a field that the action adds takes besides its value.
+fn field_name_bytes(action: &Action) -> usize {
+    match action {
+        Action::SetHeader { name, .. } | Action::AddHeader { name, .. } => name.as_bytes().len(),
+        _ => 0,
+    }
+}
+
 /// Does what an action with a [`field_value`] does.
 fn edit_field(
     headers: &mut sockeye_http::Headers,
@@ -422,6 +449,9 @@ fn is_seen_later(action: &Action) -> bool {
             | Action::SetDestination(_)
             | Action::SetDestinationPort(_)
             | Action::SetTimeout { .. }
+            | Action::SetPriorityClass(_)
+            | Action::SetPriorityOffset(_)
+            | Action::SetRetries(_)
     )
 }
 
@@ -444,7 +474,7 @@ fn set_var(scene: &Scene<'_>, var: VarId, conditions: VarConditions, value: Valu
         let is_empty = |value: &Value<'_>| value.bytes().is_some_and(<[u8]>::is_empty);
         let refused = conditions.if_exists && known.is_none()
             || conditions.if_not_exists && known.is_some()
-            || conditions.if_empty && known.as_ref().is_some_and(|known| !is_empty(known))
+            || conditions.if_empty && !known.as_ref().is_some_and(is_empty)
             || conditions.if_not_empty && is_empty(&value)
             || conditions.if_set && known.is_none()
             || conditions.if_not_set && known.is_some()
@@ -534,7 +564,7 @@ pub fn chosen_server(
             }
         };
         if let Some(index) = index
-            && (backend.servers[index].usable() || forced(view, backend, request, buffer))
+            && (backend.servers[index].is_up() || forced(view, backend, request, buffer))
         {
             return Some(index);
         }
@@ -570,6 +600,14 @@ fn written(
     out
 }
 
+/// The range of `set-priority-class` and, in milliseconds, of `set-priority-offset` (manual 4.4); beyond it the nearest
+/// value counts.
+const CLASS_MAX: i64 = 2047;
+const OFFSET_MAX_MS: i64 = 524_287;
+
+/// What a field costs in HAProxy's buffers besides its text.
+const FIELD_BYTES: usize = 8;
+
 /// Stands for an address that nothing is known of.
 const UNKNOWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
@@ -601,8 +639,10 @@ pub fn apply(change: Change, session: &mut Session, decided: &mut Decided) {
             let ip = session.destination().map_or(UNKNOWN, |addr| addr.ip());
             session.wanted = Some(SocketAddr::new(ip, port));
         }
-        Change::PriorityClass(class) => decided.priority_class = class,
-        Change::PriorityOffset(offset) => decided.priority_offset = offset,
+        Change::PriorityClass(class) => decided.priority_class = class.clamp(-CLASS_MAX, CLASS_MAX),
+        Change::PriorityOffset(offset) => {
+            decided.priority_offset = offset.clamp(-OFFSET_MAX_MS, OFFSET_MAX_MS);
+        }
         Change::Retries(retries) => decided.retries = Some(retries),
         Change::FrontMark(mark) => session.client.set_mark(mark),
         Change::FrontTos(tos) => session.client.set_tos(tos),

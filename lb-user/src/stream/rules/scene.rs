@@ -12,6 +12,7 @@ use sockeye_sample::{Address, Alias, Date, Format, Now, Number, Scene, Stage, Te
 use super::decided::Decided;
 use super::world;
 use crate::backend::Server;
+use crate::backend::server::Destination;
 use crate::frontend::session::Session;
 use crate::stats::PROCESS;
 use crate::stream::log;
@@ -86,6 +87,9 @@ fn is_local(addr: Option<SocketAddr>) -> Option<i64> {
 impl sample::Facts for View<'_> {
     fn number(&self, what: Number) -> Option<i64> {
         let frontend = self.session.frontend;
+        let own = || frontend.backend.filter(|backend| frontend.is_own(backend));
+        // The rules of a `listen` section know its backend before it is chosen.
+        let be = self.facts.backend.or_else(own);
         let backend = self.facts.backend;
         let timeouts = &self.decided.timeouts;
         let time = |time: Option<Duration>| Some(milliseconds(time.unwrap_or_default()));
@@ -133,7 +137,11 @@ impl sample::Facts for View<'_> {
             Number::ServerStatus => i64::from(self.decided.server_status?),
             Number::FirstRequest => i64::from(self.session.requests <= 1),
             Number::ClientTimeout => return time(timeouts.client.or(frontend.cfg.timeout_client)),
-            Number::ServerTimeout => return time(timeouts.server.or(backend?.cfg.timeout_server)),
+            Number::ServerTimeout => {
+                // The configured one applies once there is a server.
+                let configured = self.attempts.connected_at.and(be);
+                return time(timeouts.server.or_else(|| configured.and_then(|be| be.cfg.timeout_server)));
+            }
             Number::TunnelTimeout => return time(timeouts.tunnel.or(backend?.cfg.timeout_tunnel)),
             Number::ConnectTimeout => return time(timeouts.connect.or(backend?.cfg.timeout_connect)),
             Number::QueueTimeout => return time(timeouts.queue.or(backend?.cfg.timeout_queue)),
@@ -143,12 +151,12 @@ impl sample::Facts for View<'_> {
             }
             Number::FrontendClientTimeout => return time(frontend.cfg.timeout_client),
             Number::FrontendTarpitTimeout => return time(frontend.cfg.timeout_tarpit),
-            Number::BackendServerTimeout => return time(backend?.cfg.timeout_server),
-            Number::BackendTunnelTimeout => return time(backend?.cfg.timeout_tunnel),
-            Number::BackendConnectTimeout => return time(backend?.cfg.timeout_connect),
-            Number::BackendQueueTimeout => return time(backend?.cfg.timeout_queue),
-            Number::BackendTarpitTimeout => return time(backend?.cfg.timeout_tarpit),
-            Number::BackendMaxRetries => i64::from(backend?.cfg.retries),
+            Number::BackendServerTimeout => return time(be?.cfg.timeout_server),
+            Number::BackendTunnelTimeout => return time(be?.cfg.timeout_tunnel),
+            Number::BackendConnectTimeout => return time(be?.cfg.timeout_connect),
+            Number::BackendQueueTimeout => return time(be?.cfg.timeout_queue),
+            Number::BackendTarpitTimeout => return time(be?.cfg.timeout_tarpit),
+            Number::BackendMaxRetries => i64::from(be?.cfg.retries),
             Number::TimerHandshake => 0,
             Number::TimerIdle => milliseconds(self.facts.started_at.duration_since(self.facts.idle_since)),
             Number::TimerRequest => {
@@ -211,11 +219,12 @@ impl sample::Facts for View<'_> {
                 let addr = rustix::net::getpeername(self.session.client.as_fd()).ok()??;
                 SocketAddr::try_from(addr).ok()
             }
-            Address::FrontDestination => {
-                let addr = rustix::net::getsockname(self.session.client.as_fd()).ok()?;
-                SocketAddr::try_from(addr).ok()
-            }
-            Address::BackSource | Address::BackDestination => None,
+            Address::FrontDestination => self.session.local_addr(),
+            Address::BackSource => self.facts.server_ends.map(|(source, _)| source),
+            Address::BackDestination => match (self.facts.server_ends, self.server()?.destination()) {
+                (Some((_, address)), _) | (None, Some(Destination::Inet(address))) => Some(address),
+                _ => None,
+            },
         }
     }
 
@@ -239,7 +248,7 @@ impl sample::Facts for View<'_> {
         true
     }
 
-    fn unique_id(&self) -> Option<&[u8]> {
-        log::unique_id(self.session, self.facts, self.attempts, None, self.decided)
+    fn unique_id(&self, request: Option<&RequestHead>) -> Option<&[u8]> {
+        log::unique_id(self.session, self.facts, self.attempts, request, self.decided)
     }
 }

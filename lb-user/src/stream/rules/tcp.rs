@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::task::Poll;
 
-use sockeye_conn::{Buffer, Timer, clock};
+use sockeye_conn::{Buffer, Socket, Timer, clock};
 use sockeye_rules::{Action, Rules};
 use sockeye_sample::{Body, Bytes, Stage};
 
@@ -12,6 +12,8 @@ use super::scene::View;
 use super::{Messages, Run, Step, apply};
 use crate::frontend::session::Session;
 use crate::frontend::worker::Control;
+use crate::stream::abort::Ending;
+use crate::stream::duplex::{Came, Upload};
 use crate::stream::log::Facts;
 use crate::stream::retry::Attempts;
 
@@ -82,6 +84,16 @@ pub enum Content {
     /// The client left or was too slow while its bytes were waited for.
     ClientGone,
     Killed,
+    /// `tcp-response content close`: what was read goes to the client, and nothing after it.
+    Closed,
+    /// The stream ended while the server's bytes were waited for.
+    Over(Ending),
+}
+
+/// The server's side of a stream whose response is looked at.
+pub struct ServerSide<'a> {
+    pub socket: &'a mut Socket,
+    pub upload: &'a mut Upload,
 }
 
 /// A TCP stream whose first bytes are looked at.
@@ -90,13 +102,15 @@ pub struct Inspected<'a> {
     pub facts: &'a mut Facts,
     pub attempts: &'a Attempts,
     pub decided: &'a mut Decided,
-    /// What the client has sent so far.
+    /// What the client has sent so far; the server, in `tcp-response` rules.
     pub input: &'a mut Buffer,
     pub control: &'a Control,
+    /// In `tcp-response` rules; requests flow meanwhile.
+    pub server: Option<ServerSide<'a>>,
 }
 
 impl Inspected<'_> {
-    /// Runs `tcp-request content` rules, reading and waiting within the inspection delay as they need it.
+    /// Runs `tcp-request content` or `tcp-response content` rules, reading and waiting within the inspection delay as they need it.
     pub async fn run(
         &mut self,
         rules: &'static Rules,
@@ -126,7 +140,8 @@ impl Inspected<'_> {
                 let mut run = Run { rules, stage, strict: true, may_wait, view };
                 let mut messages = nothing();
                 messages.buffer = Some(buffer);
-                messages.sniffed = Some(&sniffed);
+                messages.sniffed = self.server.is_none().then_some(&sniffed);
+                messages.about_response = self.server.is_some();
                 run.go(from, &mut messages, &mut changes)
             };
             for change in changes {
@@ -140,16 +155,20 @@ impl Inspected<'_> {
                     self.session.silent_drop(*how);
                     return Content::Dropped;
                 }
+                Step::Act(_, Action::Close) => return Content::Closed,
                 Step::Act(_, Action::SwitchHttp) => return Content::Http,
                 Step::Act(index, _) => from = index + 1,
-                Step::Wait(index) => {
-                    from = index;
+                Step::Wait(_) => {
+                    // Rules are evaluated anew with each piece (manual 4.2, "tcp-request inspect-delay"), so that
+                    // those before the undecided one see more as well.
+                    from = 0;
                     match self.more(&mut timer).await {
                         More::Bytes => {}
                         More::End => closed = true,
                         More::Late => waited = true,
                         More::Failed => return Content::ClientGone,
                         More::Killed => return Content::Killed,
+                        More::Over(ending) => return Content::Over(ending),
                     }
                 }
             }
@@ -167,6 +186,17 @@ impl Inspected<'_> {
     async fn more(&mut self, timer: &mut Timer) -> More {
         if self.input.capacity() == 0 {
             *self.input = Buffer::take();
+        }
+        if let Some(server) = &mut self.server {
+            let client = &mut self.session.client;
+            let came =
+                server.upload.until_response(client, server.socket, self.input, timer, self.control).await;
+            return match came {
+                Came::Bytes => More::Bytes,
+                Came::End => More::End,
+                Came::Late => More::Late,
+                Came::Over(ending) => More::Over(ending),
+            };
         }
         let (session, input, control) = (&mut *self.session, &mut *self.input, self.control);
         std::future::poll_fn(|cx| {
@@ -195,4 +225,5 @@ enum More {
     Late,
     Failed,
     Killed,
+    Over(Ending),
 }
