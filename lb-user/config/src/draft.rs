@@ -102,6 +102,8 @@ pub(crate) struct Proxy {
     pub(crate) binds: Vec<Bind>,
     pub(crate) servers: Vec<DraftServer>,
     pub(crate) captures: Captures,
+    /// Names of `http-errors` sections that its rules use and that do not exist.
+    pub(crate) unknown_errors: Vec<String>,
 }
 
 /// What a `defaults` section hands on.

@@ -71,6 +71,7 @@ pub(crate) struct ProxyScope<'a> {
     pub(crate) acls: AclScope,
     /// `http-errors` sections by name.
     pub(crate) errors: &'a HashMap<Arc<str>, ErrorFiles>,
+    pub(crate) order: Order,
     pub(crate) expressions: &'a mut Expressions,
     pub(crate) global: &'a Global,
     pub(crate) around: &'a Surroundings<'a>,
@@ -79,3 +80,61 @@ pub(crate) struct ProxyScope<'a> {
 
 pub(crate) type GlobalParser = fn(&mut Words<'_>, &mut GlobalScope<'_>);
 pub(crate) type ProxyParser = fn(&mut Words<'_>, &mut ProxyScope<'_>);
+
+/// The order in which the rules of a request run, whatever their order in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    TcpConnection,
+    TcpSession,
+    TcpContent,
+    MonitorFail,
+    HttpRequest,
+    Redirect,
+    UseBackend,
+    UseServer,
+}
+
+impl Turn {
+    const ALL: [Self; 8] = [
+        Self::TcpConnection,
+        Self::TcpSession,
+        Self::TcpContent,
+        Self::MonitorFail,
+        Self::HttpRequest,
+        Self::Redirect,
+        Self::UseBackend,
+        Self::UseServer,
+    ];
+
+    /// As messages call its rules.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::TcpConnection => "tcp-request connection",
+            Self::TcpSession => "tcp-request session",
+            Self::TcpContent => "tcp-request content",
+            Self::MonitorFail => "monitor fail",
+            Self::HttpRequest => "http-request",
+            Self::Redirect => "redirect",
+            Self::UseBackend => "use_backend",
+            Self::UseServer => "use-server",
+        }
+    }
+}
+
+/// Which kinds of rules a section has had so far. Those that it inherits do not count.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    seen: [bool; Turn::ALL.len()],
+}
+
+impl Order {
+    pub(crate) fn add(&mut self, turn: Turn) {
+        self.seen[turn as usize] = true;
+    }
+
+    /// The next kind that runs after `turn` and stands above it.
+    pub(crate) fn later_than(&self, turn: Turn) -> Option<Turn> {
+        let later = Turn::ALL.into_iter().zip(self.seen).skip(turn as usize + 1);
+        later.filter(|(_, seen)| *seen).map(|(turn, _)| turn).next()
+    }
+}

@@ -16,7 +16,7 @@ use crate::keywords::server::invalid_character;
 use crate::keywords::{self, Opens, SECTIONS};
 use crate::model::Captures;
 use crate::resolve::names::Taken;
-use crate::scope::{GlobalScope, Negation, ProxyScope, Surroundings};
+use crate::scope::{GlobalScope, Negation, Order, ProxyScope, Surroundings};
 
 /// Words of `global` that `no` may precede.
 const NEGATABLE_GLOBAL: &[&str] =
@@ -87,6 +87,7 @@ fn proxy_statements(
         proxy,
         acls: AclScope::default(),
         errors: &draft.errors,
+        order: Order::default(),
         expressions: &mut draft.expressions,
         global: &draft.global,
         around,
@@ -152,6 +153,7 @@ fn open(
     let from = origin(&mut words, kind);
     let base = defaults.find(kind, &name, from.as_deref(), header, diags);
     Some(Proxy {
+        unknown_errors: Vec::new(),
         kind,
         name,
         location: header.location.clone(),

@@ -96,8 +96,8 @@ impl AclScope {
                 char::from(bad).escape_default()
             ));
         }
-        if matches!(*name, "or" | "if" | "unless") {
-            return Err(format!("reserved word '{name}' cannot be the name of an ACL"));
+        if name.eq_ignore_ascii_case("or") {
+            return Err(format!("'{name}' cannot be the name of an ACL: it means a disjunction in conditions"));
         }
         let test = Test::parse(words, compiler)?;
         compiler.acls.add(name, test);
@@ -339,6 +339,10 @@ impl Condition {
             if current.len() + alternatives.len() > TERMS_MAX {
                 return Err(format!("more than {TERMS_MAX} ACLs in one condition"));
             }
+        }
+        // HAProxy takes a condition of no words, which never holds.
+        if words.is_empty() {
+            return Ok(Self { unless, alternatives: Box::default() });
         }
         if negated || current.is_empty() {
             return Err("missing ACL name at the end of the condition".to_owned());

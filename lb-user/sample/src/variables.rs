@@ -52,7 +52,7 @@ pub struct VariableNames {
 }
 
 impl VariableNames {
-    /// The variable called `text`: a scope, a dot and letters, digits, dots, underscores or dashes.
+    /// The variable called `text`: a scope, a dot and letters, digits, dots or underscores.
     ///
     /// # Errors
     /// A message that says what is wrong with the name.
@@ -69,7 +69,7 @@ impl VariableNames {
                  'proc', 'sess', 'txn', 'req', 'res' or 'check'"
             ));
         };
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
         if let Some(bad) = name.bytes().find(|byte| !allowed(*byte)) {
             return Err(format!(
                 "invalid variable name '{text}' at char '{}'",

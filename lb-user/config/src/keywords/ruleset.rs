@@ -1,5 +1,6 @@
 //! `acl`, `tcp-request`, `http-request` and the other rules of proxies (manual 4.2, 4.4).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use sockeye_rules::parse::reply::{ReplyOf, reply};
@@ -12,7 +13,7 @@ use sockeye_syntax::words::Words;
 use crate::draft::Kind;
 use crate::expressions::compile;
 use crate::model::CaptureSlot;
-use crate::scope::ProxyScope;
+use crate::scope::{ProxyScope, Turn};
 
 /// `acl NAME EXPRESSION [flags] [patterns]`.
 pub(super) fn acl(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
@@ -145,6 +146,7 @@ pub(super) fn use_backend(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     };
     let Some(condition) = condition(words, scope, stages, "use_backend") else { return };
     let location = words.location();
+    scope.order.add(Turn::UseBackend);
     let rule = UseBackend { condition, target, file: location.file.clone(), line: location.line };
     scope.proxy.settings.rules.use_backend.push(Arc::new(rule));
 }
@@ -165,11 +167,11 @@ pub(super) fn use_server(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
             }
         }
     } else {
-        let name = compile(words, scope, |compiler| compiler.name(Named::Server, name));
-        ServerName::Static(name)
+        ServerName::Static(Arc::new(NameRef::new(Named::Server, name)))
     };
     let Some(condition) = condition(words, scope, stages, "use-server") else { return };
     let location = words.location();
+    scope.order.add(Turn::UseServer);
     let rule = UseServer { condition, target, file: location.file.clone(), line: location.line };
     scope.proxy.settings.rules.use_server.push(Arc::new(rule));
 }
@@ -207,7 +209,10 @@ pub(super) fn monitor(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     }
     let stages = Stages::of(Stage::FrontendRequestHeader);
     match condition(words, scope, stages, "monitor fail") {
-        Some(Some(condition)) => scope.proxy.settings.rules.monitor_fail.push(Arc::new(condition)),
+        Some(Some(condition)) => {
+            misplaced(words, scope, Turn::MonitorFail);
+            scope.proxy.settings.rules.monitor_fail.push(Arc::new(condition));
+        }
         Some(None) => {
             words.alert("'monitor fail' requires either 'if' or 'unless' followed by a condition.");
         }
@@ -223,10 +228,38 @@ fn add(
     list: impl FnOnce(&mut sockeye_rules::RuleSets) -> &mut Rules,
 ) {
     let title = title(scope);
+    if let Some(turn) = turn(set) {
+        misplaced(words, scope, turn);
+    }
     if let Some(rule) = with_context(words, scope, &title, |words, context| parse::rule(words, set, context))
     {
         list(&mut scope.proxy.settings.rules).push(Arc::new(rule));
     }
+}
+
+/// Warns about a rule that stands below rules which come after it when they run.
+fn misplaced(words: &mut Words<'_>, scope: &mut ProxyScope<'_>, turn: Turn) {
+    if let Some(later) = scope.order.later_than(turn) {
+        let article = if later == Turn::HttpRequest { "an" } else { "a" };
+        words.warning(format!(
+            "a '{}' rule placed after {article} '{}' rule will still be processed before.",
+            turn.name(),
+            later.name()
+        ));
+    }
+    scope.order.add(turn);
+}
+
+/// The turn of a set in the order in which rules run; responses are not part of it.
+fn turn(set: Set) -> Option<Turn> {
+    Some(match set {
+        Set::TcpConnection => Turn::TcpConnection,
+        Set::TcpSession => Turn::TcpSession,
+        Set::TcpContent => Turn::TcpContent,
+        Set::HttpRequest => Turn::HttpRequest,
+        Set::Redirect => Turn::Redirect,
+        Set::TcpResponse | Set::HttpResponse | Set::HttpAfterResponse => return None,
+    })
 }
 
 /// `None` after a message.
@@ -255,6 +288,7 @@ fn with_context<T>(
 ) -> T {
     let kind = scope.proxy.kind;
     let errors = scope.errors;
+    let unknown = RefCell::<Vec<String>>::default();
     let lengths = |slots: &[CaptureSlot]| slots.iter().map(|slot| slot.length).collect::<Vec<_>>();
     let captures = &scope.proxy.captures;
     let mut slots = Slots { request: lengths(&captures.request), response: lengths(&captures.response) };
@@ -266,10 +300,17 @@ fn with_context<T>(
         side: Side { frontend: kind != Kind::Backend, backend: kind != Kind::Frontend },
         captures: &mut slots,
         loader: scope.around.loader,
-        http_errors: &|name, status| errors.get(name).map(|replies| replies.reply(status).cloned()),
+        http_errors: &|name, status| match errors.get(name) {
+            Some(replies) => Some(replies.reply(status).cloned()),
+            None => {
+                unknown.borrow_mut().push(name.into());
+                Some(None)
+            }
+        },
         bufsize: scope.global.tune.bufsize,
     };
     let made = run(words, &mut context);
+    scope.proxy.unknown_errors.append(&mut unknown.borrow_mut());
     let captures = &mut scope.proxy.captures.request;
     for length in slots.request.drain(captures.len()..) {
         captures.push(CaptureSlot { header: None, length });

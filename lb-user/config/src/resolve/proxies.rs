@@ -31,6 +31,9 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
         }
         let numeric_id = names.numeric_ids[index];
         references::use_backend(proxy, &proxy.settings.rules, &proxies, names, findings);
+        references::use_server(proxy, names.backend_ids[index], findings);
+        references::captures(proxy, findings);
+        references::errors(proxy, findings);
         if proxy.kind.is_frontend() {
             let formats = formats::compile(proxy, &mut expressions, findings);
             let built = frontend(proxy, numeric_id, default_backend, formats, &config.global, options);
@@ -143,7 +146,7 @@ fn check_proxy(
     let http_backend = default_backend
         .and_then(|id| proxies.iter().zip(&names.backend_ids).find(|(_, known)| **known == Some(id)))
         .is_some_and(|(target, _)| target.settings.mode == Mode::Http);
-    if settings.mode == Mode::Tcp && !http_backend {
+    if settings.mode == Mode::Tcp && !http_backend && !references::upgrades(&settings.rules) {
         check_http_words(&title, proxy, findings);
     }
 }
@@ -188,6 +191,16 @@ fn check_http_words(title: &str, proxy: &Proxy, findings: &mut Findings<'_>) {
     let ignored = |word: &str| format!("'{word}' ignored for {title} as it requires HTTP mode.");
     if proxy.kind.is_frontend() && settings.monitor_uri.is_some() {
         findings.warning(format!("'monitor-uri' statement ignored for {title} as it requires HTTP mode."));
+    }
+    let rules = &settings.rules;
+    let sets = [
+        ("http-request", rules.http_request.is_empty()),
+        ("http-response", rules.http_response.is_empty()),
+        ("http-after-response", rules.http_after_response.is_empty()),
+        ("redirect", rules.redirect.is_empty()),
+    ];
+    for (word, _) in sets.iter().filter(|(_, empty)| !empty) {
+        findings.warning(format!("'{word}' rules ignored for {title} as they require HTTP mode."));
     }
     for name in option::needs_http(settings) {
         findings.warning(ignored(&format!("option {name}")));

@@ -1,14 +1,14 @@
 //! Names in expressions and rules: to which proxy, server or list they lead.
 
 use sockeye_auth::UserList;
-use sockeye_rules::{BackendName, RuleSets};
+use sockeye_rules::{Action, BackendName, RuleSets, ServerName};
 use sockeye_sample::{NameRef, Named, References, Target};
 use sockeye_syntax::diag::Location;
 
 use super::Findings;
 use super::names::Names;
 use crate::draft::{Kind, Proxy};
-use crate::model::Mode;
+use crate::model::{BackendId, Mode};
 
 /// Leads every name that an expression holds to what it names.
 pub(super) fn expressions(
@@ -72,8 +72,7 @@ pub(super) fn use_backend(
     if !proxy.kind.is_frontend() {
         return;
     }
-    let upgrades =
-        rules.tcp_content.iter().any(|rule| matches!(rule.action, sockeye_rules::Action::SwitchHttp));
+    let upgrades = upgrades(rules);
     for rule in &rules.use_backend {
         let BackendName::Static(name) = &rule.target else { continue };
         let Some((index, id)) = names.backend(&name.text) else {
@@ -103,5 +102,60 @@ pub(super) fn use_backend(
             ));
         }
         name.resolve(Target::Backend(id.0));
+    }
+}
+
+/// Whether a rule may turn a connection of `mode tcp` to HTTP.
+pub(super) fn upgrades(rules: &RuleSets) -> bool {
+    rules.tcp_content.iter().any(|rule| matches!(rule.action, Action::SwitchHttp))
+}
+
+/// Leads `use-server` rules to servers of their own section.
+pub(super) fn use_server(proxy: &Proxy, backend: Option<BackendId>, findings: &mut Findings<'_>) {
+    let Some(backend) = backend else { return };
+    for rule in &proxy.settings.rules.use_server {
+        let ServerName::Static(name) = &rule.target else { continue };
+        match proxy.servers.iter().position(|known| *known.server.name == *name.text) {
+            Some(server) => name.resolve(Target::Server { backend: backend.0, server }),
+            None => findings.alert(format!(
+                "{} '{}' : unable to find server '{}' referenced in a 'use-server' rule.",
+                proxy.kind.name(),
+                proxy.name,
+                name.text
+            )),
+        }
+    }
+}
+
+/// Slots that rules of a frontend fill must be declared somewhere in it.
+pub(super) fn captures(proxy: &Proxy, findings: &mut Findings<'_>) {
+    if !proxy.kind.is_frontend() {
+        return;
+    }
+    let (rules, declared) = (&proxy.settings.rules, &proxy.captures);
+    for (rules, declared, word) in [
+        (&rules.http_request, &declared.request, "http-request"),
+        (&rules.http_response, &declared.response, "http-response"),
+        (&rules.http_after_response, &declared.response, "http-after-response"),
+    ] {
+        for rule in rules {
+            let Action::Capture { slot, .. } = rule.action else { continue };
+            if slot >= declared.len() {
+                findings.alert(format!(
+                    "Proxy '{}': unable to find capture id '{slot}' referenced by {word} capture rule.",
+                    proxy.name
+                ));
+            }
+        }
+    }
+}
+
+/// Replies of rules that name sections of error files which do not exist.
+pub(super) fn errors(proxy: &Proxy, findings: &mut Findings<'_>) {
+    for name in &proxy.unknown_errors {
+        findings.alert(format!(
+            "Proxy '{}': unknown http-errors section '{name}' referenced by an http reply.",
+            proxy.name
+        ));
     }
 }

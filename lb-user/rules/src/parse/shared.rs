@@ -168,11 +168,8 @@ fn capture(
         }
         "id" => {
             let slots = if response { &context.captures.response } else { &context.captures.request };
-            // In a backend the slot belongs to whatever frontend the request came through.
+            // It may be declared further down, or in whatever frontend the request came through.
             let length = slots.get(number).copied();
-            if context.side.frontend && length.is_none() {
-                return Err(format!("unable to find capture id '{number}' referenced by capture rule"));
-            }
             Ok(Action::Capture { value, slot: number, length: length.unwrap_or(usize::MAX) })
         }
         other => Err(format!("expects 'len' or 'id', not '{other}'")),
