@@ -244,19 +244,14 @@ impl Test {
 
     fn eval(&self, scene: &Scene<'_>) -> Verdict {
         scene.unfinished.set(false);
-        let mut found = false;
-        self.expr.each(scene, &mut |value| {
-            found = self.matches(value);
-            found
-        });
-        match found {
+        match self.expr.any(scene, |value| self.matches(value)) {
             true => Verdict::Pass,
             false if scene.unfinished.get() => Verdict::Unknown,
             false => Verdict::Fail,
         }
     }
 
-    fn matches(&self, value: Value<'_>) -> bool {
+    fn matches(&self, value: &Value<'_>) -> bool {
         let Some(matcher) = &self.matcher else {
             return self.method == Method::Found || value.is_true();
         };
@@ -267,7 +262,7 @@ impl Test {
             Wants::Ip => value.to_ip().is_some_and(|value| matcher.matches(Key::Ip(value))),
             Wants::Text => match value.bytes() {
                 Some(bytes) => matcher.matches(Key::Bytes(bytes)),
-                None => value.into_text().is_some_and(|text| matcher.matches(Key::Bytes(&text))),
+                None => value.clone().into_text().is_some_and(|text| matcher.matches(Key::Bytes(&text))),
             },
         }
     }

@@ -140,7 +140,7 @@ impl Expr {
     #[inline]
     pub fn eval<'a>(&'a self, scene: &Scene<'a>) -> Option<Value<'a>> {
         let value = (self.fetch.run)(scene, &self.args)?;
-        self.convert(value, scene)
+        if self.steps.is_empty() { Some(value) } else { self.convert(value, scene) }
     }
 
     /// The value as `to`.
@@ -161,6 +161,33 @@ impl Expr {
                     visit(value);
                 }
             }
+        }
+    }
+
+    /// Whether any value passes a test.
+    #[inline]
+    pub fn any<'a>(&'a self, scene: &Scene<'a>, test: impl Fn(&Value<'a>) -> bool) -> bool {
+        let passes = |value: Value<'a>| {
+            if self.steps.is_empty() {
+                test(&value)
+            } else {
+                self.convert(value, scene).as_ref().is_some_and(&test)
+            }
+        };
+        match self.fetch.each {
+            Some(each) => {
+                let mut found = false;
+                each(scene, &self.args, &mut |value| {
+                    found = passes(value);
+                    found
+                });
+                found
+            }
+            None if self.steps.is_empty() => {
+                let value = (self.fetch.run)(scene, &self.args);
+                value.as_ref().is_some_and(test)
+            }
+            None => (self.fetch.run)(scene, &self.args).is_some_and(passes),
         }
     }
 

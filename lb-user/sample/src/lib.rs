@@ -26,8 +26,8 @@ pub use language::{
     converters, fetches,
 };
 pub use scene::{
-    Address, Body, Bytes, Date, Facts, Now, Number, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber,
-    Text, World,
+    Address, Body, Bytes, Date, Facts, Now, Number, ProcessNumber, ProcessText, ProxyNumber, Scene,
+    ServerNumber, Text, World,
 };
 pub use stage::{Stage, Stages};
 pub use value::{OwnedValue, Type, Value};

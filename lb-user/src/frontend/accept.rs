@@ -3,7 +3,7 @@
 //! A connection is taken only once there is room for it at every level; until then it waits in the kernel's
 //! backlog. Each one taken becomes a session with a task of its own.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
@@ -127,6 +127,7 @@ fn adopt(
         last_server: None,
         variables: RefCell::default(),
         wanted: None,
+        local: OnceCell::new(),
         upgraded: false,
         arrived: (peer, None),
     }))

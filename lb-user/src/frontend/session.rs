@@ -1,6 +1,6 @@
 //! A session: one client connection and the facts that outlive its streams.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::task::Poll;
@@ -42,6 +42,8 @@ pub struct Session {
     pub variables: RefCell<Variables>,
     /// Where the client wanted to go, if rules say otherwise (`set-dst`).
     pub wanted: Option<SocketAddr>,
+    /// [`local_addr`](Self::local_addr), once somebody asked.
+    pub local: OnceCell<Option<SocketAddr>>,
     /// A rule made the connection an HTTP one.
     pub upgraded: bool,
     /// Client and wanted address as they are for every stream that begins: `set-src` in a stream is for it alone.
@@ -100,8 +102,15 @@ impl Session {
         if self.wanted.is_some() {
             return self.wanted;
         }
-        let addr = rustix::net::getsockname(self.client.as_fd()).ok()?;
-        SocketAddr::try_from(addr).ok()
+        self.local_addr()
+    }
+
+    /// Our end of the client's connection. The kernel is asked once: it does not change.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        *self.local.get_or_init(|| {
+            let addr = rustix::net::getsockname(self.client.as_fd()).ok()?;
+            SocketAddr::try_from(addr).ok()
+        })
     }
 }
 

@@ -15,10 +15,7 @@ pub(crate) enum Split {
 /// The values of the fields called `name`, or of all fields if that is empty, in order. The name is in lower case, as
 /// those of a head are.
 pub(crate) fn values<'a>(headers: &'a Headers, name: &[u8], split: Split) -> impl Iterator<Item = &'a [u8]> {
-    let lines = headers
-        .iter()
-        .filter(move |(of, _)| name.is_empty() || *of == name)
-        .map(|(_, value)| value);
+    let lines = headers.iter().filter(move |(of, _)| name.is_empty() || *of == name).map(|(_, value)| value);
     lines.flat_map(move |line| match split {
         Split::Never => Elements::whole(line),
         Split::AtCommas => Elements::list(line),

@@ -38,10 +38,13 @@ pub(crate) static FETCHES: &[Fetch] = &[
     sided!("res.hdr_val", number, each_number, RESPONSE),
     sided!("shdr_val", number, each_number, RESPONSE),
     Fetch::new("hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas)).prepare(prepare_name),
-    Fetch::new("req.hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas)).prepare(prepare_name),
+    Fetch::new("req.hdr_cnt", |scene, args| count(scene, args, Request, Split::AtCommas))
+        .prepare(prepare_name),
     Fetch::new("req.fhdr_cnt", |scene, args| count(scene, args, Request, Split::Never)).prepare(prepare_name),
-    Fetch::new("res.hdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas)).prepare(prepare_name),
-    Fetch::new("res.fhdr_cnt", |scene, args| count(scene, args, Response, Split::Never)).prepare(prepare_name),
+    Fetch::new("res.hdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas))
+        .prepare(prepare_name),
+    Fetch::new("res.fhdr_cnt", |scene, args| count(scene, args, Response, Split::Never))
+        .prepare(prepare_name),
     Fetch::new("shdr_cnt", |scene, args| count(scene, args, Response, Split::AtCommas)).prepare(prepare_name),
     Fetch::new("req.hdr_names", |scene, args| names(scene, args, Request)),
     Fetch::new("res.hdr_names", |scene, args| names(scene, args, Response)),

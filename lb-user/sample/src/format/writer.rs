@@ -214,21 +214,19 @@ impl<'a> Writer<'a> {
     /// The value of an expression.
     #[inline]
     pub fn value(&mut self, value: Option<Value<'_>>) {
+        // Seen where it is: most values are texts for headers, and moving one costs more than a look.
+        if let (Some(Value::Str(text)), None, Purpose::Header) =
+            (&value, self.flags.encoding, self.flags.purpose)
+        {
+            return self.header_text(text);
+        }
         match (value, self.flags.encoding, self.flags.purpose) {
             (None, None, Purpose::Header) => {}
             (None, ..) => self.missing(),
             (Some(value), None, Purpose::Header) => match value {
                 Value::Int(value) => self.decimal(value),
                 Value::Ipv4(ip) => push_ip(self.out, ip.into(), false),
-                value => {
-                    let text = text_of(value);
-                    // What can stand in a header, without any zero, is the usual case.
-                    if !self.flags.escape && is_valid_value(&text) {
-                        self.out.extend_from_slice(&text);
-                    } else {
-                        self.mark(until_zero(&text), Marks::Http);
-                    }
-                }
+                value => self.header_text(&text_of(value)),
             },
             (Some(value), None, _) => match value {
                 Value::Int(value) => {
@@ -240,6 +238,16 @@ impl<'a> Writer<'a> {
                 value => self.text(&text_of(value)),
             },
             (Some(value), Some(encoding), _) => self.encoded(value, encoding),
+        }
+    }
+
+    /// A text for a header's value.
+    fn header_text(&mut self, text: &[u8]) {
+        // What can stand in a header, without any zero, is the usual case.
+        if !self.flags.escape && is_valid_value(text) {
+            self.out.extend_from_slice(text);
+        } else {
+            self.mark(until_zero(text), Marks::Http);
         }
     }
 

@@ -48,7 +48,7 @@ impl Transaction<'_> {
         let server = answered.reached.slot.server();
         if (backend.ruled || self.session.frontend.ruled)
             && self.begin_response_rules(backend)
-            && let Err(refusal) = Box::pin(self.response_rules(backend)).await
+            && let Err(refusal) = Box::pin(self.response_rules(answered)).await
         {
             // The server's response is not wanted; its connection goes with it.
             self.facts.uploaded = answered.request.moved();

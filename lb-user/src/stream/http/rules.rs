@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use sockeye_conn::clock;
+use sockeye_conn::{Buffer, clock};
 use sockeye_http::BodyLength;
 use sockeye_http::h1::{ChunkDecoder, Decoded, EncodeOptions};
 use sockeye_http::{Version, h1};
@@ -14,6 +14,7 @@ use sockeye_sample::{Body, Stage as RuleStage};
 use super::super::abort::{Cause, Ending, Stage};
 use super::super::rules::scene::View;
 use super::super::rules::{Messages, Run, Step, apply, chosen_backend, chosen_server, holds, reply};
+use super::forward::Answered;
 use super::reply::send_raw;
 use super::{Refusal, Transaction};
 use crate::backend::Backend;
@@ -109,13 +110,14 @@ impl Transaction<'_> {
     }
 
     /// The rules for a server's response: the backend's, then the frontend's; then those for all responses.
-    pub(super) async fn response_rules(&mut self, backend: &'static Backend) -> Result<(), Refusal> {
+    pub(super) async fn response_rules(&mut self, answered: &mut Answered) -> Result<(), Refusal> {
+        let backend = answered.backend;
         let (front, back) = (&self.session.frontend.cfg.rules, &backend.cfg.rules);
         let own = self.is_own(backend);
         self.run_rules(back, Set::TcpResponse, false).await?;
-        self.run_rules(back, Set::Response, own).await?;
+        self.run_with(back, Set::Response, own, Some(&mut *answered)).await?;
         if !own {
-            self.run_rules(front, Set::Response, true).await?;
+            self.run_with(front, Set::Response, true, Some(answered)).await?;
         }
         self.after_response_rules().await;
         Ok(())
@@ -195,6 +197,17 @@ impl Transaction<'_> {
         set: Set,
         frontend: bool,
     ) -> Result<(), Refusal> {
+        self.run_with(rules, set, frontend, None).await
+    }
+
+    /// The same while a server answers.
+    async fn run_with(
+        &mut self,
+        rules: &'static RuleSets,
+        set: Set,
+        frontend: bool,
+        mut answered: Option<&mut Answered>,
+    ) -> Result<(), Refusal> {
         let list = set.of(rules);
         if list.is_empty() {
             return Ok(());
@@ -243,7 +256,8 @@ impl Transaction<'_> {
                 }
             } else {
                 self.send_hints(&mut hints).await;
-                if let Some(refusal) = Box::pin(self.act(list, set, frontend, action)).await {
+                let answered = answered.as_deref_mut();
+                if let Some(refusal) = Box::pin(self.act(list, set, frontend, action, answered)).await {
                     return Err(refusal);
                 }
             }
@@ -279,12 +293,14 @@ impl Transaction<'_> {
             }
             _ => Body { bytes: &[], whole: true, length: Some(0) },
         };
-        let response_body = match heads.response.body {
-            // What is on its way from the server is not looked at; its length is known.
-            BodyLength::Length(length) if set.is_response() => {
-                Body { bytes: &[], whole: length == 0, length: Some(length) }
-            }
-            _ => Body::default(),
+        let response_body = Body {
+            bytes: &heads.response_body,
+            whole: heads.response_whole || heads.response.body == BodyLength::Length(0),
+            // The length is known even of what was not waited for.
+            length: match heads.response.body {
+                BodyLength::Length(length) if set.is_response() => Some(length),
+                _ => None,
+            },
         };
         let messages = Messages {
             request: Some(&mut heads.request),
@@ -313,6 +329,7 @@ impl Transaction<'_> {
         set: Set,
         frontend: bool,
         action: &'static Action,
+        answered: Option<&mut Answered>,
     ) -> Option<Refusal> {
         let response = set.is_response();
         let stage = if response { Stage::Headers } else { Stage::Request };
@@ -379,10 +396,11 @@ impl Transaction<'_> {
                 None
             }
             Action::WaitForBody { time, at_least } => {
-                if response {
-                    return None;
+                match answered {
+                    Some(answered) => self.wait_for_response(answered, *time, *at_least).await.err(),
+                    None if response => None,
+                    None => self.wait_for_body(*time, *at_least).await.err(),
                 }
-                self.wait_for_body(*time, *at_least).await.err()
             }
             _ => None,
         }
@@ -510,6 +528,79 @@ impl Transaction<'_> {
         waited.map_err(|refusal| Refusal { invalid: false, silent: refusal.ending.cause == Cause::Client, ..refusal })
     }
 
+    /// Waits for the content of the response, or as much of it as a rule needs or a buffer holds. What is left of the
+    /// request goes on only after that.
+    async fn wait_for_response(
+        &mut self,
+        answered: &mut Answered,
+        time: Duration,
+        at_least: u64,
+    ) -> Result<(), Refusal> {
+        let before = self.timer.deadline();
+        self.timer.set(clock::now().checked_add(time));
+        let body = self.heads.response.body;
+        let rules = super::response_rules(answered.backend);
+        let mut ended = false;
+        loop {
+            let heads = &mut *self.heads;
+            let bytes = answered.server_input.filled();
+            heads.response_body.clear();
+            heads.response_whole = match body {
+                BodyLength::None | BodyLength::Tunnel => return Ok(()),
+                BodyLength::Length(length) => {
+                    let here = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+                    heads.response_body.extend_from_slice(&bytes[..here]);
+                    here as u64 == length
+                }
+                BodyLength::UntilClose => {
+                    heads.response_body.extend_from_slice(bytes);
+                    ended
+                }
+                BodyLength::Chunked => {
+                    let (whole, merged) = decode_chunks(bytes, rules, &mut heads.response_body);
+                    if let Some(merged) = merged {
+                        answered.server_input.clear();
+                        answered.server_input.append(&merged);
+                    }
+                    whole
+                }
+            };
+            let enough = at_least > 0 && heads.response_body.len() as u64 >= at_least;
+            if heads.response_whole || enough || answered.server_input.is_full() {
+                break;
+            }
+            if ended {
+                return Err(Refusal::new(Cause::Server, Stage::Headers, 502));
+            }
+            if answered.server_input.capacity() == 0 {
+                answered.server_input = Buffer::take();
+            }
+            let (control, timer) = (self.control, &mut *self.timer);
+            let (socket, input) = (&mut answered.reached.socket, &mut answered.server_input);
+            let read = std::future::poll_fn(|cx| {
+                if control.is_killed() {
+                    return Poll::Ready(None);
+                }
+                match socket.poll_read(cx, input.space()) {
+                    Poll::Ready(read) => Poll::Ready(Some(read)),
+                    Poll::Pending => timer.poll_expired(cx).map(|()| None),
+                }
+            })
+            .await;
+            match read {
+                Some(Ok(0)) => ended = true,
+                Some(Ok(n)) => answered.server_input.advance(n),
+                Some(Err(_)) => return Err(Refusal::new(Cause::Server, Stage::Headers, 502)),
+                None if self.control.is_killed() => {
+                    return Err(Refusal::new(self.control.cause(), Stage::Headers, 503));
+                }
+                None => return Err(Refusal::new(Cause::ServerTimeout, Stage::Headers, 504)),
+            }
+        }
+        self.timer.set(before);
+        Ok(())
+    }
+
     /// Decodes the chunks that are at hand, so that expressions can look at the body.
     pub(super) fn decode_body_at_hand(&mut self) {
         if self.heads.request.body != BodyLength::Chunked {
@@ -530,5 +621,32 @@ impl Transaction<'_> {
                 Ok((_, Decoded::NeedMore)) | Err(_) => break false,
             }
         };
+    }
+}
+
+/// Decodes the chunks in `bytes` into `out`: whether the last one is there, and then all of them as one chunk, which is
+/// how HAProxy sends on what it held.
+fn decode_chunks(bytes: &[u8], rules: crate::mux::Rules, out: &mut Vec<u8>) -> (bool, Option<Vec<u8>>) {
+    let mut decoder = ChunkDecoder::new();
+    let mut rest = bytes;
+    loop {
+        match decoder.decode(rest, &rules.limits, rules.strictness) {
+            Ok((used, Decoded::Data(data))) => {
+                out.extend_from_slice(&rest[data]);
+                rest = &rest[used..];
+            }
+            Ok((used, Decoded::Done)) => {
+                // Trailers and what is behind the message stay where they are.
+                let merges = used == rest.len() && decoder.trailers().is_empty() && !out.is_empty();
+                let merged = merges.then(|| {
+                    let mut merged = format!("{:x}\r\n", out.len()).into_bytes();
+                    merged.extend_from_slice(out);
+                    merged.extend_from_slice(b"\r\n0\r\n\r\n");
+                    merged
+                });
+                return (true, merged.filter(|merged| merged.len() <= bytes.len()));
+            }
+            Ok((_, Decoded::NeedMore)) | Err(_) => return (false, None),
+        }
     }
 }
