@@ -27,6 +27,9 @@ pub struct Storage {
     /// The decoded part of a chunked body that is at hand, for expressions.
     pub body: Vec<u8>,
     pub body_whole: bool,
+    /// What was waited for of the response's content, decoded, and whether that is all of it.
+    pub response_body: Vec<u8>,
+    pub response_whole: bool,
     request_bytes: Vec<u8>,
     response_bytes: Vec<u8>,
 }
@@ -63,7 +66,7 @@ impl Storage {
     }
 
     fn bytes(&self) -> usize {
-        self.request_bytes.capacity() + self.response_bytes.capacity() + self.body.capacity()
+        self.request_bytes.capacity() + self.response_bytes.capacity() + self.body.capacity() + self.response_body.capacity()
     }
 }
 
@@ -93,6 +96,8 @@ impl Drop for Heads {
             storage.decided = Decided::default();
             storage.body.clear();
             storage.body_whole = false;
+            storage.response_body.clear();
+            storage.response_whole = false;
         }
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
