@@ -20,6 +20,21 @@ pub struct Purpose {
     pub client: Peer,
     /// The address the client connected to, for servers that are wherever the client wanted to go.
     pub wanted: Option<SocketAddr>,
+    pub marking: Marking,
+}
+
+/// How the packets to a server are marked (`set-bc-mark`, `set-bc-tos`).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Marking {
+    pub mark: Option<u32>,
+    pub tos: Option<u32>,
+}
+
+impl Marking {
+    /// Whether nothing is marked.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// Why there is no connection.
@@ -91,9 +106,22 @@ fn open_inet(
     prepare(&socket, backend, server).map_err(ConnectError::Resource)?;
     let source: &Source = server.cfg.source.as_ref().unwrap_or(&backend.cfg.source);
     source::bind(&socket, source, &purpose.client, addr).map_err(ConnectError::Resource)?;
+    mark(&socket, purpose.marking);
     let pending = begin(&socket, &addr.into())?;
     let socket = Socket::from_tcp(OwnedFd::from(socket)).map_err(ConnectError::Resource)?;
     Ok(Opening { socket, pending })
+}
+
+/// Before the handshake, so that routes may depend on it. Without the privilege there is no mark, as the manual says.
+fn mark(socket: &socket2::Socket, marking: Marking) {
+    if let Some(mark) = marking.mark {
+        let _ = socket.set_mark(mark);
+    }
+    if let Some(tos) = marking.tos {
+        // One of the two does not apply.
+        let _ = socket.set_tos_v4(tos);
+        let _ = socket.set_tclass_v6(tos);
+    }
 }
 
 fn new_socket(server: &Server, addr: SocketAddr) -> io::Result<socket2::Socket> {

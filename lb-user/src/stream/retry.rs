@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::abort::{Cause, Ending, Stage};
 use super::rules::decided::Decided;
 use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
-use crate::backend::connect::{self, ConnectError, Purpose};
+use crate::backend::connect::{self, ConnectError, Marking, Purpose};
 use crate::backend::queue::{Grant, Ticket};
 use crate::backend::{Backend, pool};
 use crate::frontend::session::Session;
@@ -37,6 +37,8 @@ pub struct Attempts {
     max: Option<u32>,
     queue_limit: Option<Duration>,
     connect_limit: Option<Duration>,
+    /// Marks of the connection to the server.
+    pub marking: Marking,
     /// The server that failed last and is better avoided.
     avoid: Option<usize>,
 }
@@ -86,6 +88,7 @@ impl Attempts {
         self.max = decided.retries;
         self.queue_limit = decided.timeouts.queue;
         self.connect_limit = decided.timeouts.connect;
+        self.marking = Marking { mark: decided.back_mark, tos: decided.back_tos };
     }
 
     /// Whether another attempt may be made.
@@ -154,7 +157,8 @@ pub fn reach_at_once(
     if attempts.avoid.is_some_and(|avoid| avoid != slot.index()) {
         attempts.redispatched = true;
     }
-    let Some(idle) = want.reuse.and_then(|first| lend(session, backend, &slot, first)) else {
+    let reuse = want.reuse.filter(|_| attempts.marking.is_none());
+    let Some(idle) = reuse.and_then(|first| lend(session, backend, &slot, first)) else {
         return AtOnce::Begun(Begun::Placed(slot));
     };
     let placed_at = *attempts.placed_at.get_or_insert_with(clock::now);
@@ -192,13 +196,14 @@ pub async fn reach(
         };
         attempts.placed_at.get_or_insert_with(clock::now);
         let server = place.server();
-        if let Some(first) = want.reuse
+        if let Some(first) = want.reuse.filter(|_| attempts.marking.is_none())
             && let Some(idle) = lend(session, backend, &place, first)
         {
             attempts.connected_at = attempts.placed_at;
             return Ok(Reached { slot: place, socket: idle.socket, uses: idle.uses, private: idle.private });
         }
-        let purpose = Purpose { client: session.peer, wanted: wanted(session, &place) };
+        let purpose =
+            Purpose { client: session.peer, wanted: wanted(session, &place), marking: attempts.marking };
         let begun = clock::now();
         let limit = attempts.connect_limit.or(backend.cfg.timeout_connect);
         let deadline = limit.and_then(|limit| begun.checked_add(limit));

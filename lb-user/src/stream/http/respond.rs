@@ -137,7 +137,8 @@ impl Transaction<'_> {
         self.session.idle_since = now;
         self.session.last_server = Some(server.id);
         self.control.server.set(None);
-        if server_keeps {
+        // A marked connection is for requests that are marked so.
+        if server_keeps && self.attempts.marking.is_none() {
             let private = reached.private || self.is_authenticated();
             let idle = Idle { socket: reached.socket, uses: reached.uses, private };
             self.keep_server(backend, idle, server, now);
