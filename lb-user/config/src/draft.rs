@@ -18,7 +18,7 @@ use crate::expressions;
 use crate::keyword::Sections;
 use crate::model::{
     BackendOptions, Bind, Captures, CheckStep, ErrorFiles, FrontendOptions, Global, HashPreserveAffinity,
-    HttpReuse, HttpSend, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, TcpKeepalive,
+    HttpReuse, HttpSend, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, StartVariable, TcpKeepalive,
 };
 
 /// Everything, in file order.
@@ -30,6 +30,8 @@ pub(crate) struct Draft {
     pub(crate) errors: HashMap<Arc<str>, ErrorFiles>,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) expressions: Expressions,
+    /// Variables of the process that have a value from the start.
+    pub(crate) start: Vec<Arc<StartVariable>>,
 }
 
 impl Default for Draft {
@@ -40,6 +42,7 @@ impl Default for Draft {
             errors: HashMap::new(),
             proxies: Vec::new(),
             expressions: Expressions::new(expressions::language(), Library::default()),
+            start: Vec::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use sockeye_syntax::source::Loader;
 use sockeye_syntax::words::Words;
 
 use crate::draft::Proxy;
-use crate::model::{ErrorFiles, Global};
+use crate::model::{ErrorFiles, Global, StartVariable};
 
 /// The outside world, as values: tests answer from memory.
 pub struct Surroundings<'a> {
@@ -60,6 +60,9 @@ pub(crate) enum Negation {
 /// For the words of `global`.
 pub(crate) struct GlobalScope<'a> {
     pub(crate) global: &'a mut Global,
+    pub(crate) expressions: &'a mut Expressions,
+    /// Variables of the process that have a value from the start.
+    pub(crate) start: &'a mut Vec<Arc<StartVariable>>,
     pub(crate) around: &'a Surroundings<'a>,
     pub(crate) negation: Negation,
 }

@@ -67,7 +67,13 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
 
 fn global(section: &Section, draft: &mut Draft, around: &Surroundings<'_>, diags: &mut Diagnostics) {
     Words::new(&section.header, diags).end();
-    let mut scope = GlobalScope { global: &mut draft.global, around, negation: Negation::None };
+    let mut scope = GlobalScope {
+        global: &mut draft.global,
+        expressions: &mut draft.expressions,
+        start: &mut draft.start,
+        around,
+        negation: Negation::None,
+    };
     for statement in &section.statements {
         let mut words = Words::new(statement, diags);
         let Some(negation) = negation(&mut words, NEGATABLE_GLOBAL) else { continue };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
-use super::values;
+use super::{values, variables};
 use crate::keyword::{Keyword, Sections, no_effect, not_yet, removed, supported};
 use crate::model::{EbpfSplice, Identity, UnixOptions};
 use crate::scope::{GlobalParser, GlobalScope};
@@ -22,6 +22,8 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     // --- the process ---
     supported("chroot", G, chroot, "folder that becomes the root once sockets are bound"),
     supported("daemon", G, daemon, "goes to the background"),
+    supported("set-var", G, variables::set_var, "variable of the process, from an expression"),
+    supported("set-var-fmt", G, variables::set_var_fmt, "variable of the process, from a format"),
     supported("quiet", G, quiet, "no messages while starting"),
     supported("pidfile", G, pidfile, "file that gets the process number"),
     supported("user", G, user, "user to become"),
@@ -155,8 +157,6 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     not_yet("server-state-base", G),
     not_yet("server-state-file", G),
     no_effect("set-dumpable", G, "core dumps are the service manager's"),
-    not_yet("set-var", G),
-    not_yet("set-var-fmt", G),
     not_yet("setcap", G),
     not_yet("shm-stats-file", G),
     not_yet("shm-stats-file-max-objects", G),

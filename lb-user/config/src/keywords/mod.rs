@@ -21,6 +21,7 @@ pub(crate) mod timeout;
 mod tune;
 pub(crate) mod userlist;
 mod values;
+mod variables;
 
 use sockeye_syntax::words::Words;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sockeye_auth::UserList;
 use sockeye_pattern::Reference;
-use sockeye_sample::VariableNames;
+use sockeye_sample::{Expr, Format, VarId, VariableNames};
 
 /// Lists and names that rules refer to.
 #[derive(Clone, Default)]
@@ -14,6 +14,22 @@ pub struct Shared {
     /// Files and lists of patterns, maps among them.
     pub patterns: Vec<Arc<Reference>>,
     pub userlists: Vec<Arc<UserList>>,
+    /// `set-var`, `set-var-fmt` of `global`, in the order of the file.
+    pub start: Vec<Arc<StartVariable>>,
+}
+
+/// A variable of the process that has a value from the start.
+#[derive(Debug)]
+pub struct StartVariable {
+    pub var: VarId,
+    pub value: StartValue,
+}
+
+/// What a variable starts with; evaluated when the process starts.
+#[derive(Debug)]
+pub enum StartValue {
+    Expr(Expr),
+    Format(Format),
 }
 
 impl fmt::Debug for Shared {

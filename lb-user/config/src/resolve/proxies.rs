@@ -21,7 +21,7 @@ use crate::section::place;
 const RETRIES: u32 = 3;
 
 pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &mut Findings<'_>) -> Config {
-    let Draft { global, proxies, mut expressions, errors: _, userlists } = draft;
+    let Draft { global, proxies, mut expressions, errors: _, userlists, start } = draft;
     let mut config = Config { global, ..Config::default() };
     let tracks = servers::tracks(&proxies, names, findings);
     for (index, proxy) in proxies.iter().enumerate() {
@@ -49,6 +49,7 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
         variables: expressions.variables,
         patterns: expressions.patterns.all(),
         userlists: userlists.into_iter().map(Arc::new).collect(),
+        start,
     };
     servers::link(&mut config, &proxies, &tracks, names);
     config

@@ -3,15 +3,18 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{OnceLock, RwLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use sockeye_auth::Verifier;
-use sockeye_config::model::Config;
+use sockeye_config::model::{Config, StartValue};
 use sockeye_sample as sample;
-use sockeye_sample::{ProcessNumber, ProcessText, ProxyNumber, ServerNumber, Target, Variables};
+use sockeye_sample::{
+    Now, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber, Stage, Target, Value, Variables,
+};
 
 use crate::backend::{Backend, Server};
-use crate::frontend::{Frontend, worker};
+use crate::frontend::Frontend;
+use crate::frontend::worker;
 
 /// What expressions can ask about the process. One per process, for as long as it lives.
 #[derive(Debug)]
@@ -85,6 +88,23 @@ impl World {
         threads: usize,
     ) {
         let _ = WORLD.set(Self::new(config, frontends, backends, threads));
+        let world = world();
+        for variable in &config.shared.start {
+            let mut scene = Scene::new(Stage::ConfigurationFile, Now::Read(SystemTime::now), world);
+            // Later ones may look at earlier ones.
+            scene.variables.proc = Some(&world.variables);
+            let value = match &variable.value {
+                StartValue::Expr(expr) => expr.eval(&scene),
+                StartValue::Format(format) => {
+                    let mut text = Vec::new();
+                    format.write_exprs(&mut text, &scene);
+                    Some(Value::string(text))
+                }
+            };
+            if let Some(value) = value {
+                scene.variables.set(variable.var, value);
+            }
+        }
     }
 
     /// The running object of a backend.
