@@ -85,7 +85,7 @@ impl Facts for Stream {
         *self.captured.borrow_mut() = value.to_vec();
         true
     }
-    fn unique_id(&self) -> Option<&[u8]> {
+    fn unique_id(&self, _: Option<&sockeye_http::RequestHead>) -> Option<&[u8]> {
         None
     }
 }

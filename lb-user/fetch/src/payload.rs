@@ -48,6 +48,15 @@ pub(crate) fn wait_for_more(scene: &Scene<'_>, buffer: &Bytes<'_>) {
 
 /// `req.len`: may grow as long as the direction is open.
 fn length<'a>(scene: &Scene<'a>, side: Side) -> Option<Value<'a>> {
+    if scene.buffer.is_none()
+        && side == Side::Request
+        && let Some(request) = scene.request
+    {
+        // HAProxy says here what its form of the message takes in memory; ours is what was sent.
+        let fields = request.headers().iter().map(|(name, value)| name.len() + value.len() + 4);
+        let head = request.request_line().len() + 4 + fields.sum::<usize>();
+        return i64::try_from(head + scene.request_body.bytes.len()).ok().map(Value::Int);
+    }
     let buffer = buffer(scene, side)?;
     wait_for_more(scene, &buffer);
     i64::try_from(buffer.bytes.len()).ok().map(Value::Int)
@@ -198,8 +207,9 @@ mod tests {
             ],
         );
         check(&Case::buffer(b"", true), &[("req.payload(0,0)", None), ("req.len", Some("0"))]);
-        // HTTP is not looked at as bytes.
-        check(&Case::request("GET / HTTP/1.0\r\n\r\n"), &[("req.payload(0,4)", None), ("req.len", None)]);
+        // HTTP is not looked at as bytes; only how many there are is known.
+        let lengths = [("req.payload(0,4)", None), ("req.len", Some("18"))];
+        check(&Case::request("GET / HTTP/1.0\r\n\r\n"), &lengths);
     }
 
     #[test]

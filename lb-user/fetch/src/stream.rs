@@ -71,7 +71,7 @@ pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("last_rule_line", |scene, _| number(scene, Number::LastRuleLine)),
     Fetch::new("txn.id32", |scene, _| number(scene, Number::TransactionId)),
     Fetch::new("txn.sess_term_state", |scene, _| text(scene, Text::TerminationState)),
-    Fetch::new("unique-id", |scene, _| scene.facts?.unique_id().map(Value::str)),
+    Fetch::new("unique-id", |scene, _| scene.facts?.unique_id(scene.request).map(Value::str)),
     Fetch::new("waiting_entity", |scene, _| text(scene, Text::WaitingEntity)),
     // The multiplexers' streams (manual 7.3.4).
     Fetch::new("fs.aborted", |scene, _| flag(scene, Number::FrontAborted)),

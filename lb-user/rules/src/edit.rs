@@ -153,7 +153,7 @@ pub fn set_method(request: &mut RequestHead, method: &[u8]) -> Result<(), Rewrit
 /// When the value cannot stand in a header.
 pub fn add_header(headers: &mut Headers, name: &FieldName, value: &[u8]) -> Result<(), RewriteFailed> {
     check_value(value)?;
-    headers.append_named(name, trim(value));
+    headers.append_named(name, value);
     Ok(())
 }
 
@@ -163,7 +163,7 @@ pub fn add_header(headers: &mut Headers, name: &FieldName, value: &[u8]) -> Resu
 /// When the value cannot stand in a header.
 pub fn set_header(headers: &mut Headers, name: &FieldName, value: &[u8]) -> Result<(), RewriteFailed> {
     check_value(value)?;
-    headers.set_named(name, trim(value));
+    headers.set_named(name, value);
     Ok(())
 }
 
@@ -192,7 +192,7 @@ pub fn replace_header(
         start = index + 1;
         let Some(replaced) = replace(regex, value, template)? else { continue };
         check_value(&replaced)?;
-        headers.replace_at(index, trim(&replaced));
+        headers.replace_at(index, &replaced);
     }
     Ok(())
 }
@@ -227,7 +227,7 @@ pub fn replace_value(
         }
         if changed {
             check_value(&out)?;
-            headers.replace_at(index, trim(&out));
+            headers.replace_at(index, &out);
         }
     }
     Ok(())
@@ -267,11 +267,7 @@ pub fn replace(regex: &Regex, subject: &[u8], template: &[u8]) -> Result<Option<
     Ok(Some(out))
 }
 
+/// Blanks around a value are no part of it (RFC 9110 §5.5); they are sent as the rule wrote them.
 fn check_value(value: &[u8]) -> Result<(), RewriteFailed> {
-    if value.len() <= VALUE_BYTES_MAX && is_valid_value(trim(value)) { Ok(()) } else { Err(RewriteFailed) }
-}
-
-/// Blanks around a value are no part of it (RFC 9110 §5.5).
-fn trim(value: &[u8]) -> &[u8] {
-    value.trim_ascii()
+    if value.len() <= VALUE_BYTES_MAX && is_valid_value(value) { Ok(()) } else { Err(RewriteFailed) }
 }

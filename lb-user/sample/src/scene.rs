@@ -214,8 +214,8 @@ pub trait Facts {
     fn capture(&self, request: bool, slot: usize) -> Option<Vec<u8>>;
     /// `capture-req` and its kin: keeps `value` in the slot.
     fn keep_capture(&self, request: bool, slot: usize, value: &[u8]) -> bool;
-    /// `unique-id`: made when first asked for.
-    fn unique_id(&self) -> Option<&[u8]>;
+    /// `unique-id`: made when first asked for, of what `request` is then.
+    fn unique_id(&self, request: Option<&RequestHead>) -> Option<&[u8]>;
     /// The value of a TLV of the PROXY header, by its type and how many of that type come before it.
     fn tlv(&self, _kind: u8, _index: usize) -> Option<&[u8]> {
         None

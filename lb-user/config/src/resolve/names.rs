@@ -8,8 +8,8 @@ use sockeye_syntax::diag::{Diagnostic, Diagnostics, Location, Place, Severity, d
 use crate::draft::{Kind, Proxy};
 use crate::model::{BackendId, FrontendId};
 
-/// The number of the first proxy: 1 is the process's own (its command socket).
-const PROXY_ID_FIRST: u32 = 2;
+/// The number of the first proxy. (HAProxy counts from 2 where `stats socket` takes 1.)
+const PROXY_ID_FIRST: u32 = 1;
 
 /// Where each name leads to. Indexes of proxies are those of the draft.
 pub(crate) struct Names {

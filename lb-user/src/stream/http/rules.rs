@@ -237,10 +237,6 @@ impl Transaction<'_> {
                 Step::Invalid => {
                     // HAProxy shows no time for a request that was not read to the end of its rules.
                     self.facts.received_at = None;
-                    if set == Set::TcpContent {
-                        // HTTP has not begun for it: the log shows no request.
-                        self.facts.understood = false;
-                    }
                     return Err(Refusal::new(Cause::Proxy, Stage::Request, 400));
                 }
             };
@@ -368,6 +364,10 @@ impl Transaction<'_> {
                     Refusal::new(Cause::Proxy, stage, 502)
                 } else {
                     self.facts.received_at = None;
+                    if set == Set::TcpContent {
+                        // HTTP has not begun for it: the log shows no request.
+                        self.facts.understood = false;
+                    }
                     Refusal { silent: true, ..refusal }
                 })
             }

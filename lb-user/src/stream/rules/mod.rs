@@ -20,7 +20,7 @@ use sockeye_rules::{
 };
 use sockeye_sample::{Expr, Format, Scene, Stage, Target, Type, Value, VarId, Verdict};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Server};
 use crate::frontend::session::Session;
 use decided::Decided;
 
@@ -560,7 +560,9 @@ pub fn chosen_server(
             },
             ServerName::Dynamic(format) => {
                 let name = written(format, view, request, buffer, Stage::BackendServerChoice);
-                backend.servers.iter().position(|server| server.name().as_bytes() == name)
+                let named = |server: &Server| server.name().as_bytes() == name;
+                // A name that no server has ends the search, as HAProxy's does.
+                Some(backend.servers.iter().position(named)?)
             }
         };
         if let Some(index) = index
