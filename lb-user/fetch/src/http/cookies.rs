@@ -91,7 +91,9 @@ fn visit_values<'a>(scene: &Scene<'a>, name: &[u8], side: Side, visit: &mut dyn 
             pairs.any(|(of, value)| of == name && visit(value))
         } else {
             // Without quotes every semicolon and comma separates: what each part begins with decides.
-            let mut parts = line.split(|byte| matches!(byte, b';' | b','));
+            let ends = memchr::memchr2_iter(b';', b',', line).chain([line.len()]);
+            let mut start = 0;
+            let mut parts = ends.map(|end| &line[std::mem::replace(&mut start, end + 1)..end]);
             parts.any(|part| plain_value(part, name).is_some_and(&mut *visit))
         };
         if done {

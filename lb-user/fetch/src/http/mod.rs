@@ -59,10 +59,13 @@ impl Side {
 }
 
 /// The request: the stream's own, or what the bytes of a TCP client parse as. Says so when those are incomplete.
+#[inline]
 pub(crate) fn request<'a>(scene: &Scene<'a>) -> Option<&'a RequestHead> {
-    if scene.request.is_some() {
-        return scene.request;
-    }
+    scene.request.or_else(|| sniffed(scene))
+}
+
+#[inline(never)]
+fn sniffed<'a>(scene: &Scene<'a>) -> Option<&'a RequestHead> {
     let (buffer, sniffed) = (scene.buffer?, scene.sniffed?);
     if Side::of_stage(scene.stage) == Side::Response {
         return None;
