@@ -224,3 +224,29 @@ impl Drop for Ticket {
         // A slot that came in the meantime is dropped with `grant`, which passes it on.
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_classes_go_first_then_who_counts_as_come_earlier() {
+        let start = Instant::now();
+        let check = |requests: &[(i64, i64)], expected: &[usize]| {
+            let arrived = requests.iter().zip(0..).map(|((class, offset), sequence)| {
+                // One millisecond after the other.
+                (*class, due(start + Duration::from_millis(sequence), *offset), sequence)
+            });
+            let mut orders: Vec<Order> = arrived.collect();
+            orders.sort();
+            let order: Vec<usize> =
+                orders.iter().map(|order| usize::try_from(order.2).unwrap_or_default()).collect();
+            assert_eq!(order, expected, "{requests:?}");
+        };
+        check(&[(0, 0), (0, 0), (0, 0)], &[0, 1, 2]);
+        check(&[(0, 0), (-1, 0), (1, 0)], &[1, 0, 2]);
+        check(&[(0, 5), (0, 0), (0, -500)], &[2, 1, 0]);
+        check(&[(0, -524_287), (-2047, 524_287)], &[1, 0]);
+        check(&[(0, i64::MAX), (0, i64::MIN)], &[1, 0]);
+    }
+}

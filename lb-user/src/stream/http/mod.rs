@@ -258,7 +258,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// A line in the middle of the exchange (`do-log`).
-    pub(super) fn log_now(&mut self) {
+    pub(super) fn log_now(&self) {
         log::stream(self.session, &self.facts, &self.attempts, Some(&self.heads.request), &self.heads.decided);
     }
 

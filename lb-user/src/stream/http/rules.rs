@@ -650,3 +650,27 @@ fn decode_chunks(bytes: &[u8], rules: crate::mux::Rules, out: &mut Vec<u8>) -> (
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sockeye_http::h1::{Limits, Strictness};
+
+    use super::*;
+
+    #[test]
+    fn chunks_that_were_waited_for_are_one() {
+        let check = |bytes: &str, content: &str, whole: bool, merged: Option<&str>| {
+            let rules = crate::mux::Rules { limits: Limits::default(), strictness: Strictness::Strict };
+            let mut out = Vec::new();
+            let decoded = decode_chunks(bytes.as_bytes(), rules, &mut out);
+            assert_eq!(out, content.as_bytes(), "{bytes:?}");
+            assert_eq!(decoded, (whole, merged.map(|merged| merged.as_bytes().to_vec())), "{bytes:?}");
+        };
+        check("1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "abc", true, Some("3\r\nabc\r\n0\r\n\r\n"));
+        check("0\r\n\r\n", "", true, None);
+        check("1\r\na\r\n2\r\nb", "ab", false, None);
+        check("1\r\na\r\n0\r\nx: y\r\n\r\n", "a", true, None);
+        check("1\r\na\r\n0\r\n\r\nmore", "a", true, None);
+        check("zz\r\n", "", false, None);
+    }
+}
