@@ -18,7 +18,8 @@ use crate::expressions;
 use crate::keyword::Sections;
 use crate::model::{
     BackendOptions, Bind, Captures, CheckStep, ErrorFiles, FrontendOptions, Global, HashPreserveAffinity,
-    HttpReuse, HttpSend, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, StartVariable, TcpKeepalive,
+    HttpReuse, HttpSend, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, StartVariable,
+    TcpKeepalive,
 };
 
 /// Everything, in file order.

@@ -32,9 +32,8 @@ pub(crate) fn location(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         return words.alert(format!("{keyword} : '{url}' cannot stand in a header."));
     }
     let line = if keyword == "errorloc303" { "303 See Other" } else { "302 Found" };
-    let reply = format!(
-        "HTTP/1.1 {line}\r\nCache-Control: no-cache\r\nContent-length: 0\r\nLocation: {url}\r\n\r\n"
-    );
+    let reply =
+        format!("HTTP/1.1 {line}\r\nCache-Control: no-cache\r\nContent-length: 0\r\nLocation: {url}\r\n\r\n");
     let files = &mut scope.proxy.settings.errorfiles.0;
     files.retain(|(known, _)| *known != code);
     files.push((code, reply.into_bytes().into()));

@@ -48,8 +48,7 @@ impl Transaction<'_> {
             self.log_unless_logged();
             return Next::Close;
         }
-        let consumed =
-            self.request_read || self.heads.request.body.is_empty() || self.take_body_at_hand();
+        let consumed = self.request_read || self.heads.request.body.is_empty() || self.take_body_at_hand();
         if let Some(reply) = refusal.reply {
             return self.answer(&reply, consumed).await;
         }
@@ -101,7 +100,9 @@ impl Transaction<'_> {
         }
         let keeps = whole
             && !reply.closes
-            && self.heads.request.keep_alive && mode != ConnectionMode::Close && !worker::is_stopping();
+            && self.heads.request.keep_alive
+            && mode != ConnectionMode::Close
+            && !worker::is_stopping();
         // HAProxy announces the end only of connections whose requests were read whole; so do clients know it.
         let announces = !keeps && (whole || self.encoded || reply.closes);
         let head_only = self.heads.request.method() == Method::Head;

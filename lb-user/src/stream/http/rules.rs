@@ -395,13 +395,11 @@ impl Transaction<'_> {
                 }
                 None
             }
-            Action::WaitForBody { time, at_least } => {
-                match answered {
-                    Some(answered) => self.wait_for_response(answered, *time, *at_least).await.err(),
-                    None if response => None,
-                    None => self.wait_for_body(*time, *at_least).await.err(),
-                }
-            }
+            Action::WaitForBody { time, at_least } => match answered {
+                Some(answered) => self.wait_for_response(answered, *time, *at_least).await.err(),
+                None if response => None,
+                None => self.wait_for_body(*time, *at_least).await.err(),
+            },
             _ => None,
         }
     }
@@ -525,7 +523,11 @@ impl Transaction<'_> {
         self.timer.set(before);
         self.decode_body_at_hand();
         // The head was understood: the reply is one of the exchange.
-        waited.map_err(|refusal| Refusal { invalid: false, silent: refusal.ending.cause == Cause::Client, ..refusal })
+        waited.map_err(|refusal| Refusal {
+            invalid: false,
+            silent: refusal.ending.cause == Cause::Client,
+            ..refusal
+        })
     }
 
     /// Waits for the content of the response, or as much of it as a rule needs or a buffer holds. What is left of the
