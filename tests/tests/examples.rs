@@ -15,14 +15,16 @@ async fn every_example_passes_the_check() {
             continue;
         }
         // A copy: the daemon under test may not see the checkout.
-        let text = std::fs::read(&path).expect("the example");
-        let exit = Setup::new("")
-            .file("example.cfg", text)
-            .arg("-c")
-            .arg("-f")
-            .arg("<dir>/example.cfg")
-            .run_bare()
-            .await;
+        let text = std::fs::read_to_string(&path).expect("the example");
+        let mut setup = Setup::new("");
+        let text = text.replace("configs/maps/", &format!("{}/", setup.dir().display()));
+        for map in std::fs::read_dir(folder.join("maps")).expect("configs/maps/") {
+            let map = map.expect("an entry");
+            let name = map.file_name().into_string().expect("a name");
+            setup = setup.file(&name, std::fs::read(map.path()).expect("a map"));
+        }
+        let exit =
+            setup.file("example.cfg", text).arg("-c").arg("-f").arg("<dir>/example.cfg").run_bare().await;
         assert_eq!(exit.code, Some(0), "{}:\n{}", path.display(), exit.stderr);
         let complaints = exit.stderr.contains("[WARNING]") || exit.stderr.contains("[ALERT]");
         assert!(!complaints, "{}:\n{}", path.display(), exit.stderr);

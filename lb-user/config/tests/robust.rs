@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use sockeye_config::keyword::{Class, all};
+use sockeye_config::keyword::{Class, Standing, all};
 use sockeye_config::model::Config;
 use sockeye_config::{NoNames, Options, Surroundings, fuzz, read_text};
 use sockeye_syntax::condition::Facts;
@@ -92,6 +92,74 @@ proptest! {
     #[test]
     fn arbitrary_words_never_panic(section in prop::sample::select(vec!["global", "defaults", "frontend f", "backend b", "listen l"]), text in statements()) {
         fuzz::read_anything(format!("{section}\n{text}").as_bytes());
+    }
+}
+
+/// Text that looks like rules: words of the rule language with what stands between them.
+fn rule_text() -> impl Strategy<Value = String> {
+    let mut words: Vec<String> = all()
+        .into_iter()
+        .filter(|word| {
+            matches!(word.class, Class::Action | Class::Fetch | Class::Converter | Class::Acl)
+                && word.standing == Standing::Supported
+        })
+        .map(|word| word.name.to_owned())
+        .collect();
+    words.sort();
+    words.dedup();
+    let glue = prop::sample::select(vec![
+        " ",
+        " ",
+        " ",
+        ",",
+        ",",
+        "(",
+        ")",
+        "()",
+        "(1)",
+        "(a)",
+        "(1,-1)",
+        "(txn.a)",
+        "%[",
+        "]",
+        " if ",
+        " unless ",
+        " { ",
+        " } ",
+        " !",
+        " || ",
+        " -m ",
+        " -m reg ",
+        " -i ",
+        " -f x ",
+        " -- ",
+        "\"",
+        "'",
+        "\\",
+        "%",
+        "lf-string ",
+        "1:2",
+        "(((((",
+        "[a-z]+(",
+        "0",
+        "99999999999999999999",
+        "é",
+    ]);
+    let piece = (prop::sample::select(words), glue).prop_map(|(word, glue)| word + glue);
+    prop::collection::vec(piece, 1..6).prop_map(|pieces| pieces.concat())
+}
+
+/// A request for what the rules look at.
+const REQUEST: &str = "\0GET /a/b?x=1&y=2 HTTP/1.1\r\nHost: h:80\r\nCookie: a=b; c\r\nX: 1, 2\r\n\r\nbody";
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rules_never_panic_and_end_soon(text in rule_text()) {
+        let start = Instant::now();
+        fuzz::rules((text.clone() + REQUEST).as_bytes());
+        prop_assert!(start.elapsed() < Duration::from_secs(5), "{text}");
     }
 }
 

@@ -89,7 +89,8 @@ static EXPRESSIONS: LazyLock<Vec<Expr>> = LazyLock::new(|| {
 });
 
 /// A process that has nothing.
-struct Nothing;
+#[derive(Debug)]
+pub struct Nothing;
 
 impl World for Nothing {
     fn process(&self, _: ProcessNumber) -> Option<i64> {

@@ -15,15 +15,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockeye-http", &[]),
     ("sockeye-balance", &[]),
     ("sockeye-pattern", &[]),
+    ("sockeye-auth", &[]),
     ("sockeye-sample", &["sockeye-pattern", "sockeye-syntax", "sockeye-http"]),
-    (
-        "sockeye-convert",
-        &["sockeye-pattern", "sockeye-sample", "sockeye-syntax", "sockeye-http", "sockeye-balance"],
-    ),
-    (
-        "sockeye-fetch",
-        &["sockeye-pattern", "sockeye-sample", "sockeye-syntax", "sockeye-http", "sockeye-balance"],
-    ),
+    ("sockeye-convert", &["sockeye-pattern", "sockeye-sample", "sockeye-balance"]),
+    ("sockeye-fetch", &["sockeye-pattern", "sockeye-sample", "sockeye-http", "sockeye-balance"]),
+    ("sockeye-rules", &["sockeye-pattern", "sockeye-sample", "sockeye-syntax", "sockeye-http"]),
     (
         "sockeye-config",
         &[
@@ -32,15 +28,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sockeye-http",
             "sockeye-pattern",
             "sockeye-sample",
+            "sockeye-auth",
             "sockeye-convert",
             "sockeye-fetch",
+            "sockeye-rules",
         ],
     ),
     ("sockeye-conn", &["sockeye-sys"]),
     ("sockeye-accel", &["lb-common", "sockeye-sys"]),
-    ("sockeye-log", &["sockeye-config", "sockeye-sample", "sockeye-syntax", "sockeye-sys"]),
+    ("sockeye-log", &["sockeye-config", "sockeye-sample", "sockeye-sys"]),
     ("sockeye-relay", &["sockeye-sys", "sockeye-conn", "sockeye-accel"]),
-    ("sockeye-health", &["sockeye-config", "sockeye-conn", "sockeye-http", "sockeye-sys"]),
+    ("sockeye-health", &["sockeye-config", "sockeye-http"]),
     (
         "sockeye",
         &[
@@ -51,8 +49,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sockeye-balance",
             "sockeye-pattern",
             "sockeye-sample",
-            "sockeye-convert",
-            "sockeye-fetch",
+            "sockeye-auth",
+            "sockeye-rules",
             "sockeye-config",
             "sockeye-conn",
             "sockeye-accel",
@@ -67,8 +65,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates of pure code, and what none of them may use: sockets, tasks, clocks, randomness.
-pub(super) const PURE: [&str; 8] =
-    ["syntax", "http", "balance", "pattern", "sample", "convert", "fetch", "config"];
+pub(super) const PURE: [&str; 10] =
+    ["syntax", "http", "balance", "pattern", "auth", "sample", "convert", "fetch", "rules", "config"];
 const IMPURE: [&str; 10] =
     ["tokio", "hyper", "hyper-util", "libc", "rustix", "socket2", "fastrand", "jiff", "aya", "mimalloc"];
 /// Read once and the same from then on: the time zone, for converters that write local dates.

@@ -111,7 +111,8 @@ pub(crate) fn all() -> Vec<Listed> {
     for (class, prefix, words) in rules::LISTS {
         out.extend(words.split_ascii_whitespace().map(|word| {
             let name = word.trim_end_matches('*');
-            unread(*class, prefix, name, &word[name.len()..])
+            let listed = unread(*class, prefix, name, &word[name.len()..]);
+            rules::standing(listed)
         }));
     }
     out.extend(samples::all());

@@ -1,6 +1,10 @@
-//! Words of the rule language, of sections that are not read yet, filters and services: all known, none obeyed yet.
+//! Words of rules, of small sections, filters and services, as HAProxy lists them. Which actions are obeyed is known
+//! to the crate of the rules.
 
-use crate::keyword::Class;
+use sockeye_rules::parse::Set;
+use sockeye_rules::parse::actions::{ACTIONS, NICE_HAS_NO_EFFECT};
+
+use crate::keyword::{Class, Listed, Standing};
 
 /// Class, the words in front, and the words themselves; `*` ends one that is a beginning.
 pub(super) const LISTS: &[(Class, &str, &str)] = &[
@@ -8,37 +12,38 @@ pub(super) const LISTS: &[(Class, &str, &str)] = &[
         Class::Action,
         "tcp-request connection ",
         "
-        do-log sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* set-dst
-        set-dst-port set-fc-mark set-fc-tos set-mark set-src set-src-port set-tos set-var* set-var-fmt*
-        silent-drop unset-var*
+        accept do-log expect-netscaler-cip expect-proxy reject sc-add-gpc* sc-inc-gpc* sc-inc-gpc0*
+        sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* set-dst set-dst-port set-fc-mark set-fc-tos set-mark set-src
+        set-src-port set-tos set-var* set-var-fmt* silent-drop track-sc* unset-var*
         ",
     ),
     (
         Class::Action,
         "tcp-request session ",
         "
-        attach-srv do-log sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* set-dst
-        set-dst-port set-fc-mark set-fc-tos set-mark set-src set-src-port set-tos set-var* set-var-fmt*
-        silent-drop unset-var*
+        accept attach-srv do-log reject sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt*
+        sc-set-gpt0* set-dst set-dst-port set-fc-mark set-fc-tos set-mark set-src set-src-port set-tos
+        set-var* set-var-fmt* silent-drop track-sc* unset-var*
         ",
     ),
     (
         Class::Action,
         "tcp-request content ",
         "
-        do-log do-resolve* sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0*
-        send-spoe-group set-bandwidth-limit set-bc-mark set-bc-tos set-dst set-dst-port set-fc-mark
-        set-fc-tos set-log-level set-mark set-nice set-priority-class set-priority-offset set-retries
-        set-src set-src-port set-tos set-var* set-var-fmt* silent-drop switch-mode unset-var* use-service
+        accept capture do-log do-resolve* reject sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1*
+        sc-set-gpt* sc-set-gpt0* send-spoe-group set-bandwidth-limit set-bc-mark set-bc-tos set-dst
+        set-dst-port set-fc-mark set-fc-tos set-log-level set-mark set-nice set-priority-class
+        set-priority-offset set-retries set-src set-src-port set-tos set-var* set-var-fmt* silent-drop
+        switch-mode track-sc* unset-var* use-service
         ",
     ),
     (
         Class::Action,
         "tcp-response content ",
         "
-        do-log sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt* sc-set-gpt0* send-spoe-group
-        set-bandwidth-limit set-fc-mark set-fc-tos set-log-level set-mark set-nice set-tos set-var*
-        set-var-fmt* silent-drop unset-var*
+        accept close do-log reject sc-add-gpc* sc-inc-gpc* sc-inc-gpc0* sc-inc-gpc1* sc-set-gpt*
+        sc-set-gpt0* send-spoe-group set-bandwidth-limit set-fc-mark set-fc-tos set-log-level set-mark
+        set-nice set-tos set-var* set-var-fmt* silent-drop unset-var*
         ",
     ),
     (
@@ -128,3 +133,19 @@ pub(super) const LISTS: &[(Class, &str, &str)] = &[
         ",
     ),
 ];
+
+/// Whether the word is obeyed.
+pub(super) fn standing(word: Listed) -> Listed {
+    let sets = || ACTIONS.iter().find(|(name, _)| *name == word.name).map(|(_, sets)| *sets);
+    let has = |set: &Set| word.prefix.trim_end() == set.name();
+    match word.class {
+        Class::Action if sets().is_some_and(|sets| sets.iter().any(has)) => match word.name {
+            "set-nice" => Listed { standing: Standing::NoEffect, help: NICE_HAS_NO_EFFECT, ..word },
+            _ => Listed { standing: Standing::Supported, help: "an action of rules", ..word },
+        },
+        Class::OtherSection if word.prefix == "userlist " => {
+            Listed { standing: Standing::Supported, help: "who may pass 'auth'", ..word }
+        }
+        _ => word,
+    }
+}

@@ -131,7 +131,7 @@ fn patterns(
 ) -> Result<Option<Action>, String> {
     let word = name.split_once('(').map_or(name, |(word, _)| word);
     if !matches!(word, "set-map" | "del-map" | "add-acl" | "del-acl")
-        || set == Set::HttpAfterResponse && word.ends_with("acl")
+        || set == Set::HttpAfterResponse && word == "add-acl"
     {
         return Ok(None);
     }

@@ -1,5 +1,6 @@
 //! Rules from words: which set, which action, which condition.
 
+pub mod actions;
 mod http;
 pub mod reply;
 mod shared;
@@ -246,18 +247,19 @@ fn action(
     context: &mut Context<'_>,
     stages: Stages,
 ) -> Result<Action, String> {
+    if !actions::is_action(name, set) {
+        let (bare, _) = call(name).unwrap_or((name, ""));
+        return Err(match KNOWN.iter().find(|known| bare.starts_with(**known)) {
+            Some(_) => format!("'{name}' is known to HAProxy but not implemented in Sockeye yet"),
+            None => format!("'{}' does not know the action '{name}'", set.name()),
+        });
+    }
     let found = match shared::action(name, words, set, context, stages)? {
         Some(action) => Some(action),
         None if set.is_http() => http::action(name, words, set, context, stages)?,
         None => tcp::action(name, words, set, context.side)?,
     };
-    found.ok_or_else(|| {
-        let (bare, _) = call(name).unwrap_or((name, ""));
-        match KNOWN.iter().find(|known| bare.starts_with(**known)) {
-            Some(_) => format!("'{name}' is known to HAProxy but not implemented in Sockeye yet"),
-            None => format!("'{}' does not know the action '{name}'", set.name()),
-        }
-    })
+    found.ok_or_else(|| format!("'{}' has no parser for the action '{name}'", set.name()))
 }
 
 /// Actions of HAProxy that need what does not exist yet.

@@ -3,6 +3,7 @@
 use sockeye_sample::{Purpose, Stages, Type, VarId};
 use sockeye_syntax::words::Words;
 
+use super::actions::NICE_HAS_NO_EFFECT;
 use super::{Context, Set, argument, call, number, number_or};
 use crate::action::{Action, LogLevel, SilentDrop, VarConditions};
 
@@ -49,7 +50,7 @@ pub(super) fn action(
             let text = argument(words, "a number")?;
             let nice = text.parse().ok().filter(|nice| (-1024..=1024).contains(nice));
             let _: i32 = nice.ok_or_else(|| format!("expects a number from -1024 to 1024, not '{text}'"))?;
-            words.notice("'set-nice' has no effect: all streams of a thread get their turn in the order of events.");
+            words.notice(format!("'set-nice' has no effect: {NICE_HAS_NO_EFFECT}."));
             Action::Nothing
         }
         "set-log-level" if content => Action::SetLogLevel(log_level(argument(words, "a log level")?)?),
