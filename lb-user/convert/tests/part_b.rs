@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use sockeye_pattern::Library;
 use sockeye_sample::{
     Body, Expr, Expressions, Fetch, Language, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber,
-    Stage, Target, Type, Value, Variables, VariablesInUse, World,
+    Stage, Target, Value, Variables, VariablesInUse, World,
 };
 
 struct NoWorld;
@@ -73,7 +73,7 @@ fn run(expr: &str, input: &[u8], variables: &[(&str, &str)]) -> Result<Outcome, 
     let mut scene = Scene::new(Stage::FrontendRequestHeader, SystemTime::UNIX_EPOCH, &NoWorld);
     scene.request_body = Body { bytes: input, whole: true, length: None };
     scene.variables = VariablesInUse { txn: Some(&txn), ..VariablesInUse::default() };
-    let text = |value: Value<'_>| value.cast(Type::Str).and_then(|value| value.bytes().map(<[u8]>::to_vec));
+    let text = |value: Value<'_>| value.into_text().map(std::borrow::Cow::into_owned);
     let value = compiled.eval(&scene).and_then(text);
     let waits = scene.unfinished.get();
     let tag = expressions.variables.intern("txn.tag")?;

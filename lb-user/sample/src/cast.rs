@@ -50,7 +50,10 @@ impl<'a> Value<'a> {
                 IpAddr::V4(addr) => Some(Self::Ipv6(addr.to_ipv6_mapped())),
                 IpAddr::V6(addr) => Some(Self::Ipv6(addr)),
             },
-            Type::Str => self.into_text().map(Self::Str),
+            Type::Str => match self {
+                Self::Bin(bytes) => Some(Self::Str(until_zero(bytes))),
+                other => other.into_text().map(Self::Str),
+            },
             Type::Bin => self.into_bytes().map(Self::Bin),
             Type::Method => match self {
                 Self::Str(bytes) | Self::Bin(bytes) => Some(Self::Method(bytes)),
@@ -82,7 +85,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As text.
+    /// As text; bytes as they are, all of them.
     pub fn into_text(self) -> Option<Cow<'a, [u8]>> {
         let mut text = Vec::new();
         // Writing to a vector does not fail.
@@ -139,6 +142,18 @@ pub(crate) fn leading_int(text: &[u8]) -> i64 {
     value
 }
 
+/// Text ends where a zero byte ends bytes, as in HAProxy.
+fn until_zero(bytes: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let Some(end) = bytes.iter().position(|byte| *byte == 0) else { return bytes };
+    match bytes {
+        Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[..end]),
+        Cow::Owned(mut bytes) => {
+            bytes.truncate(end);
+            Cow::Owned(bytes)
+        }
+    }
+}
+
 /// The IPv4 address inside a mapped, 6to4 or compatible one.
 fn embedded_ipv4(addr: Ipv6Addr) -> Option<Ipv4Addr> {
     if let Some(mapped) = addr.to_ipv4_mapped() {
@@ -175,6 +190,9 @@ mod tests {
         check(Value::str(b"::1"), Type::Addr, Some(Value::Ipv6(Ipv6Addr::LOCALHOST)));
         check(Value::str(b"x"), Type::Addr, None);
         check(Value::bin(b"x"), Type::Str, Some(Value::str(b"x")));
+        check(Value::bin(b"a\0b"), Type::Str, Some(Value::str(b"a")));
+        check(Value::Bin(vec![b'a', 0].into()), Type::Str, Some(Value::str(b"a")));
+        check(Value::bin(b"\0"), Type::Str, Some(Value::str(b"")));
         check(Value::bin(b"1"), Type::Int, None);
     }
 }
