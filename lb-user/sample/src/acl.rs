@@ -97,7 +97,9 @@ impl AclScope {
             ));
         }
         if name.eq_ignore_ascii_case("or") {
-            return Err(format!("'{name}' cannot be the name of an ACL: it means a disjunction in conditions"));
+            return Err(format!(
+                "'{name}' cannot be the name of an ACL: it means a disjunction in conditions"
+            ));
         }
         let test = Test::parse(words, compiler)?;
         compiler.acls.add(name, test);

@@ -126,7 +126,8 @@ pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unp
         let server = &backend.servers[chosen];
         if server.is_up() {
             let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
-            let ticket = backend.queue.join(backend, Some(chosen), limit, wish.priority).ok_or(Unplaced::QueueFull)?;
+            let ticket =
+                backend.queue.join(backend, Some(chosen), limit, wish.priority).ok_or(Unplaced::QueueFull)?;
             backend.queue.dispatch(backend, chosen);
             return Ok(Placement::Wait(ticket));
         }
@@ -156,7 +157,8 @@ pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unp
         if backend.balance_is_hash {
             let server = &backend.servers[index];
             let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
-            let ticket = backend.queue.join(backend, Some(index), limit, wish.priority).ok_or(Unplaced::QueueFull)?;
+            let ticket =
+                backend.queue.join(backend, Some(index), limit, wish.priority).ok_or(Unplaced::QueueFull)?;
             if !server.usable() {
                 // It went down in between, and its line was dissolved before this one joined.
                 drop(ticket);

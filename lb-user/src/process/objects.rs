@@ -12,9 +12,9 @@ use sockeye_sample::Target;
 
 use super::logs::Logs;
 use crate::backend::Backend;
+use crate::frontend::Frontend;
 use crate::frontend::limit::Limit;
 use crate::frontend::listener::Listener;
-use crate::frontend::Frontend;
 use crate::services::replies::ErrorReplies;
 use crate::stats::{LastInvalid, Rate, Total};
 use crate::stream::log::Shown;

@@ -66,7 +66,10 @@ impl Storage {
     }
 
     fn bytes(&self) -> usize {
-        self.request_bytes.capacity() + self.response_bytes.capacity() + self.body.capacity() + self.response_body.capacity()
+        self.request_bytes.capacity()
+            + self.response_bytes.capacity()
+            + self.body.capacity()
+            + self.response_body.capacity()
     }
 }
 

@@ -192,8 +192,17 @@ impl<'a> Transaction<'a> {
         facts.started_at = clock::now();
         let heads = Heads::take();
         let attempts = Attempts::default();
-        let mut transaction =
-            Self { session, control, timer, input, heads, facts, attempts, request_read: false, encoded: false };
+        let mut transaction = Self {
+            session,
+            control,
+            timer,
+            input,
+            heads,
+            facts,
+            attempts,
+            request_read: false,
+            encoded: false,
+        };
         match transaction.read_head().await {
             Ok(Head::Complete) => {}
             Ok(Head::Nothing) => return Box::pin(transaction.nothing()).await,
@@ -259,7 +268,13 @@ impl<'a> Transaction<'a> {
 
     /// A line in the middle of the exchange (`do-log`).
     pub(super) fn log_now(&self) {
-        log::stream(self.session, &self.facts, &self.attempts, Some(&self.heads.request), &self.heads.decided);
+        log::stream(
+            self.session,
+            &self.facts,
+            &self.attempts,
+            Some(&self.heads.request),
+            &self.heads.decided,
+        );
     }
 
     pub(super) fn log_unless_logged(&mut self) {

@@ -144,9 +144,12 @@ impl Run<'_> {
             }
             if let Some(format) = field {
                 let text = format.constant().unwrap_or(&text);
-                let edited = self.room(messages, field_name_bytes(&rule.action) + text.len()).and_then(|()| {
-                    messages.headers_mut().map_or(Ok(()), |headers| edit_field(headers, &rule.action, text))
-                });
+                let edited =
+                    self.room(messages, field_name_bytes(&rule.action) + text.len()).and_then(|()| {
+                        messages
+                            .headers_mut()
+                            .map_or(Ok(()), |headers| edit_field(headers, &rule.action, text))
+                    });
                 if edited.is_err() && self.strict {
                     return Step::Failed;
                 }
