@@ -126,23 +126,15 @@ impl Run<'_> {
     pub fn go(&mut self, from: usize, messages: &mut Messages<'_>, changes: &mut Vec<Change>) -> Step {
         // What a rule writes, in one place for all of them.
         let mut text = Vec::new();
-        for (index, rule) in self.rules.iter().enumerate().skip(from) {
-            let field = field_value(&rule.action);
-            let computed = field.filter(|format| format.constant().is_none());
-            if rule.condition.is_some() || computed.is_some() {
-                let scene = messages.scene(&self.view, self.stage);
-                match rule.applies(&scene) {
-                    Verdict::Pass => {}
-                    Verdict::Unknown if self.may_wait => return Step::Wait(index),
-                    Verdict::Fail | Verdict::Unknown => continue,
-                }
-                if let Some(format) = computed {
-                    text.clear();
-                    text.reserve(TEXT_BYTES_TYPICAL);
-                    self.view.write(format, &scene, messages.request.as_deref(), &mut text);
-                }
-            }
-            if let Some(format) = field {
+        let mut next = from;
+        loop {
+            let (index, rule) = match self.due(next, messages, &mut text) {
+                Due::Rule(index, rule) => (index, rule),
+                Due::Wait(index) => return Step::Wait(index),
+                Due::None => return Step::End,
+            };
+            next = index + 1;
+            if let Some(format) = field_value(&rule.action) {
                 let text = format.constant().unwrap_or(&text);
                 let edited =
                     self.room(messages, field_name_bytes(&rule.action) + text.len()).and_then(|()| {
@@ -188,7 +180,31 @@ impl Run<'_> {
                 }
             }
         }
-        Step::End
+    }
+
+    /// The next rule whose condition holds; `text` is then what it writes into a header field. Rules that are not due
+    /// change nothing, so all that are looked at share one scene.
+    #[inline]
+    fn due(&self, from: usize, messages: &Messages<'_>, text: &mut Vec<u8>) -> Due {
+        let Some(first) = self.rules.get(from) else { return Due::None };
+        if first.condition.is_none() && computed_value(&first.action).is_none() {
+            return Due::Rule(from, first);
+        }
+        let scene = messages.scene(&self.view, self.stage);
+        for (index, rule) in self.rules.iter().enumerate().skip(from) {
+            match rule.applies(&scene) {
+                Verdict::Pass => {}
+                Verdict::Unknown if self.may_wait => return Due::Wait(index),
+                Verdict::Fail | Verdict::Unknown => continue,
+            }
+            if let Some(format) = computed_value(&rule.action) {
+                text.clear();
+                text.reserve(TEXT_BYTES_TYPICAL);
+                self.view.write(format, &scene, messages.request.as_deref(), text);
+            }
+            return Due::Rule(index, rule);
+        }
+        Due::None
     }
 
     fn apply(
@@ -408,6 +424,14 @@ impl Run<'_> {
     }
 }
 
+/// What comes next in a set.
+enum Due {
+    Rule(usize, &'static sockeye_rules::Rule),
+    /// It depends on bytes that have not come.
+    Wait(usize),
+    None,
+}
+
 /// A value that is usually no longer than this is written without growing the text.
 const TEXT_BYTES_TYPICAL: usize = 256;
 
@@ -426,6 +450,11 @@ fn field_name_bytes(action: &Action) -> usize {
         Action::SetHeader { name, .. } | Action::AddHeader { name, .. } => name.as_bytes().len(),
         _ => 0,
     }
+}
+
+/// A [`field_value`] that has to be made anew each time.
+fn computed_value(action: &Action) -> Option<&Format> {
+    field_value(action).filter(|format| format.constant().is_none())
 }
 
 /// Does what an action with a [`field_value`] does.
