@@ -23,7 +23,7 @@ pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("req.proto_http", |scene, _| is_http(scene).map(Value::Bool)),
     Fetch::new("req_proto_http", |scene, _| is_http(scene).map(Value::Bool)),
     Fetch::new("wait_end", |scene, _| {
-        if scene.buffer.is_some_and(|buffer| !buffer.closed && !buffer.waited) {
+        if scene.waiting || scene.buffer.is_some_and(|buffer| !buffer.closed && !buffer.waited) {
             scene.wait();
             return None;
         }

@@ -279,6 +279,14 @@ impl<'a> Parser<'a> {
                 ('"' | '\'', None) => quote = Some(char),
                 (char, Some(open)) if char == open => quote = None,
                 ('\\', None | Some('"')) => match chars.peek() {
+                    Some((_, control @ ('n' | 'r' | 't'))) => {
+                        arg.push(match control {
+                            'n' => '\n',
+                            'r' => '\r',
+                            _ => '\t',
+                        });
+                        chars.next();
+                    }
                     Some((_, next))
                         if matches!(next, '\\' | '"')
                             || quote.is_none() && matches!(next, ',' | ' ' | '\'' | '(' | ')') =>

@@ -26,6 +26,8 @@ pub struct Scene<'a> {
     /// Where `buffer` is of a client that may speak HTTP/1: room for the head that its bytes parse as, made by the
     /// first fetch that wants one. A new cell for each evaluation.
     pub sniffed: Option<&'a OnceCell<RequestHead>>,
+    /// The time that rules may wait is not over, although there is nothing to wait for but the clock.
+    pub waiting: bool,
     pub variables: VariablesInUse<'a>,
     /// A fetch saw that what it looked at is not complete: the value may change, or come later. The evaluator of
     /// conditions that may wait clears it before and reads it after.
@@ -47,6 +49,7 @@ impl<'a> Scene<'a> {
             response_body: Body::default(),
             buffer: None,
             sniffed: None,
+            waiting: false,
             variables: VariablesInUse::default(),
             unfinished: Cell::new(false),
         }

@@ -21,6 +21,9 @@ pub enum Scope {
     Res,
     /// A health check.
     Check,
+    /// Of the stream that made this one (`psess`, `ptxn`, `preq`, `pres`): there is none here, so nothing is ever in
+    /// it.
+    Parent,
 }
 
 impl Scope {
@@ -33,6 +36,7 @@ impl Scope {
             "req" => Self::Req,
             "res" => Self::Res,
             "check" => Self::Check,
+            "psess" | "ptxn" | "preq" | "pres" => Self::Parent,
             _ => return None,
         })
     }
@@ -57,18 +61,14 @@ impl VariableNames {
     /// # Errors
     /// A message that says what is wrong with the name.
     pub fn intern(&mut self, text: &str) -> Result<VarId, String> {
-        let Some((scope, name)) = text.split_once('.') else {
-            return Err(format!(
-                "invalid variable name '{text}'. A variable name must be start by its scope. The scope can be \
-                 'proc', 'sess', 'txn', 'req', 'res' or 'check'"
-            ));
+        let unscoped = || {
+            format!(
+                "invalid variable name '{text}'. A variable name must start with its scope. The scope can be \
+                 'proc', '(p)sess', '(p)txn', '(p)req', '(p)res' or 'check'"
+            )
         };
-        let Some(scope) = Scope::of_name(scope) else {
-            return Err(format!(
-                "invalid variable name '{text}'. A variable name must be start by its scope. The scope can be \
-                 'proc', 'sess', 'txn', 'req', 'res' or 'check'"
-            ));
-        };
+        let (scope, name) = text.split_once('.').ok_or_else(unscoped)?;
+        let scope = Scope::of_name(scope).ok_or_else(unscoped)?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
         if let Some(bad) = name.bytes().find(|byte| !allowed(*byte)) {
             return Err(format!(
@@ -150,7 +150,7 @@ pub struct VariablesInUse<'a> {
 impl<'a> VariablesInUse<'a> {
     fn local(&self, scope: Scope) -> Option<&'a RefCell<Variables>> {
         match scope {
-            Scope::Proc => None,
+            Scope::Proc | Scope::Parent => None,
             Scope::Sess => self.sess,
             Scope::Txn => self.txn,
             Scope::Req => self.req,

@@ -47,10 +47,13 @@ impl Captured {
     }
 
     /// Keeps what a rule captured.
-    pub fn set(&mut self, of_request: bool, slot: usize, text: &[u8]) {
-        let slots = if of_request { &mut self.request } else { &mut self.response };
-        if let Some(slot) = slots.get_mut(slot) {
-            *slot = Some(text.into());
+    pub fn set(&mut self, frontend: &model::Captures, of_request: bool, slot: usize, text: &[u8]) {
+        let (slots, declared) = match of_request {
+            true => (&mut self.request, &frontend.request),
+            false => (&mut self.response, &frontend.response),
+        };
+        if let (Some(kept), Some(declared)) = (slots.get_mut(slot), declared.get(slot)) {
+            *kept = Some(text[..text.len().min(declared.length)].into());
         }
     }
 

@@ -212,6 +212,8 @@ impl Transaction<'_> {
         if list.is_empty() {
             return Ok(());
         }
+        // The request is there already; what rules may wait for is the end of their time.
+        let mut waiting = rules.inspect_delay.filter(|_| set == Set::TcpContent);
         let mut strict = true;
         let mut from = 0;
         let mut hints = Vec::new();
@@ -219,6 +221,8 @@ impl Transaction<'_> {
             let mut changes = Vec::new();
             let step = {
                 let (mut run, mut messages) = self.pass(list, set, frontend, strict);
+                run.may_wait = waiting.is_some();
+                messages.waiting = waiting.is_some();
                 let step = run.go(from, &mut messages, &mut changes);
                 strict = run.strict;
                 step
@@ -229,6 +233,17 @@ impl Transaction<'_> {
             self.keep_captured();
             let (index, action) = match step {
                 Step::Act(index, action) => (index, action),
+                Step::Wait(_) if waiting.is_some() => {
+                    let delay = waiting.take().unwrap_or_default();
+                    if !self.wait(delay).await {
+                        return Err(Refusal {
+                            silent: true,
+                            ..Refusal::new(Cause::Client, Stage::Request, 400)
+                        });
+                    }
+                    from = 0;
+                    continue;
+                }
                 Step::End | Step::Stop | Step::Wait(_) => {
                     self.send_hints(&mut hints).await;
                     return Ok(());
@@ -305,6 +320,7 @@ impl Transaction<'_> {
             response_body,
             buffer: None,
             sniffed: None,
+            waiting: false,
             about_response: set.is_response(),
         };
         (run, messages)
@@ -509,7 +525,7 @@ impl Transaction<'_> {
     fn keep_captured(&mut self) {
         for (request, slot, text) in self.heads.decided.captured.get_mut().drain(..) {
             if let Some(captured) = &mut self.facts.captured {
-                captured.set(request, slot, &text);
+                captured.set(&self.session.frontend.cfg.captures, request, slot, &text);
             }
         }
     }

@@ -53,6 +53,8 @@ pub struct Messages<'a> {
     pub buffer: Option<sockeye_sample::Bytes<'a>>,
     /// The request that a TCP stream begins with, parsed when an expression asks for it.
     pub sniffed: Option<&'a OnceCell<RequestHead>>,
+    /// The time that rules may wait is not over.
+    pub waiting: bool,
     /// Whether header actions are about the response.
     pub about_response: bool,
 }
@@ -66,6 +68,7 @@ impl Messages<'_> {
         scene.response_body = self.response_body;
         scene.buffer = self.buffer;
         scene.sniffed = self.sniffed;
+        scene.waiting = self.waiting;
         scene
     }
 

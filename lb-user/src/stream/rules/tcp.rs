@@ -67,6 +67,7 @@ fn nothing<'a>() -> Messages<'a> {
         response_body: Body::default(),
         buffer: None,
         sniffed: None,
+        waiting: false,
         about_response: false,
     }
 }
@@ -178,7 +179,7 @@ impl Inspected<'_> {
     fn keep_captured(&mut self) {
         for (request, slot, text) in self.decided.captured.get_mut().drain(..) {
             if let Some(captured) = &mut self.facts.captured {
-                captured.set(request, slot, &text);
+                captured.set(&self.session.frontend.cfg.captures, request, slot, &text);
             }
         }
     }
