@@ -13,6 +13,7 @@ pub mod format;
 mod language;
 mod scene;
 mod stage;
+pub mod tls;
 mod value;
 mod variables;
 
@@ -30,5 +31,6 @@ pub use scene::{
     ServerNumber, Text, World,
 };
 pub use stage::{Stage, Stages};
+pub use tls::{TlsFacts, TlsSide};
 pub use value::{OwnedValue, Type, Value};
 pub use variables::{Scope, VarId, VariableNames, Variables, VariablesInUse};

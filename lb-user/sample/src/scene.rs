@@ -8,6 +8,7 @@ use sockeye_http::{RequestHead, ResponseHead};
 
 use crate::arguments::Target;
 use crate::stage::Stage;
+use crate::tls::{TlsFacts, TlsSide};
 use crate::variables::VariablesInUse;
 
 /// Everything around an expression at the moment of its evaluation. Cheap to make: references and flags.
@@ -78,6 +79,10 @@ impl<'a> Scene<'a> {
 
     pub fn address(&self, what: Address) -> Option<SocketAddr> {
         self.facts?.address(what)
+    }
+
+    pub fn tls(&self, side: TlsSide) -> Option<&'a TlsFacts> {
+        self.facts?.tls(side)
     }
 }
 
@@ -221,6 +226,10 @@ pub trait Facts {
     fn unique_id(&self, request: Option<&RequestHead>) -> Option<&[u8]>;
     /// The value of a TLV of the PROXY header, by its type and how many of that type come before it.
     fn tlv(&self, _kind: u8, _index: usize) -> Option<&[u8]> {
+        None
+    }
+    /// TLS of the client's or the server's connection; `None` where that is in clear text or does not exist.
+    fn tls(&self, _side: TlsSide) -> Option<&TlsFacts> {
         None
     }
 }
