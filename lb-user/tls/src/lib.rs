@@ -3,3 +3,6 @@
 //! The configuration fills [`settings`] with what a line says, word for word.
 
 pub mod settings;
+
+pub mod handshake;
+pub mod record;

@@ -1,0 +1,67 @@
+//! What can be wrong with a file, in HAProxy's words where it has some, with the remedy where one is known.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a file is of no use. `Display` names the file; the caller adds the line that asked for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("unable to stat SSL certificate from file '{}' : {}.", .0.display(), plain(.1))]
+    Missing(PathBuf, io::Error),
+    #[error("cannot open the file '{}' ({}).", .0.display(), plain(.1))]
+    Unreadable(PathBuf, io::Error),
+    #[error("the file '{}' is larger than {1} bytes, no certificate is.", .0.display())]
+    TooLarge(PathBuf, u64),
+    #[error("unable to load certificate from file '{}': no start line. {1}", .0.display())]
+    NoCertificate(PathBuf, &'static str),
+    #[error("unable to load certificate from file '{}': {1}.", .0.display())]
+    Pem(PathBuf, PemFault),
+    #[error("No Private Key found in '{}'. Append the key to the certificate's file or put it there.", .0.display())]
+    NoKey(PathBuf),
+    #[error("the private key in '{0}' is encrypted with a passphrase, which nobody could type here. Decrypt it with: \
+             openssl pkey -in {0} -out {0}.key", .0.display())]
+    Encrypted(PathBuf),
+    #[error("unable to load private key from file '{}': {1}.", .0.display())]
+    Key(PathBuf, KeyFault),
+    #[error("inconsistencies between private key and certificate loaded '{}'. The key's public half is not the one in the \
+             first certificate: put the matching key there, or the leaf certificate first.", .0.display())]
+    Mismatch(PathBuf),
+    #[error("unable to load SSL certificate into SSL Context '{}': ee key too small. It has {1} bits, and at least {least} \
+             are needed: issue the certificate anew with a larger key.", .0.display(), least = super::certificate::RSA_BITS_MIN)]
+    Weak(PathBuf, usize),
+    #[error("unable to load SSL certificate into SSL Context '{}': the certificate cannot be read as X.509: {1}.", .0.display())]
+    X509(PathBuf, &'static str),
+    #[error("'{}' is present and activates OCSP but it is impossible to compute the OCSP certificate ID (maybe the issuer \
+             could not be found). Append the issuer's certificate, or put it into '{1}'.", .0.display())]
+    NoIssuer(PathBuf, String),
+    #[error("no certificate is called '{0}': a crt-store must load it before a line names it.")]
+    NotInStore(String),
+}
+
+/// What is wrong with the text of a PEM file, as OpenSSL says it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PemFault {
+    #[error("bad end line: '{0}' is missing, the file is cut off")]
+    NoEnd(String),
+    #[error("bad start line '{0}'")]
+    BadStart(String),
+    #[error("bad base64 decode")]
+    Base64,
+    #[error("section too large")]
+    TooLarge,
+}
+
+/// Why a key that was found is not usable.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyFault {
+    #[error("it is neither RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) nor Ed25519, or it is damaged")]
+    Unknown,
+    #[error("a DSA key, which TLS 1.2 and later no longer use. Issue the certificate anew with an RSA or ECDSA key")]
+    Dsa,
+}
+
+/// The system's words without Rust's number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
