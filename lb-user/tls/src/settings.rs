@@ -1,6 +1,7 @@
 //! What the configuration says of TLS, as it says it: paths are complete (`crt-base` and `ca-base` are applied), the rest
 //! is still text. Manual: 5.1 (bind), 5.2 (server), 3.1 (`ssl-default-*`), 3.12 (`crt-store`).
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Bind {
     pub certificates: Vec<PathBuf>,
     /// `default-crt`.
     pub default_certificates: Vec<PathBuf>,
+    /// `ssl-f-use` of the frontend: lines as a crt-list has them.
+    pub list_lines: Vec<String>,
     /// `crt-list`.
     pub lists: Vec<PathBuf>,
     pub strict_sni: bool,
@@ -131,9 +134,43 @@ pub struct Global {
     pub capture_buffer: usize,
     /// `tune.ssl.keylog`.
     pub keylog: bool,
-    /// `ca-base` and `crt-base`, for what names of files a crt-list holds.
+    /// `tune.ssl.hard-maxrecord`: as `max_record`, from the first byte to the last.
+    pub hard_max_record: usize,
+    /// `tune.ssl.ssl-ctx-cache-size`: certificates of `generate-certificates` that are kept.
+    pub generated_cache: usize,
+    /// `ca-base`, `crt-base` and `key-base`, for what names of files a crt-list holds.
     pub ca_base: Option<PathBuf>,
     pub crt_base: Option<PathBuf>,
+    pub key_base: Option<PathBuf>,
+    /// `issuers-chain-path`: certificates of issuers that complete the chains of files without any.
+    pub issuers_chain: Option<PathBuf>,
+    pub ocsp: OcspUpdate,
+}
+
+/// `ocsp-update.…`: how responses are fetched again while the process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OcspUpdate {
+    /// `ocsp-update.mode`: what certificates do that say nothing themselves.
+    pub on: bool,
+    /// `ocsp-update.disable`: nothing is fetched, whatever a certificate says.
+    pub disabled: bool,
+    /// `ocsp-update.mindelay` and `.maxdelay`: between two updates of one response.
+    pub min_delay: Duration,
+    pub max_delay: Duration,
+    /// `ocsp-update.httpproxy ADDRESS[:PORT]`.
+    pub http_proxy: Option<SocketAddr>,
+}
+
+impl Default for OcspUpdate {
+    fn default() -> Self {
+        Self {
+            on: false,
+            disabled: false,
+            min_delay: Duration::from_mins(5),
+            max_delay: Duration::from_hours(1),
+            http_proxy: None,
+        }
+    }
 }
 
 impl Default for Global {
@@ -152,8 +189,13 @@ impl Default for Global {
             max_record: 0,
             capture_buffer: 0,
             keylog: false,
+            hard_max_record: 0,
+            generated_cache: 1_000,
             ca_base: None,
             crt_base: None,
+            key_base: None,
+            issuers_chain: None,
+            ocsp: OcspUpdate::default(),
         }
     }
 }
