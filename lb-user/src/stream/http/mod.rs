@@ -1,10 +1,12 @@
 //! The stages of `mode http`, in the order they run, for each request of a client connection.
 
+mod action;
 mod forward;
 mod reply;
 mod request;
 mod respond;
 mod rules;
+mod wait;
 
 use std::task::Poll;
 

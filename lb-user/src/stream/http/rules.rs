@@ -1,24 +1,18 @@
-//! Rules in the path of a request: the sets of its frontend and backend, and what their actions do here.
+//! Rules in the path of a request: the sets of its frontend and backend.
 
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use sockeye_conn::{Buffer, clock};
 use sockeye_http::BodyLength;
-use sockeye_http::h1::{ChunkDecoder, Decoded, EncodeOptions};
-use sockeye_http::{Version, h1};
-use sockeye_rules::{Action, Content, ReplyRule, Rule, RuleSets};
+use sockeye_rules::{Action, Rule, RuleSets};
 use sockeye_sample::{Body, Stage as RuleStage};
 
-use super::super::abort::{Cause, Ending, Stage};
+use super::super::abort::{Cause, Stage};
 use super::super::rules::scene::View;
-use super::super::rules::{Messages, Run, Step, apply, chosen_backend, chosen_server, holds, reply};
+use super::super::rules::{Messages, Run, Step, apply, chosen_backend, chosen_server, holds};
 use super::forward::Answered;
-use super::reply::send_raw;
 use super::{Refusal, Transaction};
 use crate::backend::Backend;
-use crate::services::replies::{ErrorReplies, Reply};
 
 /// Which rules of a section run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +37,7 @@ impl Set {
         }
     }
 
-    fn is_response(self) -> bool {
+    pub(super) fn is_response(self) -> bool {
         matches!(self, Self::TcpResponse | Self::Response | Self::AfterResponse)
     }
 
@@ -149,47 +143,6 @@ impl Transaction<'_> {
         self.session.frontend.is_own(backend)
     }
 
-    /// The replies of the backend, if it has one for the status, or of the frontend.
-    pub(super) fn own_replies(&self, status: u16) -> &'static ErrorReplies {
-        match self.facts.backend {
-            Some(backend) if backend.replies.has(status) => &backend.replies,
-            _ => &self.session.frontend.replies,
-        }
-    }
-
-    /// What `deny`, `tarpit` and `return` answer.
-    fn reply_of_rule(
-        &mut self,
-        rule: &'static ReplyRule,
-        list: &'static [Arc<Rule>],
-        set: Set,
-        frontend: bool,
-    ) -> Reply {
-        if matches!(rule.content, Content::Default) {
-            return (*self.own_reply(rule.status)).clone();
-        }
-        let own = self.own_replies(rule.status);
-        let (run, messages) = self.pass(list, set, frontend, true);
-        reply::of_rule(rule, &run, &messages, own)
-    }
-
-    /// The section's reply for a status: made by `http-error`, from a file, or built in.
-    pub(super) fn own_reply(&mut self, status: u16) -> Arc<Reply> {
-        let backend = self.facts.backend.map(|backend| &backend.cfg.rules.http_errors);
-        let frontend = &self.session.frontend.cfg.rules.http_errors;
-        let find = |rules: &'static [Arc<ReplyRule>]| rules.iter().find(|rule| rule.status == status);
-        let rule = backend.and_then(|rules| find(rules)).or_else(|| find(frontend));
-        let own = self.own_replies(status);
-        match rule {
-            Some(rule) if !matches!(rule.content, Content::Default) => {
-                self.heads.ruled = true;
-                let (run, messages) = self.pass(&[], Set::Request, true, true);
-                Arc::new(reply::of_rule(rule, &run, &messages, own))
-            }
-            _ => own.error(status),
-        }
-    }
-
     /// Runs one set of a section; an error ends the request.
     pub(super) async fn run_rules(
         &mut self,
@@ -277,7 +230,7 @@ impl Transaction<'_> {
     }
 
     /// What a pass over rules needs, borrowed apart.
-    fn pass(
+    pub(super) fn pass(
         &mut self,
         rules: &'static [Arc<Rule>],
         set: Set,
@@ -334,147 +287,6 @@ impl Transaction<'_> {
         Refusal::new(Cause::Proxy, stage, 500)
     }
 
-    /// Does what an action asks for that is more than a change of the message.
-    async fn act(
-        &mut self,
-        list: &'static [Arc<Rule>],
-        set: Set,
-        frontend: bool,
-        action: &'static Action,
-        answered: Option<&mut Answered>,
-    ) -> Option<Refusal> {
-        let response = set.is_response();
-        let stage = if response { Stage::Headers } else { Stage::Request };
-        match action {
-            Action::Deny(rule) | Action::Return(rule) => {
-                let reply = self.reply_of_rule(rule, list, set, frontend);
-                let denied = matches!(action, Action::Deny(_));
-                let cause = if denied { Cause::Proxy } else { Cause::Local };
-                Some(Refusal::with_reply(cause, stage, reply))
-            }
-            Action::Tarpit(rule) => {
-                let reply = self.reply_of_rule(rule, list, set, frontend);
-                Some(self.tarpit(reply).await)
-            }
-            Action::Redirect(rule) => {
-                let (run, messages) = self.pass(list, set, frontend, true);
-                let reply = reply::of_redirect(rule, &run, &messages)?;
-                Some(Refusal::with_reply(Cause::Local, stage, reply))
-            }
-            Action::Auth { realm } => {
-                let request = &self.heads.request;
-                let to_proxy = self.session.frontend.cfg.options.http_use_proxy_header
-                    && !request.target().starts_with(b"/")
-                    && request.target() != b"*";
-                let own = self.own_replies(if to_proxy { 407 } else { 401 });
-                let name = match self.facts.backend {
-                    Some(backend) => backend.name(),
-                    None => self.session.frontend.name(),
-                };
-                let realm = realm.as_deref().unwrap_or(name);
-                Some(Refusal::with_reply(Cause::Local, stage, reply::of_auth(realm, to_proxy, own)))
-            }
-            Action::Reject | Action::Close => {
-                let refusal = Refusal::new(Cause::Proxy, stage, 400);
-                Some(if response {
-                    Refusal::new(Cause::Proxy, stage, 502)
-                } else {
-                    self.facts.received_at = None;
-                    if set == Set::TcpContent {
-                        // HTTP has not begun for it: the log shows no request.
-                        self.facts.understood = false;
-                    }
-                    Refusal { silent: true, ..refusal }
-                })
-            }
-            Action::DoLog => {
-                self.log_now();
-                None
-            }
-            Action::SilentDrop(how) => {
-                self.session.silent_drop(*how);
-                if !response {
-                    self.facts.received_at = None;
-                }
-                // Whatever it was, HAProxy's line says that it ended with the request.
-                Some(Refusal { silent: true, ..Refusal::new(Cause::Proxy, Stage::Request, 400) })
-            }
-            Action::Pause(value) => {
-                let time = {
-                    let (run, messages) = self.pass(list, set, frontend, true);
-                    run.pause(value, &messages)
-                };
-                if let Some(time) = time
-                    && !self.wait(time).await
-                {
-                    return Some(Refusal { silent: true, ..Refusal::new(Cause::Client, stage, 400) });
-                }
-                None
-            }
-            Action::WaitForBody { time, at_least } => match answered {
-                Some(answered) => self.wait_for_response(answered, *time, *at_least).await.err(),
-                None if response => None,
-                None => self.wait_for_body(*time, *at_least).await.err(),
-            },
-            _ => None,
-        }
-    }
-
-    /// `tarpit`: the reply comes only after a while.
-    async fn tarpit(&mut self, reply: Reply) -> Refusal {
-        let fe = self.session.frontend.cfg;
-        let be = self.facts.backend.map(|backend| backend.cfg);
-        let limit = self
-            .heads
-            .decided
-            .timeouts
-            .tarpit
-            .or_else(|| be.and_then(|be| be.timeout_tarpit))
-            .or(fe.timeout_tarpit)
-            .or_else(|| be.and_then(|be| be.timeout_connect))
-            .or_else(|| self.session.frontend.backend.and_then(|backend| backend.cfg.timeout_connect));
-        self.facts.received_at = None;
-        self.facts.tarpitted_at = Some(clock::now());
-        let stayed = self.wait(limit.unwrap_or_default()).await;
-        self.facts.released_at = Some(clock::now());
-        let mut refusal = Refusal::with_reply(Cause::Proxy, Stage::Tarpit, reply);
-        if !stayed {
-            refusal.ending = Ending::new(Cause::Client, Stage::Tarpit);
-            refusal.silent = true;
-        }
-        refusal
-    }
-
-    /// Waits; whether the client is still there.
-    async fn wait(&mut self, time: Duration) -> bool {
-        self.timer.set(clock::now().checked_add(time));
-        let (session, control, timer) = (&*self.session, self.control, &mut *self.timer);
-        std::future::poll_fn(|cx| {
-            if control.is_killed() || session.client.is_closed_by_peer(cx) {
-                return Poll::Ready(false);
-            }
-            timer.poll_expired(cx).map(|()| true)
-        })
-        .await
-    }
-
-    /// One 103 with the hints collected so far.
-    async fn send_hints(&mut self, hints: &mut Vec<(Box<[u8]>, Vec<u8>)>) {
-        if hints.is_empty() || self.heads.request.version() < Version::Http11 {
-            hints.clear();
-            return;
-        }
-        let mut head = sockeye_http::ResponseHead::new();
-        head.set_status(103, b"Early Hints");
-        head.set_version(Version::Http11);
-        for (name, value) in hints.drain(..) {
-            head.headers_mut().append(&name, &value);
-        }
-        let mut out = Vec::new();
-        h1::encode_response(&head, &mut out, EncodeOptions::default());
-        send_raw(self.session, &out).await;
-    }
-
     /// Decides the backend: `use_backend` rules in order, then the default one.
     pub(super) fn choose_backend(&self) -> Option<&'static Backend> {
         let heads = &*self.heads;
@@ -528,167 +340,5 @@ impl Transaction<'_> {
                 captured.set(&self.session.frontend.cfg.captures, request, slot, &text);
             }
         }
-    }
-
-    /// Waits for the body, or as much of it as a rule needs or a buffer holds.
-    async fn wait_for_body(&mut self, time: Duration, at_least: u64) -> Result<(), Refusal> {
-        let enough = (at_least > 0).then_some(at_least);
-        let before = self.timer.deadline();
-        let deadline = clock::now().checked_add(time);
-        let waited = self.read_body(deadline, enough).await;
-        self.timer.set(before);
-        self.decode_body_at_hand();
-        // The head was understood: the reply is one of the exchange.
-        waited.map_err(|refusal| Refusal {
-            invalid: false,
-            silent: refusal.ending.cause == Cause::Client,
-            ..refusal
-        })
-    }
-
-    /// Waits for the content of the response, or as much of it as a rule needs or a buffer holds. What is left of the
-    /// request goes on only after that.
-    async fn wait_for_response(
-        &mut self,
-        answered: &mut Answered,
-        time: Duration,
-        at_least: u64,
-    ) -> Result<(), Refusal> {
-        let before = self.timer.deadline();
-        self.timer.set(clock::now().checked_add(time));
-        let body = self.heads.response.body;
-        let rules = super::response_rules(answered.backend);
-        let mut ended = false;
-        loop {
-            let heads = &mut *self.heads;
-            let bytes = answered.server_input.filled();
-            heads.response_body.clear();
-            heads.response_whole = match body {
-                BodyLength::None | BodyLength::Tunnel => return Ok(()),
-                BodyLength::Length(length) => {
-                    let here = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
-                    heads.response_body.extend_from_slice(&bytes[..here]);
-                    here as u64 == length
-                }
-                BodyLength::UntilClose => {
-                    heads.response_body.extend_from_slice(bytes);
-                    ended
-                }
-                BodyLength::Chunked => {
-                    let (whole, merged) = decode_chunks(bytes, rules, &mut heads.response_body);
-                    if let Some(merged) = merged {
-                        answered.server_input.clear();
-                        answered.server_input.append(&merged);
-                    }
-                    whole
-                }
-            };
-            let enough = at_least > 0 && heads.response_body.len() as u64 >= at_least;
-            if heads.response_whole || enough || answered.server_input.is_full() {
-                break;
-            }
-            if ended {
-                return Err(Refusal::new(Cause::Server, Stage::Headers, 502));
-            }
-            if answered.server_input.capacity() == 0 {
-                answered.server_input = Buffer::take();
-            }
-            let (control, timer) = (self.control, &mut *self.timer);
-            let (socket, input) = (&mut answered.reached.socket, &mut answered.server_input);
-            let read = std::future::poll_fn(|cx| {
-                if control.is_killed() {
-                    return Poll::Ready(None);
-                }
-                match socket.poll_read(cx, input.space()) {
-                    Poll::Ready(read) => Poll::Ready(Some(read)),
-                    Poll::Pending => timer.poll_expired(cx).map(|()| None),
-                }
-            })
-            .await;
-            match read {
-                Some(Ok(0)) => ended = true,
-                Some(Ok(n)) => answered.server_input.advance(n),
-                Some(Err(_)) => return Err(Refusal::new(Cause::Server, Stage::Headers, 502)),
-                None if self.control.is_killed() => {
-                    return Err(Refusal::new(self.control.cause(), Stage::Headers, 503));
-                }
-                None => return Err(Refusal::new(Cause::ServerTimeout, Stage::Headers, 504)),
-            }
-        }
-        self.timer.set(before);
-        Ok(())
-    }
-
-    /// Decodes the chunks that are at hand, so that expressions can look at the body.
-    pub(super) fn decode_body_at_hand(&mut self) {
-        if self.heads.request.body != BodyLength::Chunked {
-            return;
-        }
-        let heads = &mut *self.heads;
-        heads.body.clear();
-        let mut decoder = ChunkDecoder::new();
-        let limits = super::request_rules(self.session.frontend);
-        let mut rest = self.input.filled();
-        heads.body_whole = loop {
-            match decoder.decode(rest, &limits.limits, limits.strictness) {
-                Ok((used, Decoded::Data(data))) => {
-                    heads.body.extend_from_slice(&rest[data]);
-                    rest = &rest[used..];
-                }
-                Ok((_, Decoded::Done)) => break true,
-                Ok((_, Decoded::NeedMore)) | Err(_) => break false,
-            }
-        };
-    }
-}
-
-/// Decodes the chunks in `bytes` into `out`: whether the last one is there, and then all of them as one chunk, which is
-/// how HAProxy sends on what it held.
-fn decode_chunks(bytes: &[u8], rules: crate::mux::Rules, out: &mut Vec<u8>) -> (bool, Option<Vec<u8>>) {
-    let mut decoder = ChunkDecoder::new();
-    let mut rest = bytes;
-    loop {
-        match decoder.decode(rest, &rules.limits, rules.strictness) {
-            Ok((used, Decoded::Data(data))) => {
-                out.extend_from_slice(&rest[data]);
-                rest = &rest[used..];
-            }
-            Ok((used, Decoded::Done)) => {
-                // Trailers and what is behind the message stay where they are.
-                let merges = used == rest.len() && decoder.trailers().is_empty() && !out.is_empty();
-                let merged = merges.then(|| {
-                    let mut merged = format!("{:x}\r\n", out.len()).into_bytes();
-                    merged.extend_from_slice(out);
-                    merged.extend_from_slice(b"\r\n0\r\n\r\n");
-                    merged
-                });
-                return (true, merged.filter(|merged| merged.len() <= bytes.len()));
-            }
-            Ok((_, Decoded::NeedMore)) | Err(_) => return (false, None),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sockeye_http::h1::{Limits, Strictness};
-
-    use super::*;
-
-    #[test]
-    fn chunks_that_were_waited_for_are_one() {
-        let check = |bytes: &str, content: &str, whole: bool, merged: Option<&str>| {
-            let rules = crate::mux::Rules { limits: Limits::default(), strictness: Strictness::Strict };
-            let mut out = Vec::new();
-            let decoded = decode_chunks(bytes.as_bytes(), rules, &mut out);
-            assert_eq!(out, content.as_bytes(), "{bytes:?}");
-            assert_eq!(decoded, (whole, merged.map(|merged| merged.as_bytes().to_vec())), "{bytes:?}");
-        };
-        check("1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "abc", true, Some("3\r\nabc\r\n0\r\n\r\n"));
-        check("0\r\n\r\n", "", true, None);
-        check("1\r\na\r\n2\r\nb", "ab", false, None);
-        check("1\r\na\r\n0\r\nx: y\r\n\r\n", "a", true, None);
-        check("1\r\na\r\n0\r\n\r\nmore", "a", true, None);
-        check("zz\r\n", "", false, None);
     }
 }
