@@ -50,20 +50,29 @@ impl HelloCapture {
     #[must_use]
     pub fn from_body(body: &[u8], limit: usize) -> Option<Self> {
         let hello = ClientHello::parse(body)?;
-        let mut room = limit;
+        let ciphers = hello.ciphers.get(..limit).unwrap_or(hello.ciphers);
+        let mut room = limit - ciphers.len();
+        let mut extensions = Vec::new();
+        for (kind, _) in hello.each_extension() {
+            // Numbers are kept whole; where one does not fit, nothing after it is kept.
+            let Some(left) = room.checked_sub(2) else {
+                room = 0;
+                break;
+            };
+            room = left;
+            extensions.extend_from_slice(&kind.to_be_bytes());
+        }
         let mut keep = |bytes: &[u8]| -> Box<[u8]> {
             let kept = bytes.len().min(room);
             room -= kept;
             bytes[..kept].into()
         };
-        let ciphers = keep(hello.ciphers);
-        let extensions: Vec<u8> = hello.each_extension().flat_map(|(kind, _)| kind.to_be_bytes()).collect();
         let list = |kind, short| hello.list(kind, short).unwrap_or_default();
         Some(Self {
             version: hello.version,
             ciphers_hash: twox_hash::XxHash64::oneshot(0, hello.ciphers),
-            ciphers,
-            extensions: keep(&extensions),
+            ciphers: ciphers.into(),
+            extensions: extensions.into(),
             groups: keep(list(EXTENSION_GROUPS, false)),
             point_formats: keep(list(EXTENSION_POINT_FORMATS, true)),
             versions: keep(list(EXTENSION_VERSIONS, true)),
@@ -230,5 +239,117 @@ impl<'a> Reader<'a> {
     pub fn block16(&self) -> Option<(&'a [u8], &'a [u8])> {
         let (length, rest) = self.u16()?;
         Reader(rest).take(length.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{HandshakeMessage, HelloCapture, hello_randoms};
+
+    fn block8(bytes: &[u8]) -> Vec<u8> {
+        [&[u8::try_from(bytes.len()).unwrap()], bytes].concat()
+    }
+
+    fn block16(bytes: &[u8]) -> Vec<u8> {
+        [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
+    }
+
+    fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &block16(body)].concat()
+    }
+
+    /// A hello with GREASE (RFC 8701) in every list.
+    fn hello(extensions: Option<&[Vec<u8>]>) -> Vec<u8> {
+        let mut body = vec![3, 3];
+        body.extend(0..32);
+        body.extend(block8(b"session"));
+        body.extend(block16(b"\x0a\x0a\xee\xee\0\x2e\0\xff\x56\0"));
+        body.extend(block8(b"\0"));
+        body.extend(extensions.map(|extensions| block16(&extensions.concat())).unwrap_or_default());
+        let message = [&[1, 0], &block16(&body)[..]].concat();
+        [&[22, 3, 1], &block16(&message)[..]].concat()
+    }
+
+    fn greased() -> Vec<u8> {
+        hello(Some(&[
+            extension(0x1a1a, b""),
+            extension(0, &block16(&[&[0], &block16(b"a.example")[..]].concat())),
+            extension(10, &block16(b"\x2a\x2a\0\x1d\0\x17")),
+            extension(11, &block8(b"\0\x01")),
+            extension(16, &block16(&block8(b"h2"))),
+            extension(13, &block16(b"\x3a\x3a\x04\x03\x08\x07")),
+            extension(43, &block8(b"\x4a\x4a\x03\x04\x03\x03")),
+            extension(0x5a5a, b"\0"),
+        ]))
+    }
+
+    /// Ciphers, extensions, groups, point formats, signatures, versions: as HAProxy 3.2 keeps them of the same bytes.
+    #[test]
+    fn kept_as_far_as_the_buffer_goes() {
+        let rows: &[(usize, &str)] = &[
+            (5, "0a0aeeee00 - - - - -"),
+            (15, "0a0aeeee002e00ff5600 1a1a0000 - - - -"),
+            (28, "0a0aeeee002e00ff5600 1a1a0000000a000b0010000d002b5a5a 2a2a - - -"),
+            (34, "0a0aeeee002e00ff5600 1a1a0000000a000b0010000d002b5a5a 2a2a001d0017 0001 - -"),
+            (36, "0a0aeeee002e00ff5600 1a1a0000000a000b0010000d002b5a5a 2a2a001d0017 0001 - 4a4a"),
+            (
+                44,
+                "0a0aeeee002e00ff5600 1a1a0000000a000b0010000d002b5a5a 2a2a001d0017 0001 3a3a0403 4a4a03040303",
+            ),
+            (
+                99,
+                "0a0aeeee002e00ff5600 1a1a0000000a000b0010000d002b5a5a 2a2a001d0017 0001 3a3a04030807 4a4a03040303",
+            ),
+        ];
+        for (limit, expected) in rows {
+            let capture = HelloCapture::from_records(&greased(), *limit).unwrap();
+            let lists = [
+                &capture.ciphers,
+                &capture.extensions,
+                &capture.groups,
+                &capture.point_formats,
+                &capture.signatures,
+                &capture.versions,
+            ];
+            let shown = lists.map(|list| match &**list {
+                [] => "-".to_owned(),
+                list => list.iter().map(|byte| format!("{byte:02x}")).collect(),
+            });
+            assert_eq!(shown.join(" "), *expected, "{limit}");
+            assert_eq!(capture.ciphers_hash.cast_signed(), -4_269_161_734_638_793_816);
+            assert_eq!(capture.version, 0x303);
+        }
+        let bare = HelloCapture::from_records(&hello(None), 99).unwrap();
+        assert_eq!((bare.ciphers.len(), bare.extensions.len()), (10, 0));
+    }
+
+    #[test]
+    fn randoms_of_both_sides() {
+        let (random, session) = hello_randoms(&greased()).unwrap();
+        assert_eq!((random[31], &session[..]), (31, &b"session"[..]));
+        let server = [&[22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3][..], &[7; 32], &[0, 0x13, 1, 0]].concat();
+        assert_eq!(hello_randoms(&server), Some(([7; 32], Vec::new())));
+        assert_eq!(hello_randoms(&server[..20]), None);
+    }
+
+    proptest! {
+        /// Whatever comes, at most `limit` bytes are kept, and nothing panics.
+        #[test]
+        fn any_bytes(at in 0_usize..150, value: u8, end in 0_usize..200, limit in 0_usize..60) {
+            let mut bytes = greased();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+            bytes.truncate(end);
+            let _ = hello_randoms(&bytes);
+            prop_assert!(!matches!(HandshakeMessage::read(&bytes), HandshakeMessage::Whole(..)) || end > 40);
+            if let Some(capture) = HelloCapture::from_records(&bytes, limit) {
+                let kept = capture.ciphers.len() + capture.extensions.len() + capture.groups.len()
+                    + capture.point_formats.len() + capture.signatures.len() + capture.versions.len();
+                prop_assert!(kept <= limit);
+            }
+        }
     }
 }

@@ -5,9 +5,11 @@
 
 mod error;
 mod hello;
+mod names;
 
 pub use error::OpenSslError;
 pub use hello::{ClientHello, HandshakeMessage, HelloCapture, Reader, hello_randoms};
+pub use names::{cipher_bits, cipher_name, group_name, version_name};
 
 /// Which connection of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum TlsSide {
 /// `None`, `false`, zero or empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFacts {
+    /// The handshake is over. What depends on its success (the session, the outcome of the check) is not told before.
+    pub established: bool,
     /// Version on the wire: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3. `None` until it is agreed.
     pub version: Option<u16>,
     /// Cipher suite, as IANA numbers them.
@@ -96,6 +100,26 @@ pub struct Secrets {
     pub server_traffic_0: Box<[u8]>,
     pub exporter: Box<[u8]>,
     pub early_exporter: Box<[u8]>,
+}
+
+impl TlsFacts {
+    /// `%sslv`, `ssl_fc_protocol`.
+    #[must_use]
+    pub fn version_name(&self) -> Option<&'static str> {
+        version_name(self.version?)
+    }
+
+    /// `%sslc`, `ssl_fc_cipher`. Until there is one, OpenSSL says so in its own way.
+    #[must_use]
+    pub fn cipher_name(&self) -> Option<&'static str> {
+        self.cipher.map_or(Some("(NONE)"), cipher_name)
+    }
+
+    /// The peer's own certificate.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        self.peer_chain.first().map(|der| &**der)
+    }
 }
 
 impl Secrets {
