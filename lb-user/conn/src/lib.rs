@@ -6,10 +6,14 @@
 mod addr;
 mod buffer;
 pub mod clock;
+mod pipe;
 mod socket;
 mod timer;
+mod tls;
 
 pub use addr::{Peer, Port};
 pub use buffer::{Buffer, BufferLimits};
+pub use pipe::{PipeEnd, pipe};
 pub use socket::Socket;
 pub use timer::Timer;
+pub use tls::{HandshakeError, Handshaking, TlsSocket};

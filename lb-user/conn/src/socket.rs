@@ -7,9 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, SendFlags, recv};
 use socket2::SockRef;
+use sockeye_record::Negotiated;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::{PipeEnd, TlsSocket};
 
 /// A connected TCP or unix stream socket.
 ///
@@ -22,6 +25,10 @@ pub enum Socket {
     /// A TCP socket whose arriving bytes the kernel takes care of: they wake nobody, see
     /// [`set_quiet`](Self::set_quiet).
     Quiet(AsyncFd<OwnedFd>),
+    /// A stream of a multiplexed connection.
+    Pipe(PipeEnd),
+    /// Boxed: a session without TLS must not pay for its size.
+    Tls(Box<TlsSocket>),
 }
 
 impl Socket {
@@ -36,7 +43,25 @@ impl Socket {
     }
 
     pub fn is_tcp(&self) -> bool {
-        matches!(self, Self::Tcp(_) | Self::Quiet(_))
+        match self {
+            Self::Tcp(_) | Self::Quiet(_) => true,
+            Self::Unix(_) | Self::Pipe(_) => false,
+            Self::Tls(tls) => tls.io().is_tcp(),
+        }
+    }
+
+    /// What the TLS handshake agreed on, if there was one.
+    pub fn tls(&self) -> Option<&Negotiated> {
+        match self {
+            Self::Tls(tls) => Some(tls.negotiated()),
+            _ => None,
+        }
+    }
+
+    /// Whether what the kernel's socket carries are the bytes themselves, so that it may move them for us. Everything
+    /// else has a descriptor for its addresses and options only.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Unix(_) | Self::Quiet(_))
     }
 
     /// Ready when a read would not block: data, end of stream or an error.
@@ -45,6 +70,8 @@ impl Socket {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
             Self::Quiet(_) => Poll::Pending,
+            Self::Pipe(end) => end.poll_read_ready(cx),
+            Self::Tls(tls) => tls.poll_read_ready(cx),
         }
     }
 
@@ -54,6 +81,8 @@ impl Socket {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
             Self::Unix(stream) => stream.poll_write_ready(cx),
             Self::Quiet(fd) => fd.poll_write_ready(cx).map_ok(|_| ()),
+            Self::Pipe(end) => end.poll_write_ready(cx),
+            Self::Tls(tls) => tls.poll_write_ready(cx),
         }
     }
 
@@ -62,6 +91,11 @@ impl Socket {
     ///
     /// It takes nothing from the task's budget, so a loop of nothing but this would starve the other tasks.
     pub fn read_now(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
+        self.take_now(space)
+    }
+
+    /// The same for whoever owns the socket and shares it with itself.
+    pub(crate) fn take_now(&self, space: &mut [u8]) -> io::Result<Option<usize>> {
         let mut short = None;
         let mut read = |fd: BorrowedFd<'_>| {
             let (n, _) = recv(fd, &mut *space, RecvFlags::empty())?;
@@ -76,6 +110,8 @@ impl Socket {
             Self::Tcp(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
             Self::Unix(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
             Self::Quiet(_) => return Ok(None),
+            Self::Pipe(end) => return end.read_now(space),
+            Self::Tls(tls) => return tls.read_now(space),
         };
         match (short, result) {
             (Some(n), _) | (None, Ok(n)) => Ok(Some(n)),
@@ -86,17 +122,27 @@ impl Socket {
 
     /// Reads into `space`; 0 is the end of the stream.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Pipe(end) => return end.poll_read(cx, space),
+            Self::Tls(tls) => return tls.poll_read(cx, space),
+            Self::Tcp(_) | Self::Unix(_) | Self::Quiet(_) => {}
+        }
         let mut buf = ReadBuf::new(space);
         match self {
             Self::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buf))?,
             Self::Unix(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buf))?,
-            Self::Quiet(_) => return Poll::Pending,
+            Self::Quiet(_) | Self::Pipe(_) | Self::Tls(_) => return Poll::Pending,
         }
         Poll::Ready(Ok(buf.filled().len()))
     }
 
     /// Writes the start of `bytes`.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Pipe(end) => return end.poll_write(cx, bytes),
+            Self::Tls(tls) => return tls.poll_write(cx, &[IoSlice::new(bytes)]),
+            Self::Tcp(_) | Self::Unix(_) | Self::Quiet(_) => {}
+        }
         // Not through the C library, which makes every call of a threaded program a cancellation point.
         self.poll_io_write(cx, |fd| Ok(rustix::net::send(fd, bytes, SendFlags::NOSIGNAL)?))
     }
@@ -111,11 +157,13 @@ impl Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Quiet(_) => self.poll_io_write(cx, |fd| SockRef::from(&fd).send_vectored(slices)),
+            Self::Pipe(end) => end.poll_write_vectored(cx, slices),
+            Self::Tls(tls) => tls.poll_write(cx, slices),
         }
     }
 
     /// Runs `call`, a read-like system call on the descriptor, once the socket is readable. `WouldBlock` from it
-    /// means the socket has nothing, and registers the task.
+    /// means the socket has nothing, and registers the task. Only for sockets that are [plain](Self::is_plain).
     pub fn poll_io_read<T>(
         &self,
         cx: &mut Context<'_>,
@@ -150,6 +198,9 @@ impl Socket {
                 Self::Tcp(stream) => stream.try_io(interest, || call(stream.as_fd())),
                 Self::Unix(stream) => stream.try_io(interest, || call(stream.as_fd())),
                 Self::Quiet(fd) => fd.try_io(interest, |fd| call(fd.as_fd())),
+                Self::Pipe(_) | Self::Tls(_) => {
+                    return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+                }
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -160,11 +211,27 @@ impl Socket {
 
     /// Sends the end of our direction (FIN); what was written before it still arrives.
     pub fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Pipe(end) => {
+                end.shutdown_write();
+                return Ok(());
+            }
+            Self::Tls(tls) => tls.shutdown_write(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Quiet(_) => {}
+        }
         SockRef::from(self).shutdown(std::net::Shutdown::Write)
     }
 
     /// Makes the close that follows a reset (RST), which tells the peer that the stream is not complete.
     pub fn reset_on_close(&self) {
+        match self {
+            Self::Pipe(end) => {
+                end.reset_on_close();
+                return;
+            }
+            Self::Tls(tls) => tls.close_silently(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Quiet(_) => {}
+        }
         // A socket whose peer has reset it already refuses the option; the close is then no different.
         let _ = SockRef::from(self).set_linger(Some(std::time::Duration::ZERO));
     }
@@ -181,11 +248,21 @@ impl Socket {
     ///
     /// Registers the task for what arrives.
     pub fn is_closed_by_peer(&self, cx: &mut Context<'_>) -> bool {
-        let peeked = self.poll_io_read(cx, |fd| {
+        matches!(self.poll_peek(cx), Poll::Ready(Ok(0) | Err(_)))
+    }
+
+    /// Ready when a read would not block, with a number above 0 if it would find bytes, and 0 if the end. Nothing is
+    /// taken.
+    pub fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Pipe(end) => return end.poll_peek(cx),
+            Self::Tls(tls) => return tls.poll_peek(cx),
+            Self::Tcp(_) | Self::Unix(_) | Self::Quiet(_) => {}
+        }
+        self.poll_io_read(cx, |fd| {
             let mut byte = [0; 1];
             Ok(recv(fd, &mut byte, RecvFlags::PEEK)?.1)
-        });
-        matches!(peeked, Poll::Ready(Ok(0) | Err(_)))
+        })
     }
 
     /// `SO_MARK` of what is sent from now on, for routing and filters. Needs `CAP_NET_ADMIN`.
@@ -205,6 +282,9 @@ impl Socket {
     /// Prepares a close of which the peer gets to know nothing: in repair mode the kernel sends neither FIN nor
     /// RST. Without the privilege for that, a reset that does not live longer than `ttl` hops (1 by default).
     pub fn drop_silently(&self, ttl: Option<u8>) {
+        if let Self::Tls(tls) = self {
+            tls.close_silently();
+        }
         let socket = SockRef::from(self);
         let _ = socket.set_tcp_quickack(false);
         if ttl.is_none() && sockeye_sys::sockopt::set_tcp_repair(self.as_fd(), true).is_ok() {
@@ -255,6 +335,8 @@ impl AsFd for Socket {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
             Self::Quiet(fd) => fd.as_fd(),
+            Self::Pipe(end) => end.as_fd(),
+            Self::Tls(tls) => tls.as_fd(),
         }
     }
 }

@@ -120,7 +120,7 @@ impl Pump {
             if self.moved - started_at >= POLL_BYTES_MAX {
                 break;
             }
-            self.choose_path();
+            self.choose_path(src, dst);
             match self.path {
                 Path::Splice => ready!(self.poll_fill(cx, src, turn == 0))?,
                 Path::Copy | Path::Sockmap => {
@@ -192,7 +192,9 @@ impl Pump {
     /// Hands the direction to the kernel, if it is worth it, allowed and possible. Only to be called when the
     /// sender has nothing more to read and the receiver has everything.
     fn hand_over(&mut self, src: &Socket, dst: &Socket) -> bool {
-        let Some(sockmap) = &self.sockmap else { return false };
+        let Some(sockmap) = self.sockmap.as_ref().filter(|_| src.is_plain() && dst.is_plain()) else {
+            return false;
+        };
         if self.moved < SOCKMAP_AFTER_BYTES && self.reads < SOCKMAP_AFTER_READS {
             return false;
         }
@@ -287,11 +289,16 @@ impl Pump {
     }
 
     /// Up the ladder for a direction that is bulky, down for one that no longer is.
-    fn choose_path(&mut self) {
+    fn choose_path(&mut self, src: &Socket, dst: &Socket) {
         match self.path {
             Path::Copy => {
                 let worth = self.left.is_none_or(|left| left >= SPLICE_LEFT_BYTES_MIN);
-                if self.splice == Splice::Auto && worth && self.copy.streak() >= SPLICE_AFTER_BYTES {
+                if self.splice == Splice::Auto
+                    && worth
+                    && self.copy.streak() >= SPLICE_AFTER_BYTES
+                    && src.is_plain()
+                    && dst.is_plain()
+                {
                     self.path = Path::Splice;
                     self.splicing = Splicing::default();
                 }

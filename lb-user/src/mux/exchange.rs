@@ -211,11 +211,7 @@ impl<'a> Exchange<'a> {
         if !self.request_done || !self.watch_client {
             return Poll::Pending;
         }
-        let peeked = self.client.poll_io_read(cx, |fd| {
-            let mut byte = [0; 1];
-            Ok(rustix::net::recv(fd, &mut byte, rustix::net::RecvFlags::PEEK)?.1)
-        });
-        match peeked {
+        match self.client.poll_peek(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(_)) => {
                 self.watch_client = false;

@@ -334,13 +334,7 @@ async fn unless_client_leaves<T>(
 
 /// Ready once the client has sent its end or a reset, with nothing unread before it.
 async fn client_left(client: &Socket) {
-    let peeked = std::future::poll_fn(|cx| {
-        client.poll_io_read(cx, |fd| {
-            let mut byte = [0; 1];
-            Ok(rustix::net::recv(fd, &mut byte, rustix::net::RecvFlags::PEEK)?.1)
-        })
-    })
-    .await;
+    let peeked = std::future::poll_fn(|cx| client.poll_peek(cx)).await;
     if matches!(peeked, Ok(n) if n > 0) {
         // A pipelined request hides the end behind it.
         std::future::pending::<()>().await;
