@@ -1,6 +1,5 @@
 //! One certificate with its chain and key, as handshakes present it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -121,7 +120,7 @@ impl Certificate {
             return Err(Fault::NoCertificate(path.clone(), hint(path)));
         };
         let facts = Facts::of(path, leaf)?;
-        let signing = signing_key(parts.key.as_deref().unwrap_or(path), &key, &facts)?;
+        let signing = signing_key(parts.key.as_deref().unwrap_or(path), &key)?;
         if !facts.belongs_to(signing.as_ref()) {
             return Err(Fault::Mismatch(parts.name.clone()));
         }
@@ -208,10 +207,9 @@ impl Certificate {
             return Err(Fault::NoIssuer(file.to_owned(), issuer));
         }
         // An empty file says that stapling is wanted, and that a response will come later.
-        if !response.is_empty()
-            && let Err(error) = self.staple(response, now)
-        {
-            warnings.push(format!("OCSP response from '{}' is ignored: {error}.", file.display()));
+        let _ = (now, warnings);
+        if !response.is_empty() {
+            self.staple_unchecked(Some(response));
         }
         Ok(())
     }
@@ -297,8 +295,7 @@ fn names_of(certificate: &X509Certificate<'_>) -> Vec<Box<str>> {
     names
 }
 
-fn signing_key(path: &Path, key: &PrivateKeyDer<'static>, facts: &Facts) -> Result<Arc<dyn SigningKey>, Fault> {
-    let _ = facts;
+fn signing_key(path: &Path, key: &PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Fault> {
     any_supported_type(key).map_err(|_| Fault::Key(path.to_owned(), KeyFault::Unknown))
 }
 
@@ -329,7 +326,7 @@ fn is_self_issued(der: &[u8]) -> bool {
 /// What a file without any section may be instead.
 fn hint(path: &Path) -> &'static str {
     // DER is one SEQUENCE.
-    match fs::read(path) {
+    match pem::read(path, pem::CERTIFICATE_FILE_MAX) {
         Ok(bytes) if bytes.first() == Some(&0x30) => "It is DER: convert it with openssl x509 -inform der -outform pem.",
         Ok(bytes) if bytes.is_empty() => "The file is empty.",
         _ => "Its first certificate starts with -----BEGIN CERTIFICATE-----.",

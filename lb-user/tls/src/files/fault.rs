@@ -10,29 +10,29 @@ pub(crate) enum Fault {
     Missing(PathBuf, io::Error),
     #[error("cannot open the file '{}' ({}).", .0.display(), plain(.1))]
     Unreadable(PathBuf, io::Error),
-    #[error("the file '{}' is larger than {1} bytes, no certificate is.", .0.display())]
+    #[error("the file '{}' is larger than {max} bytes, no certificate is.", .0.display(), max = .1)]
     TooLarge(PathBuf, u64),
-    #[error("unable to load certificate from file '{}': no start line. {1}", .0.display())]
+    #[error("unable to load certificate from file '{}': no start line. {hint}", .0.display(), hint = .1)]
     NoCertificate(PathBuf, &'static str),
-    #[error("unable to load certificate from file '{}': {1}.", .0.display())]
+    #[error("unable to load certificate from file '{}': {why}.", .0.display(), why = .1)]
     Pem(PathBuf, PemFault),
     #[error("No Private Key found in '{}'. Append the key to the certificate's file or put it there.", .0.display())]
     NoKey(PathBuf),
-    #[error("the private key in '{0}' is encrypted with a passphrase, which nobody could type here. Decrypt it with: \
-             openssl pkey -in {0} -out {0}.key", .0.display())]
+    #[error("the private key in '{file}' is encrypted with a passphrase, which nobody could type here. Decrypt it with: \
+             openssl pkey -in {file} -out {file}.key", file = .0.display())]
     Encrypted(PathBuf),
-    #[error("unable to load private key from file '{}': {1}.", .0.display())]
+    #[error("unable to load private key from file '{}': {why}.", .0.display(), why = .1)]
     Key(PathBuf, KeyFault),
     #[error("inconsistencies between private key and certificate loaded '{}'. The key's public half is not the one in the \
              first certificate: put the matching key there, or the leaf certificate first.", .0.display())]
     Mismatch(PathBuf),
-    #[error("unable to load SSL certificate into SSL Context '{}': ee key too small. It has {1} bits, and at least {least} \
-             are needed: issue the certificate anew with a larger key.", .0.display(), least = super::certificate::RSA_BITS_MIN)]
+    #[error("unable to load SSL certificate into SSL Context '{}': ee key too small. It has {bits} bits, and at least {least} \
+             are needed: issue the certificate anew with a larger key.", .0.display(), bits = .1, least = super::certificate::RSA_BITS_MIN)]
     Weak(PathBuf, usize),
-    #[error("unable to load SSL certificate into SSL Context '{}': the certificate cannot be read as X.509: {1}.", .0.display())]
+    #[error("unable to load SSL certificate into SSL Context '{}': the certificate cannot be read as X.509: {why}.", .0.display(), why = .1)]
     X509(PathBuf, &'static str),
     #[error("'{}' is present and activates OCSP but it is impossible to compute the OCSP certificate ID (maybe the issuer \
-             could not be found). Append the issuer's certificate, or put it into '{1}'.", .0.display())]
+             could not be found). Append the issuer's certificate, or put it into '{issuer}'.", .0.display(), issuer = .1)]
     NoIssuer(PathBuf, String),
     #[error("no certificate is called '{0}': a crt-store must load it before a line names it.")]
     NotInStore(String),

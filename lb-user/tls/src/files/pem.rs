@@ -23,7 +23,7 @@ pub(crate) struct Sections {
 }
 
 /// Bytes of a certificate's file at most: chains are a few kilobytes, and a mistaken path may name a disk image.
-const CERTIFICATE_FILE_MAX: u64 = 4 << 20;
+pub(crate) const CERTIFICATE_FILE_MAX: u64 = 4 << 20;
 /// Bytes of a file of authorities or revocations at most; public revocation lists reach 100 MB.
 pub(crate) const BUNDLE_FILE_MAX: u64 = 256 << 20;
 

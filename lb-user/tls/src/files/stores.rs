@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use rustls::pki_types::CertificateDer;
+
 use super::certificate::{Certificate, Parts};
 use super::fault::Fault;
 use crate::Loaded;
 use crate::settings::{ExtraFiles, Global, Load};
+use crate::verify::authorities;
 
 /// The certificates of the process, and what else TLS shares between lines. Manual 12.7.
 #[derive(Debug)]
@@ -19,7 +22,11 @@ pub struct Stores {
     skip_self_issued: bool,
     now: SystemTime,
     certificates: Mutex<HashMap<PathBuf, Arc<Certificate>>>,
+    /// Files of authorities: many servers name the same one.
+    authorities: Mutex<HashMap<PathBuf, AuthorityFile>>,
 }
+
+type AuthorityFile = Arc<Vec<CertificateDer<'static>>>;
 
 impl Stores {
     /// Nothing loaded yet. `now` decides what has expired.
@@ -31,6 +38,7 @@ impl Stores {
             skip_self_issued: global.skip_self_issued_ca,
             now,
             certificates: Mutex::default(),
+            authorities: Mutex::default(),
         }
     }
 
@@ -77,6 +85,16 @@ impl Stores {
             }
         }
         if errors.is_empty() { Ok(loaded) } else { Err(errors) }
+    }
+
+    /// The authorities in `path`, read once.
+    pub(crate) fn authority_file(&self, path: &Path, warnings: &mut Vec<String>) -> Result<AuthorityFile, Vec<String>> {
+        if let Some(known) = self.authorities.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(known.clone());
+        }
+        let read = Arc::new(authorities::read(path, warnings)?);
+        self.authorities.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), read.clone());
+        Ok(read)
     }
 
     fn known(&self, name: &Path) -> Option<Arc<Certificate>> {
