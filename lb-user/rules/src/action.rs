@@ -1,11 +1,12 @@
 //! What a rule does when its condition holds (manual 4.4).
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_http::FieldName;
 use sockeye_pattern::{Reference, Regex};
-use sockeye_sample::{Expr, Format, VarId};
+use sockeye_sample::{Expr, Format, Value, VarId};
 
 use crate::redirect::Redirect;
 use crate::reply::ReplyRule;
@@ -35,6 +36,8 @@ pub enum Action {
     SilentDrop(SilentDrop),
     /// `switch-mode http`.
     SwitchHttp,
+    /// `expect-proxy`, `expect-netscaler-cip`: the connection begins with a header.
+    Expect(Expected),
 
     // --- the message ---
     SetHeader {
@@ -155,6 +158,15 @@ pub enum Action {
     Pause(NumberOr<Duration>),
 }
 
+/// A header in front of a connection's first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// The PROXY protocol's.
+    Proxy,
+    /// NetScaler's Client IP insertion.
+    NetscalerCip,
+}
+
 /// `del-header NAME -m METHOD`.
 #[derive(Debug)]
 pub enum NameMatch {
@@ -212,6 +224,26 @@ pub struct VarConditions {
     pub if_less: bool,
 }
 
+impl VarConditions {
+    /// Whether a variable that is `known` so far may become `new` (manual 7.3.1 "set-var"). A variable exists while it
+    /// is set; conditions about emptiness are about the new value.
+    pub fn hold(&self, known: Option<&Value<'_>>, new: &Value<'_>) -> bool {
+        let empty = new.bytes().is_some_and(<[u8]>::is_empty);
+        // Only numbers are compared; anything else passes.
+        let order = match (known, new) {
+            (Some(Value::Int(known)), Value::Int(new)) => Some(known.cmp(new)),
+            _ => None,
+        };
+        let is = |wanted: Ordering| order.is_none_or(|order| order == wanted);
+        !((self.if_exists || self.if_set) && known.is_none()
+            || (self.if_not_exists || self.if_not_set) && known.is_some()
+            || self.if_empty && !empty
+            || self.if_not_empty && empty
+            || self.if_greater && !is(Ordering::Greater)
+            || self.if_less && !is(Ordering::Less))
+    }
+}
+
 /// `set-log-level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
@@ -243,4 +275,38 @@ pub enum Normalizer {
     PercentDecodeUnreserved { strict: bool },
     PercentToUppercase { strict: bool },
     QuerySortByName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_of_variables() {
+        let none = VarConditions::default();
+        let (text, empty, five) = (Value::str(b"old"), Value::str(b""), Value::Int(5));
+        let check = |conditions: VarConditions, known: Option<&Value<'_>>, new: Value<'_>, expected: bool| {
+            assert_eq!(conditions.hold(known, &new), expected, "{conditions:?} {known:?} {new:?}");
+        };
+        let if_empty = VarConditions { if_empty: true, ..none };
+        check(if_empty, Some(&text), Value::str(b""), true);
+        check(if_empty, None, Value::str(b""), true);
+        check(if_empty, Some(&empty), Value::str(b"new"), false);
+        check(if_empty, Some(&empty), Value::Int(0), false);
+        let if_not_empty = VarConditions { if_not_empty: true, ..none };
+        check(if_not_empty, None, Value::str(b""), false);
+        check(if_not_empty, None, Value::Int(0), true);
+        let greater = VarConditions { if_greater: true, ..none };
+        check(greater, Some(&five), Value::Int(3), true);
+        check(greater, Some(&five), Value::Int(5), false);
+        check(greater, Some(&text), Value::Int(5), true);
+        check(greater, Some(&five), Value::str(b"7"), true);
+        check(greater, None, Value::Int(3), true);
+        let less = VarConditions { if_less: true, ..none };
+        check(less, Some(&five), Value::Int(7), true);
+        check(less, Some(&five), Value::Int(3), false);
+        check(less, Some(&text), Value::str(b""), true);
+        check(VarConditions { if_exists: true, ..none }, None, Value::Int(3), false);
+        check(VarConditions { if_not_set: true, ..none }, Some(&five), Value::Int(3), false);
+    }
 }

@@ -35,6 +35,8 @@ pub const ACTIONS: &[(&str, &[Set])] = &[
     ("disable-l7-retry", REQUEST),
     ("do-log", HTTP),
     ("early-hint", REQUEST),
+    ("expect-netscaler-cip", &[TcpConnection]),
+    ("expect-proxy", &[TcpConnection]),
     ("normalize-uri", REQUEST),
     ("pause", MESSAGES),
     ("redirect", MESSAGES),

@@ -263,7 +263,7 @@ fn action(
 }
 
 /// Actions of HAProxy that need what does not exist yet.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 18] = [
     "sc-",
     "track-sc",
     "send-spoe-group",
@@ -274,8 +274,6 @@ const KNOWN: [&str; 20] = [
     "do-log",
     "use-service",
     "attach-srv",
-    "expect-proxy",
-    "expect-netscaler-cip",
     "set-headers-bin",
     "add-headers-bin",
     "del-headers-bin",

@@ -3,7 +3,7 @@
 use sockeye_syntax::words::Words;
 
 use super::{Set, Side, argument};
-use crate::action::Action;
+use crate::action::{Action, Expected};
 
 /// `None`: not one of these.
 pub(super) fn action(
@@ -16,6 +16,10 @@ pub(super) fn action(
         "accept" => Action::Allow,
         "reject" => Action::Reject,
         "close" if set == Set::TcpResponse => Action::Close,
+        "expect-proxy" if set == Set::TcpConnection => Action::Expect(layer4(words, name, Expected::Proxy)?),
+        "expect-netscaler-cip" if set == Set::TcpConnection => {
+            Action::Expect(layer4(words, name, Expected::NetscalerCip)?)
+        }
         "switch-mode" if set == Set::TcpContent => {
             if !side.frontend {
                 return Err("'switch-mode' is only for sections that accept connections".to_owned());
@@ -34,4 +38,12 @@ pub(super) fn action(
         }
         _ => return Ok(None),
     }))
+}
+
+/// The only layer at which headers are expected.
+fn layer4(words: &mut Words<'_>, name: &str, expected: Expected) -> Result<Expected, String> {
+    match words.next().unwrap_or_default() {
+        "layer4" => Ok(expected),
+        other => Err(format!("'{name}' only supports 'layer4' (got '{other}')")),
+    }
 }
