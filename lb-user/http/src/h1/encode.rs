@@ -3,7 +3,8 @@
 
 use crate::body::BodyLength;
 use crate::headers::{Field, Headers, Known};
-use crate::message::{RequestHead, ResponseHead, Version, reason_phrase};
+use crate::message::{Method, RequestHead, ResponseHead, Version, reason_phrase};
+use crate::uri::Parts;
 
 /// What this hop is told about its connection. For HTTP/1.1 persistence is the default and `None` says it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -36,7 +37,7 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>, options: EncodeOpti
     } else {
         out.extend_from_slice(headers.slice(head.method_text));
         out.push(b' ');
-        out.extend_from_slice(headers.slice(head.target));
+        out.extend_from_slice(target_to_write(head));
         out.push(b' ');
         out.extend_from_slice(version_to_write(head.version));
         out.extend_from_slice(b"\r\n");
@@ -45,6 +46,29 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>, options: EncodeOpti
     let framing = Framing { body: head.body, keep_announced: false };
     let extras = Extras { te_trailers: head.te_trailers, required_upgrade: false };
     encode_fields(headers, out, run, options.connection, framing, extras);
+}
+
+/// The target as received, but for one from HTTP/2: there scheme and authority are always said, and on this wire they
+/// would make it a request to a proxy.
+fn target_to_write(head: &RequestHead) -> &[u8] {
+    let target = head.target();
+    if head.version != Version::Http2 || head.method == Method::Connect {
+        return target;
+    }
+    match Parts::of(target).authority {
+        Some(authority) => match target_after_authority(target, authority) {
+            [] if head.method == Method::Options => b"*",
+            [] => b"/",
+            rest => rest,
+        },
+        None => target,
+    }
+}
+
+/// What follows the authority of an absolute target.
+fn target_after_authority<'a>(target: &'a [u8], authority: &[u8]) -> &'a [u8] {
+    let start = memchr::memmem::find(target, b"://").map_or(0, |colon| colon + b"://".len());
+    target.get(start + authority.len()..).unwrap_or_default()
 }
 
 /// Whether the request line stands in the arena as it is to be written.

@@ -35,12 +35,15 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// `h1-accept-payload-with-any-method`: HTTP/1.0 GET, HEAD and DELETE may carry a body.
     pub payload_with_any_method: bool,
+    /// The head was translated from HTTP/2: its request line says `HTTP/2.0`, which no client can say on a connection of
+    /// its own.
+    pub translated: bool,
 }
 
 impl Default for Limits {
     /// HAProxy's defaults: `maxhdr` 101, 16384 - 1024 bytes.
     fn default() -> Self {
-        Self { fields_max: 101, head_bytes_max: 15_360, payload_with_any_method: false }
+        Self { fields_max: 101, head_bytes_max: 15_360, payload_with_any_method: false, translated: false }
     }
 }
 
@@ -100,7 +103,9 @@ pub fn parse_request(
             memchr(b' ', &view[target_start..line_end]).map_or(line_end, |length| target_start + length);
         check_target(view, target_start, target_end, strictness)?;
         head.method = Method::of(&view[base..method_end]);
-        head.version = if target_end < line_end {
+        head.version = if limits.translated && view[target_end..line_end] == *b" HTTP/2.0" {
+            Version::Http2
+        } else if target_end < line_end {
             parse_version(&view[target_end + 1..line_end], target_end + 1, strictness)?
         } else if strictness == Strictness::Relaxed && head.method == Method::Get {
             // RFC 1945 §4.1 Simple-Request: the line is the whole request.

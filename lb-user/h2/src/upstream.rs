@@ -1,0 +1,1 @@
+//! A request to a server, and its response: the other way round.
