@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use sockeye_sample::tls::{ClientHello, HandshakeMessage, Reader};
 use sockeye_sample::{Bytes, Fetch, Scene, Value};
 
 use crate::http::Side;
@@ -28,12 +29,12 @@ pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("req.ssl_cipherlist", |scene, _| look(scene, |hello| Some(hello.ciphers)).map(Value::Bin)),
     Fetch::new("req.ssl_ec_ext", |scene, _| {
         let hello = client_hello(scene)?;
-        let fields = ClientHello::parse(&hello)?;
+        let fields = fields(&hello)?;
         Some(Value::Bool(fields.extension(EXTENSION_GROUPS)?.is_some()))
     }),
     Fetch::new("req.ssl_st_ext", |scene, _| {
         let hello = client_hello(scene)?;
-        let ticket = ClientHello::parse(&hello)?.extension(EXTENSION_TICKET)?.map(<[u8]>::is_empty);
+        let ticket = fields(&hello)?.extension(EXTENSION_TICKET)?.map(<[u8]>::is_empty);
         Some(Value::Int(match ticket {
             None => 0,
             Some(true) => 1,
@@ -46,7 +47,6 @@ pub(crate) static FETCHES: &[Fetch] = &[
 ];
 
 // Numbers of RFC 8446 §4.2, RFC 5246 §7.4 and RFC 5077.
-const RECORD_HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_GROUPS: u16 = 10;
@@ -55,75 +55,16 @@ const EXTENSION_ALPN: u16 = 16;
 const EXTENSION_TICKET: u16 = 35;
 const EXTENSION_KEY_SHARE: u16 = 51;
 
-/// Records of one hello; a client that cuts it finer than this is not looked at any further.
-const RECORDS_MAX: usize = 64;
-
-/// What is known of the handshake at the start of some bytes.
-enum Handshake<'a> {
-    /// The type and the body of its first message.
-    Message(u8, Cow<'a, [u8]>),
-    Incomplete,
-    /// Something else.
-    None,
-}
-
-impl<'a> Handshake<'a> {
-    /// The first message of the handshake records that `bytes` begin with.
-    fn read(bytes: &'a [u8]) -> Self {
-        let mut rest = Reader(bytes);
-        let mut message = Cow::Borrowed(&[][..]);
-        for _ in 0..RECORDS_MAX {
-            let Some((kind, after)) = rest.u8() else { return Self::Incomplete };
-            if kind != RECORD_HANDSHAKE {
-                return Self::None;
-            }
-            let Some((major, after)) = Reader(after).u8() else { return Self::Incomplete };
-            if major != 3 {
-                return Self::None;
-            }
-            let Some((_, after)) = Reader(after).u8() else { return Self::Incomplete };
-            let length = match Reader(after).u16() {
-                Some((0, _)) => return Self::None,
-                Some((length, _)) => usize::from(length),
-                None => return Self::Incomplete,
-            };
-            let Some((fragment, after)) = Reader(&after[2..]).take(length) else { return Self::Incomplete };
-            if message.is_empty() {
-                message = Cow::Borrowed(fragment);
-            } else {
-                message.to_mut().extend_from_slice(fragment);
-            }
-            if let Some(found) = Self::first_message(&message) {
-                return match message {
-                    Cow::Borrowed(message) => Self::Message(found.0, Cow::Borrowed(&message[4..found.1])),
-                    Cow::Owned(message) => Self::Message(found.0, Cow::Owned(message[4..found.1].to_vec())),
-                };
-            }
-            rest = Reader(after);
-        }
-        Self::None
-    }
-
-    /// Type and end of the message that `bytes` begin with, once it is there.
-    fn first_message(bytes: &[u8]) -> Option<(u8, usize)> {
-        let (kind, rest) = Reader(bytes).u8()?;
-        let (high, rest) = Reader(rest).u8()?;
-        let (low, _) = Reader(rest).u16()?;
-        let end = 4 + (usize::from(high) << 16 | usize::from(low));
-        (end <= bytes.len()).then_some((kind, end))
-    }
-}
-
 /// The first handshake message of a direction.
 fn handshake<'a>(scene: &Scene<'a>, side: Side) -> Option<(u8, Cow<'a, [u8]>)> {
     let buffer: Bytes<'a> = buffer(scene, side)?;
-    match Handshake::read(buffer.bytes) {
-        Handshake::Message(kind, body) => Some((kind, body)),
-        Handshake::Incomplete => {
+    match HandshakeMessage::read(buffer.bytes) {
+        HandshakeMessage::Whole(kind, body) => Some((kind, body)),
+        HandshakeMessage::Incomplete => {
             wait_for_more(scene, &buffer);
             None
         }
-        Handshake::None => None,
+        HandshakeMessage::None => None,
     }
 }
 
@@ -171,14 +112,19 @@ fn ssl2_version(scene: &Scene<'_>) -> Option<(u8, u8)> {
     fits.then_some((major, minor))
 }
 
+/// A hello without extensions (up to TLS 1.0) is not looked into.
+fn fields(body: &[u8]) -> Option<ClientHello<'_>> {
+    ClientHello::parse(body).filter(|hello| hello.extensions.is_some())
+}
+
 /// Part of the client's hello, borrowed if the hello came in one record.
 fn look<'a>(
     scene: &Scene<'a>,
     part: impl for<'b> Fn(&ClientHello<'b>) -> Option<&'b [u8]>,
 ) -> Option<Cow<'a, [u8]>> {
     match client_hello(scene)? {
-        Cow::Borrowed(body) => part(&ClientHello::parse(body)?).map(Cow::Borrowed),
-        Cow::Owned(body) => part(&ClientHello::parse(&body)?).map(|part| Cow::Owned(part.to_vec())),
+        Cow::Borrowed(body) => part(&fields(body)?).map(Cow::Borrowed),
+        Cow::Owned(body) => part(&fields(&body)?).map(|part| Cow::Owned(part.to_vec())),
     }
 }
 
@@ -201,7 +147,7 @@ fn list<'a>(scene: &Scene<'a>, kind: u16) -> Option<Value<'a>> {
 /// The groups of the key shares, without the keys.
 fn key_shares<'a>(scene: &Scene<'a>) -> Option<Value<'a>> {
     let hello = client_hello(scene)?;
-    let (mut shares, _) = Reader(ClientHello::parse(&hello)?.extension(EXTENSION_KEY_SHARE)??).block16()?;
+    let (mut shares, _) = Reader(fields(&hello)?.extension(EXTENSION_KEY_SHARE)??).block16()?;
     let mut groups = Vec::new();
     while !shares.is_empty() {
         let (group, rest) = Reader(shares).u16()?;
@@ -210,67 +156,6 @@ fn key_shares<'a>(scene: &Scene<'a>) -> Option<Value<'a>> {
         shares = rest;
     }
     Some(Value::binary(groups))
-}
-
-/// The fields of a hello that are asked for. Without extensions (before TLS 1.0) there are none.
-struct ClientHello<'a> {
-    ciphers: &'a [u8],
-    extensions: &'a [u8],
-}
-
-impl<'a> ClientHello<'a> {
-    fn parse(body: &'a [u8]) -> Option<Self> {
-        let (version, rest) = Reader(body).u16()?;
-        let (_random, rest) = Reader(rest).take(32)?;
-        let (_session, rest) = Reader(rest).block8()?;
-        let (ciphers, rest) = Reader(rest).block16()?;
-        let (_compressions, rest) = Reader(rest).block8()?;
-        let (extensions, _) = Reader(rest).block16()?;
-        (version >= 0x301).then_some(Self { ciphers, extensions })
-    }
-
-    /// What the first extension of a type holds, if there is one; nothing at all where the lengths contradict each other.
-    fn extension(&self, wanted: u16) -> Option<Option<&'a [u8]>> {
-        let mut extensions = self.extensions;
-        while !extensions.is_empty() {
-            let (kind, rest) = Reader(extensions).u16()?;
-            let (body, rest) = Reader(rest).block16()?;
-            if kind == wanted {
-                return Some(Some(body));
-            }
-            extensions = rest;
-        }
-        Some(None)
-    }
-}
-
-/// Reads from the front: each method gives what it read and what follows, or nothing.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&self, length: usize) -> Option<(&'a [u8], &'a [u8])> {
-        self.0.split_at_checked(length)
-    }
-
-    fn u8(&self) -> Option<(u8, &'a [u8])> {
-        self.0.split_first().map(|(byte, rest)| (*byte, rest))
-    }
-
-    fn u16(&self) -> Option<(u16, &'a [u8])> {
-        self.0.split_first_chunk().map(|(bytes, rest)| (u16::from_be_bytes(*bytes), rest))
-    }
-
-    /// A block with its length in one byte before it.
-    fn block8(&self) -> Option<(&'a [u8], &'a [u8])> {
-        let (length, rest) = self.u8()?;
-        Reader(rest).take(length.into())
-    }
-
-    /// A block with its length in two bytes before it.
-    fn block16(&self) -> Option<(&'a [u8], &'a [u8])> {
-        let (length, rest) = self.u16()?;
-        Reader(rest).take(length.into())
-    }
 }
 
 #[cfg(test)]
@@ -351,7 +236,7 @@ mod tests {
         check(&hello(&everything()), VALUES);
         let whole = message([3, 3], Some(&everything()));
         for size in [1, 3, 4, 5, 50] {
-            if whole.len().div_ceil(size) <= super::RECORDS_MAX {
+            if whole.len().div_ceil(size) <= 64 {
                 check(&Case::buffer(records(&whole, size), true), VALUES);
             }
         }

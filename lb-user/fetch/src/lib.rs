@@ -46,8 +46,8 @@ pub fn all() -> Vec<&'static [Fetch]> {
         hello::FETCHES,
         rdp::FETCHES,
         distcc::FETCHES,
-        tls::FETCHES,
     ];
+    tables.extend(tls::tables());
     tables.extend(http::all());
     tables
 }
@@ -105,7 +105,8 @@ mod tests {
                         internal.htx.free_data internal.htx.has_eom internal.htx.nbblks internal.htx.size \
                         internal.htx.used internal.htx_blk.data internal.htx_blk.hdrname internal.htx_blk.hdrval \
                         internal.htx_blk.size internal.htx_blk.start_line internal.htx_blk.type \
-                        internal.strm.is_htx spoe.engine-id term_events";
+                        internal.strm.is_htx spoe.engine-id \
+                        ssl_bc_unique_id ssl_c_policies ssl_fc_unique_id term_events";
         assert_eq!(missing.join(" "), expected);
     }
 }
