@@ -3,7 +3,7 @@
 //! A proxy's inheritable part is its [`Settings`]; a `defaults` section is nothing else. Everything in it is a
 //! copy of the defaults at first and changed by the proxy's own statements.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use sockeye_syntax::diag::Location;
 
 use crate::expressions;
 use crate::keyword::Sections;
+use crate::keywords::tls::store::DraftLoad;
 use crate::model::{
     BackendOptions, Bind, Captures, CheckStep, ErrorFiles, FrontendOptions, Global, HashPreserveAffinity,
     HttpReuse, HttpSend, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, StartVariable,
@@ -33,6 +34,9 @@ pub(crate) struct Draft {
     pub(crate) expressions: Expressions,
     /// Variables of the process that have a value from the start.
     pub(crate) start: Vec<Arc<StartVariable>>,
+    /// `load` lines of `crt-store` sections, and their names.
+    pub(crate) loads: Vec<DraftLoad>,
+    pub(crate) load_names: HashSet<String>,
 }
 
 impl Default for Draft {
@@ -44,6 +48,8 @@ impl Default for Draft {
             proxies: Vec::new(),
             expressions: Expressions::new(expressions::language(), Library::default()),
             start: Vec::new(),
+            loads: Vec::new(),
+            load_names: HashSet::new(),
         }
     }
 }
@@ -155,6 +161,7 @@ pub(crate) struct Settings {
 pub(crate) struct Timeouts {
     pub(crate) client: Option<Duration>,
     pub(crate) client_fin: Option<Duration>,
+    pub(crate) client_hs: Option<Duration>,
     pub(crate) http_request: Option<Duration>,
     pub(crate) http_keep_alive: Option<Duration>,
     pub(crate) connect: Option<Duration>,
@@ -263,10 +270,34 @@ pub(crate) struct DraftServer {
     pub(crate) given_id: Option<(u32, Location)>,
     /// `track [PROXY/]SERVER`.
     pub(crate) track: Option<String>,
+    pub(crate) tls: DraftServerTls,
+    /// `set-proxy-v2-tlv-fmt`: type and format, compiled for each server.
+    pub(crate) tlvs: Vec<(u8, String)>,
+}
+
+/// The TLS words of a server line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DraftServerTls {
+    /// `ssl`, `no-ssl`.
+    pub(crate) ssl: bool,
+    /// `check-ssl`, `no-check-ssl`. `None`: as the traffic.
+    pub(crate) check_ssl: Option<bool>,
+    /// `check-sni-auto`.
+    pub(crate) check_sni_auto: bool,
+    /// `sni`, compiled for each server.
+    pub(crate) sni: Option<String>,
+    pub(crate) settings: sockeye_tls::settings::Server,
 }
 
 impl Default for DraftServer {
     fn default() -> Self {
-        Self { location: Location::new("", 0), server: Server::default(), given_id: None, track: None }
+        Self {
+            location: Location::new("", 0),
+            server: Server::default(),
+            given_id: None,
+            track: None,
+            tls: DraftServerTls::default(),
+            tlvs: Vec::new(),
+        }
     }
 }

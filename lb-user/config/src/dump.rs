@@ -10,7 +10,7 @@ use sockeye_balance::{Algorithm, HashSource};
 
 use crate::model::{
     AddressHeader, Backend, Bind, BindAddress, Check, CheckConnect, CheckExpect, CheckStep, Config,
-    ErrorFiles, ExpectWhat, Frontend, Global, Host, HttpSend, LogAddress, LogTarget, Mode, Server,
+    ErrorFiles, ExpectWhat, Frontend, Global, Host, HttpSend, LogAddress, LogTarget, Mode, ProxyV2Options, SendProxy, Server,
     ServerAddress, ServerPort, Source, TcpKeepalive, TextMatch,
 };
 
@@ -235,7 +235,9 @@ fn bind(out: &mut Text, bind: &Bind) {
     word("thread", (!threads.is_empty()).then(|| threads.join(",")));
     word("shards", bind.shards.map(|shards| format!("{shards:?}").to_lowercase()));
     word("namespace", bind.namespace.clone());
+    word("accept-netscaler-cip", bind.netscaler_cip.map(|magic| magic.to_string()));
     for (name, on) in [
+        ("accept-proxy", bind.accept_proxy),
         ("defer-accept", bind.defer_accept),
         ("tfo", bind.tfo),
         ("v4v6", bind.v4v6),
@@ -384,9 +386,35 @@ fn server(out: &mut Text, config: &Config, srv: &Server) {
     words.time("tcp-ut", srv.tcp_user_timeout);
     words.option("cc", srv.congestion.as_ref());
     words.option("namespace", srv.namespace.as_ref());
+    send_proxy(&mut words, &srv.send_proxy);
     server_check(&mut words, config, srv);
     let text: Vec<&str> = words.0.lines().map(str::trim).collect();
     let _ = writeln!(out.0, "        {}", text.join(" "));
+}
+
+fn send_proxy(words: &mut Text, proxy: &SendProxy) {
+    words.flag("send-proxy", proxy.v1);
+    words.flag("send-proxy-v2", proxy.v2);
+    words.flag("check-send-proxy", proxy.checks);
+    let ProxyV2Options { ssl, cert_cn, cert_key, cert_sig, ssl_cipher, authority, crc32c, unique_id } =
+        proxy.options;
+    let options: Vec<&str> = [
+        ("ssl", ssl),
+        ("cert-cn", cert_cn),
+        ("cert-key", cert_key),
+        ("cert-sig", cert_sig),
+        ("ssl-cipher", ssl_cipher),
+        ("authority", authority),
+        ("crc32c", crc32c),
+        ("unique-id", unique_id),
+    ]
+    .into_iter()
+    .filter_map(|(name, on)| on.then_some(name))
+    .collect();
+    words.option("proxy-v2-options", (!options.is_empty()).then(|| options.join(",")));
+    for (kind, format) in &proxy.tlvs {
+        words.line(&format!("set-proxy-v2-tlv-fmt({kind:#04x})"), format_args!("{:?}", format.text()));
+    }
 }
 
 fn server_check(words: &mut Text, config: &Config, srv: &Server) {

@@ -26,6 +26,8 @@ pub mod dump;
 #[doc(hidden)]
 pub mod fuzz;
 
+use std::time::SystemTime;
+
 use sockeye_syntax::ast::File;
 use sockeye_syntax::diag::{Diagnostic, Diagnostics, Place, Severity};
 use sockeye_syntax::read::Reader;
@@ -43,6 +45,8 @@ pub struct Options {
     pub proxy_maxconn: Option<u32>,
     /// `-dW`: any warning is an error, as with `zero-warning`.
     pub zero_warning: bool,
+    /// The time by which certificates have expired or not. `None`: none has.
+    pub now: Option<SystemTime>,
 }
 
 /// Reads the files and folders of `-f`, in order. `environment` is what `${NAME}` means; `setenv` and its kin change

@@ -19,8 +19,15 @@ use crate::resolve::names::Taken;
 use crate::scope::{GlobalScope, Negation, Order, ProxyScope, Surroundings};
 
 /// Words of `global` that `no` may precede.
-const NEGATABLE_GLOBAL: &[&str] =
-    &["log", "busy-polling", "set-dumpable", "strict-limits", "insecure-fork-wanted", "numa-cpu-mapping"];
+const NEGATABLE_GLOBAL: &[&str] = &[
+    "log",
+    "busy-polling",
+    "set-dumpable",
+    "strict-limits",
+    "insecure-fork-wanted",
+    "numa-cpu-mapping",
+    "h2-workaround-bogus-websocket-clients",
+];
 
 /// Words of proxies that `no` may precede.
 const NEGATABLE_PROXY: &[&str] = &["option", "log"];
@@ -56,6 +63,7 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
                 }
             }
             Some(Status::Supported(Opens::HttpErrors | Opens::UserList)) => {}
+            Some(Status::Supported(Opens::CrtStore)) => keywords::tls::store::section(section, &mut draft, diags),
             _ => {
                 let message = not_yet_message(&format!("{} section", section.keyword()));
                 diags.alert(section.location(), message);

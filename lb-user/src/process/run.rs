@@ -160,8 +160,12 @@ pub fn read(args: &Args, identity: &Identity) -> Result<Config, u8> {
     let facts = ProgramFacts::new(args);
     let surroundings =
         Surroundings { loader: &Disk, resolver: &System { ipv4_only: args.ipv4_only }, facts: &facts };
-    let options =
-        Options { maxconn: args.maxconn, proxy_maxconn: args.proxy_maxconn, zero_warning: args.zero_warning };
+    let options = Options {
+        maxconn: args.maxconn,
+        proxy_maxconn: args.proxy_maxconn,
+        zero_warning: args.zero_warning,
+        now: Some(std::time::SystemTime::now()),
+    };
     let mut environment = environment(args);
     let (config, diagnostics) = sockeye_config::read(&args.files, &surroundings, &mut environment, &options);
     print_error(&diagnostics.render(std::process::id(), &identity.banner(), args.diagnostic));

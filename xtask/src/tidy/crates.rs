@@ -13,6 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockeye-sys", &[]),
     ("sockeye-syntax", &[]),
     ("sockeye-http", &[]),
+    ("sockeye-proxyproto", &[]),
+    ("sockeye-record", &[]),
     ("sockeye-balance", &[]),
     ("sockeye-pattern", &[]),
     ("sockeye-auth", &[]),
@@ -32,13 +34,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sockeye-convert",
             "sockeye-fetch",
             "sockeye-rules",
+            "sockeye-tls",
         ],
     ),
-    ("sockeye-conn", &["sockeye-sys"]),
+    ("sockeye-conn", &["sockeye-sys", "sockeye-record"]),
     ("sockeye-accel", &["lb-common", "sockeye-sys"]),
     ("sockeye-log", &["sockeye-config", "sockeye-sample", "sockeye-sys"]),
     ("sockeye-relay", &["sockeye-sys", "sockeye-conn", "sockeye-accel"]),
-    ("sockeye-health", &["sockeye-config", "sockeye-http"]),
+    ("sockeye-health", &["sockeye-config", "sockeye-http", "sockeye-proxyproto"]),
     (
         "sockeye",
         &[
@@ -50,6 +53,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sockeye-pattern",
             "sockeye-sample",
             "sockeye-auth",
+            "sockeye-fetch",
+            "sockeye-proxyproto",
             "sockeye-rules",
             "sockeye-config",
             "sockeye-conn",
@@ -65,8 +70,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates of pure code, and what none of them may use: sockets, tasks, clocks, randomness.
-pub(super) const PURE: [&str; 10] =
-    ["syntax", "http", "balance", "pattern", "auth", "sample", "convert", "fetch", "rules", "config"];
+pub(super) const PURE: [&str; 12] =
+    ["syntax", "http", "record", "proxyproto", "balance", "pattern", "auth", "sample", "convert", "fetch", "rules", "config"];
 const IMPURE: [&str; 10] =
     ["tokio", "hyper", "hyper-util", "libc", "rustix", "socket2", "fastrand", "jiff", "aya", "mimalloc"];
 /// Read once and the same from then on: the time zone, for converters that write local dates.

@@ -7,11 +7,11 @@ use sockeye_syntax::address::{self, Address, Host, ParseOptions, Port};
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
-use super::{global, values};
+use super::{global, tls, values};
 use crate::keyword::{
     Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, removed, supported, takes,
 };
-use crate::model::{Bind, BindAddress, Place, Shards, UnixOptions};
+use crate::model::{Bind, BindAddress, Place, Shards, Tls, UnixOptions};
 use crate::scope::ProxyScope;
 
 /// Listening addresses of one proxy: every port there is, once.
@@ -25,6 +25,8 @@ type Parser = fn(&mut Words<'_>, &mut Bind) -> Result<(), String>;
 const F: Sections = Sections::FRONTENDS;
 
 pub(crate) const TABLE: &[Keyword<Parser>] = &[
+    takes(1, supported("accept-netscaler-cip", F, netscaler_cip, "reads NetScaler's Client IP header")),
+    supported("accept-proxy", F, accept_proxy, "reads a PROXY protocol header"),
     takes(1, supported("backlog", F, backlog, "length of the queue of connections not accepted yet")),
     takes(1, supported("cc", F, congestion, "TCP congestion control algorithm")),
     supported("defer-accept", F, defer_accept, "accepts once data has arrived"),
@@ -56,10 +58,6 @@ pub(crate) const TABLE: &[Keyword<Parser>] = &[
         ),
     ),
     // --- not implemented yet, or with nothing to act on ---
-    takes(1, not_yet("proto", F)),
-    not_yet("ssl", F),
-    takes(1, not_yet("accept-netscaler-cip", F)),
-    not_yet("accept-proxy", F),
     takes(1, no_effect("expose-fd", F, "it is for the command socket")),
     takes(1, not_yet("guid-prefix", F)),
     takes(1, no_effect("idle-ping", F, "it is for HTTP/2")),
@@ -69,48 +67,6 @@ pub(crate) const TABLE: &[Keyword<Parser>] = &[
     takes(1, no_effect("severity-output", F, "it is for the command socket")),
     takes(1, not_yet("tcp-md5sig", F)),
     takes(1, not_yet("tcp-ss", F)),
-    not_yet("allow-0rtt", F),
-    takes(1, not_yet("alpn", F)),
-    takes(1, not_yet("ca-file", F)),
-    takes(1, not_yet("ca-ignore-err", F)),
-    takes(1, not_yet("ca-sign-file", F)),
-    takes(1, not_yet("ca-sign-pass", F)),
-    takes(1, not_yet("ca-verify-file", F)),
-    takes(1, not_yet("ciphers", F)),
-    takes(1, not_yet("ciphersuites", F)),
-    takes(1, not_yet("client-sigalgs", F)),
-    takes(1, not_yet("crl-file", F)),
-    takes(1, not_yet("crt", F)),
-    takes(1, not_yet("crt-ignore-err", F)),
-    takes(1, not_yet("crt-list", F)),
-    takes(1, not_yet("curves", F)),
-    takes(1, not_yet("default-crt", F)),
-    takes(1, not_yet("ecdhe", F)),
-    not_yet("force-sslv3", F),
-    not_yet("force-tlsv10", F),
-    not_yet("force-tlsv11", F),
-    not_yet("force-tlsv12", F),
-    not_yet("force-tlsv13", F),
-    not_yet("generate-certificates", F),
-    takes(1, not_yet("ktls", F)),
-    not_yet("no-alpn", F),
-    not_yet("no-ca-names", F),
-    not_yet("no-sslv3", F),
-    not_yet("no-strict-sni", F),
-    not_yet("no-tls-tickets", F),
-    not_yet("no-tlsv10", F),
-    not_yet("no-tlsv11", F),
-    not_yet("no-tlsv12", F),
-    not_yet("no-tlsv13", F),
-    takes(1, not_yet("npn", F)),
-    not_yet("prefer-client-ciphers", F),
-    takes(1, not_yet("sigalgs", F)),
-    takes(1, not_yet("ssl-max-ver", F)),
-    takes(1, not_yet("ssl-min-ver", F)),
-    not_yet("strict-sni", F),
-    takes(1, not_yet("tls-ticket-keys", F)),
-    not_yet("tls-tickets", F),
-    takes(1, not_yet("verify", F)),
 ];
 
 /// `bind ADDRESS[,…] [OPTION …]`.
@@ -148,45 +104,57 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 
 fn options(text: &str, words: &mut Words<'_>, scope: &ProxyScope<'_>, bind: &mut Bind) {
     let section = scope.proxy.kind.keyword();
+    let say = |message: &str| format!("'bind {text}' in section '{section}' : {message}");
+    let mut line = tls::bind::Line::new(&scope.global.tls);
     while let Some(word) = words.next() {
-        let Some(row) = find(TABLE, word) else {
-            let hint = hint(words, word, TABLE.iter().map(|row| row.name));
+        let result = if let Some(row) = find(TABLE, word) {
+            let Some(parser) = obeyed(row, words, say) else { continue };
+            // The parsers of unix options share one function, which reads the name again.
+            let result = if matches!(word, "mode" | "user" | "uid" | "group" | "gid") {
+                global::unix_option(word, words, &mut bind.unix).unwrap_or(Ok(()))
+            } else {
+                parser(words, bind)
+            };
+            result.map_err(|message| format!("'{word}' : {message}"))
+        } else if let Some(row) = find(tls::bind::TABLE, word) {
+            let Some(parser) = obeyed(row, words, say) else { continue };
+            line.read(row, parser, words)
+        } else {
+            let known = TABLE.iter().map(|row| row.name);
+            let hint = hint(words, word, known.chain(tls::bind::TABLE.iter().map(|row| row.name)));
             let end = if hint.is_empty() { "." } else { &hint };
             words.alert(format!("'bind {text}' in section '{section}': unknown keyword '{word}'{end}"));
             return words.skip_rest();
         };
-        let say = |message: &str| format!("'bind {text}' in section '{section}' : {message}");
-        match row.status {
-            Status::Supported(parser) => {
-                // The parsers of unix options share one function, which reads the name again.
-                let result = if matches!(word, "mode" | "user" | "uid" | "group" | "gid") {
-                    global::unix_option(word, words, &mut bind.unix).unwrap_or(Ok(()))
-                } else {
-                    parser(words, bind)
-                };
-                if let Err(message) = result {
-                    words.alert(say(&format!("'{word}' : {message}")));
-                }
-            }
-            Status::NoEffect => {
-                words.notice(say(&format!("'{word}' has no effect: {}.", row.help)));
-                words.seek(words.position() + row.arguments);
-            }
-            Status::NotYet => {
-                words.alert(say(&not_yet_message(word)));
-                words.seek(words.position() + row.arguments);
-            }
-            Status::Removed(message) => {
-                words.alert(say(message));
-                words.seek(words.position() + row.arguments);
-            }
+        if let Err(message) = result {
+            words.alert(say(&message));
         }
     }
+    for warning in line.warnings {
+        words.warning(say(&warning));
+    }
+    if let Some(first) = line.first.filter(|_| !line.ssl) {
+        words.notice(say(&format!("'{first}' has no effect without 'ssl'.")));
+    }
+    bind.tls = line.ssl.then(|| Tls::new(line.settings));
+    bind.proto = line.proto;
     if bind.nice != 0 {
         words.notice(format!(
             "'bind {text}' in section '{section}' : 'nice' has no effect: all connections have the same priority."
         ));
     }
+}
+
+/// The parser of a word, or a diagnostic that says why there is none, after which its arguments are skipped.
+fn obeyed<P: Copy>(row: &Keyword<P>, words: &mut Words<'_>, say: impl Fn(&str) -> String) -> Option<P> {
+    match row.status {
+        Status::Supported(parser) => return Some(parser),
+        Status::NoEffect => words.notice(say(&format!("'{}' has no effect: {}.", row.name, row.help))),
+        Status::NotYet => words.alert(say(&not_yet_message(row.name))),
+        Status::Removed(message) => words.alert(say(message)),
+    }
+    words.seek(words.position() + row.arguments);
+    None
 }
 
 /// A number may be given once per proxy.
@@ -226,6 +194,10 @@ fn template(place: Place, unix: UnixOptions) -> Bind {
         threads: Vec::new(),
         shards: None,
         namespace: None,
+        accept_proxy: false,
+        netscaler_cip: None,
+        tls: None,
+        proto: None,
     }
 }
 
@@ -311,6 +283,19 @@ fn backlog(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
 fn maxconn(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
     let value: u32 = number(words, 0, i64::from(i32::MAX))?;
     bind.maxconn = (value > 0).then_some(value);
+    Ok(())
+}
+
+fn accept_proxy(_: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    bind.accept_proxy = true;
+    Ok(())
+}
+
+/// The magic number in decimal.
+fn netscaler_cip(words: &mut Words<'_>, bind: &mut Bind) -> Result<(), String> {
+    let text = words.next().ok_or("missing value")?;
+    let magic = text.parse().ok().filter(|magic| *magic > 0);
+    bind.netscaler_cip = Some(magic.ok_or_else(|| format!("invalid value {text}, must be > 0"))?);
     Ok(())
 }
 

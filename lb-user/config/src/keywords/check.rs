@@ -5,10 +5,10 @@ use std::sync::Arc;
 use sockeye_syntax::address::{Host, ParseOptions, Port};
 use sockeye_syntax::words::Words;
 
-use super::values;
+use super::{tls, values};
 use crate::draft::{DraftCheck, DraftCheckKind};
 use crate::keyword::{Keyword, Sections, find, not_yet, not_yet_message, supported};
-use crate::model::{CheckConnect, CheckExpect, CheckStep, ExpectWhat, HttpSend, MatchHow, TextMatch};
+use crate::model::{CheckConnect, CheckExpect, CheckStep, ExpectWhat, HttpSend, MatchHow, Proto, TextMatch};
 use crate::scope::{ProxyScope, Resolver};
 
 /// Rules of one check: each is a round trip at most, so more are a mistake.
@@ -163,9 +163,18 @@ fn connect(words: &mut Words<'_>, context: &Context<'_>) -> Result<CheckStep, St
                     connect.port = connect.port.or(Some(port));
                 }
             }
-            "send-proxy" | "check-send-proxy" | "ssl" | "sni" | "alpn" | "via-socks4" | "proto" => {
-                return Err(not_yet_message(word));
+            "send-proxy" => connect.send_proxy = true,
+            "ssl" => connect.ssl = true,
+            "sni" => {
+                let name = words.next().ok_or("'sni' expects a string as argument.")?;
+                connect.sni = Some(name.into());
             }
+            "alpn" => {
+                let names = tls::alpn(words).map_err(|message| format!("'alpn' : {message}."))?;
+                connect.alpn = Some(names.into());
+            }
+            "proto" => connect.proto = Some(connect_proto(words, context)?),
+            "via-socks4" => return Err(not_yet_message(word)),
             _ => {
                 return Err(format!(
                     "expects 'comment', 'port', 'addr', 'send-proxy', 'ssl', 'sni', 'alpn' or 'via-socks4', 'linger', 'default' but got '{word}' as argument."
@@ -174,6 +183,17 @@ fn connect(words: &mut Words<'_>, context: &Context<'_>) -> Result<CheckStep, St
         }
     }
     Ok(CheckStep::Connect(connect))
+}
+
+/// `proto`: what the rules of this kind of check can speak.
+fn connect_proto(words: &mut Words<'_>, context: &Context<'_>) -> Result<Proto, String> {
+    let name = words.peek().ok_or("'proto' expects a MUX protocol as argument.")?;
+    let proto = tls::proto(words).map_err(|message| format!("'proto' : {message}."))?;
+    if context.http == (proto == Proto::None) {
+        let kind = if context.http { "http-check" } else { "tcp-check" };
+        return Err(format!("'proto' : invalid MUX protocol '{name}' for {kind}"));
+    }
+    Ok(proto)
 }
 
 fn send(words: &mut Words<'_>, _: &Context<'_>) -> Result<CheckStep, String> {

@@ -7,6 +7,7 @@ pub(crate) mod check;
 mod commands;
 pub(crate) mod errorfile;
 pub(crate) mod global;
+mod h2;
 pub(crate) mod http_errors;
 pub(crate) mod log;
 mod log_format;
@@ -18,6 +19,7 @@ mod samples;
 pub(crate) mod server;
 mod source;
 pub(crate) mod timeout;
+pub(crate) mod tls;
 mod tune;
 pub(crate) mod userlist;
 mod values;
@@ -27,7 +29,7 @@ use sockeye_syntax::words::Words;
 
 use crate::draft::Kind;
 use crate::keyword::{Class, Keyword, Listed, Sections, Standing, find, hint, not_yet, supported};
-use crate::scope::GlobalScope;
+use crate::scope::{GlobalParser, GlobalScope};
 
 /// What a section keyword opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,7 @@ pub(crate) enum Opens {
     Proxy(Kind),
     HttpErrors,
     UserList,
+    CrtStore,
 }
 
 const ANY: Sections = Sections::ALL_PROXIES;
@@ -49,7 +52,7 @@ pub(crate) const SECTIONS: &[Keyword<Opens>] = &[
     supported("listen", ANY, Opens::Proxy(Kind::Listen), "a frontend and its backend in one"),
     not_yet("acme", ANY),
     not_yet("cache", ANY),
-    not_yet("crt-store", ANY),
+    supported("crt-store", ANY, Opens::CrtStore, "certificates with their files, by names"),
     not_yet("fcgi-app", ANY),
     supported("http-errors", ANY, Opens::HttpErrors, "replies of the proxy's own, for several proxies"),
     not_yet("log-forward", ANY),
@@ -63,11 +66,14 @@ pub(crate) const SECTIONS: &[Keyword<Opens>] = &[
     supported("userlist", ANY, Opens::UserList, "users, groups and passwords"),
 ];
 
+/// The words of `global`.
+const GLOBAL: &[&[Keyword<GlobalParser>]] = &[global::TABLE, tune::TABLE, tls::global::TABLE, h2::TABLE];
+
 /// One statement of `global`, its `no` or `default` already taken.
 pub(crate) fn global_statement(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
     let name = words.keyword().to_owned();
-    let Some(row) = find(global::TABLE, &name).or_else(|| find(tune::TABLE, &name)) else {
-        let known = global::TABLE.iter().chain(tune::TABLE).map(|row| row.name);
+    let Some(row) = GLOBAL.iter().find_map(|table| find(table, &name)) else {
+        let known = GLOBAL.iter().copied().flatten().map(|row| row.name);
         let hint = hint(words, &name, known.chain(SECTIONS.iter().map(|row| row.name)));
         words.alert(format!("unknown keyword '{name}' in 'global' section{hint}"));
         return;
@@ -90,13 +96,17 @@ pub(crate) fn all() -> Vec<Listed> {
     }
     let mut out = Vec::new();
     add(&mut out, SECTIONS, Class::Section, "");
-    add(&mut out, global::TABLE, Class::Global, "");
-    add(&mut out, tune::TABLE, Class::Global, "");
+    for table in GLOBAL {
+        add(&mut out, table, Class::Global, "");
+    }
     add(&mut out, proxy::TABLE, Class::Proxy, "");
     add(&mut out, timeout::TABLE, Class::Timeout, "timeout ");
     add(&mut out, option::TABLE, Class::Option, "option ");
     add(&mut out, bind::TABLE, Class::Bind, "bind <addr> ");
+    add(&mut out, tls::bind::TABLE, Class::Bind, "bind <addr> ");
     add(&mut out, server::TABLE, Class::Server, "server <name> <addr> ");
+    add(&mut out, server::PROXY_PROTOCOL, Class::Server, "server <name> <addr> ");
+    add(&mut out, tls::server::TABLE, Class::Server, "server <name> <addr> ");
     add(&mut out, check::HTTP_CHECK, Class::HttpCheck, "http-check ");
     add(&mut out, check::TCP_CHECK, Class::TcpCheck, "tcp-check ");
     let unread = |class, prefix, name, suffix| Listed {

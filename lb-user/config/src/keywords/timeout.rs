@@ -6,7 +6,7 @@ use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use crate::draft::Timeouts;
-use crate::keyword::{Keyword, Sections, find, no_effect, supported};
+use crate::keyword::{Keyword, Sections, find, supported};
 use crate::scope::ProxyScope;
 
 /// A bare number below this many milliseconds was probably meant as seconds.
@@ -22,7 +22,7 @@ pub(crate) const TABLE: &[Keyword<Slot>] = &[
     supported("check", SERVER, |t| &mut t.check, "answer to a health check"),
     supported("client", CLIENT, |t| &mut t.client, "silence of the client"),
     supported("client-fin", CLIENT, |t| &mut t.client_fin, "silence of a half-closed client"),
-    no_effect("client-hs", CLIENT, "there is no handshake to wait for"),
+    supported("client-hs", CLIENT, |t| &mut t.client_hs, "the client's TLS handshake"),
     supported("connect", SERVER, |t| &mut t.connect, "connection to a server"),
     supported("http-keep-alive", ALL, |t| &mut t.http_keep_alive, "wait for the next request"),
     supported("http-request", ALL, |t| &mut t.http_request, "arrival of a whole request head"),

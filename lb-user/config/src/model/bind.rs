@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Identity, Place};
+use super::{Identity, Place, Proto, Tls};
 
 /// One listening address: a `bind` line with a port range or several addresses becomes several of these.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,14 @@ pub struct Bind {
     pub shards: Option<Shards>,
     /// `namespace NAME`.
     pub namespace: Option<String>,
+    /// `accept-proxy`: connections begin with a PROXY protocol header.
+    pub accept_proxy: bool,
+    /// `accept-netscaler-cip`: they begin with a Client IP header that has this magic number.
+    pub netscaler_cip: Option<u32>,
+    /// `ssl` and what belongs to it.
+    pub tls: Option<Tls>,
+    /// `proto`: spoken from the first byte, or behind TLS whatever ALPN says.
+    pub proto: Option<Proto>,
 }
 
 /// Where a listener listens.

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Proto;
+
 /// The check that every checked server of a backend runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Check {
@@ -39,6 +41,13 @@ pub struct CheckConnect {
     pub comment: Option<Arc<str>>,
     /// `default`: the connection options of the server line.
     pub default: bool,
+    /// `send-proxy`: the connection begins with a PROXY protocol header.
+    pub send_proxy: bool,
+    /// `ssl`: through TLS, as the server's line says, whatever the line says of checks.
+    pub ssl: bool,
+    pub sni: Option<Arc<str>>,
+    pub alpn: Option<Arc<[Vec<u8>]>>,
+    pub proto: Option<Proto>,
 }
 
 /// `http-check send`, or what `option httpchk METHOD URI VERSION` means.

@@ -50,6 +50,12 @@ pub struct Global {
     /// `insecure-fork-wanted`, `strict-limits`, `zero-warning`, `anonkey` as written.
     pub strict_limits: bool,
     pub zero_warning: bool,
+    /// TLS: `ssl-default-…`, `ca-base`, `tune.ssl.…` and their kin.
+    pub tls: sockeye_tls::settings::Global,
+    /// `maxsslconn`: client connections with TLS at a time. `None`: no limit but `maxconn`.
+    pub maxsslconn: Option<u32>,
+    /// `maxsslrate`: client connections with TLS per second. `None`: no limit.
+    pub maxsslrate: Option<u32>,
     pub tune: Tune,
     pub ebpf: Ebpf,
     /// Variables that `setenv`/`presetenv` left, for child processes.
@@ -86,6 +92,9 @@ impl Default for Global {
             noreuseport: false,
             strict_limits: true,
             zero_warning: false,
+            tls: sockeye_tls::settings::Global::default(),
+            maxsslconn: None,
+            maxsslrate: None,
             tune: Tune::default(),
             ebpf: Ebpf::default(),
             environment: Vec::new(),
@@ -128,6 +137,8 @@ pub struct Tune {
     pub default_shards: super::Shards,
     /// `tune.max-checks-per-thread`: checks that may run at once. 0: no limit.
     pub max_checks_per_thread: u32,
+    /// `tune.h2.…`
+    pub h2: super::H2,
 }
 
 impl Default for Tune {
@@ -147,6 +158,7 @@ impl Default for Tune {
             sndbuf_server: None,
             default_shards: super::Shards::ByThread,
             max_checks_per_thread: 0,
+            h2: super::H2::default(),
         }
     }
 }

@@ -8,9 +8,12 @@ mod bind;
 mod check;
 mod frontend;
 mod global;
+mod h2;
 mod log;
+mod proxy_protocol;
 mod rules;
 mod server;
+mod tls;
 
 use std::sync::Arc;
 
@@ -19,9 +22,12 @@ pub use bind::*;
 pub use check::*;
 pub use frontend::*;
 pub use global::*;
+pub use h2::*;
 pub use log::*;
+pub use proxy_protocol::*;
 pub use rules::*;
 pub use server::*;
+pub use tls::*;
 
 /// Everything one process runs, from all files of the command line.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_sample::Expr;
 use sockeye_syntax::address::Family;
 
-use super::{Place, ServerId};
+use super::{Place, Proto, SendProxy, ServerId, ServerTls};
 
 /// One server of a backend.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,19 @@ pub struct Server {
     pub tcp_user_timeout: Option<Duration>,
     pub congestion: Option<String>,
     pub namespace: Option<String>,
+    /// `send-proxy` and its kin.
+    pub send_proxy: SendProxy,
+    /// `ssl`: the traffic is encrypted, as `tls` says.
+    pub ssl: bool,
+    /// There for every server that traffic or checks reach through TLS.
+    pub tls: Option<ServerTls>,
+    /// `sni`: the name that the server is asked for, and that its certificate must have unless `verifyhost` says
+    /// another.
+    pub sni: Option<Arc<Expr>>,
+    /// `proto`: spoken with the server, whatever ALPN says.
+    pub proto: Option<Proto>,
+    /// `ws`: what WebSockets are spoken in.
+    pub ws: WebSocketProto,
     pub check: ServerCheck,
 }
 
@@ -68,6 +82,12 @@ impl Default for Server {
             tcp_user_timeout: None,
             congestion: None,
             namespace: None,
+            send_proxy: SendProxy::default(),
+            ssl: false,
+            tls: None,
+            sni: None,
+            proto: None,
+            ws: WebSocketProto::default(),
             check: ServerCheck::default(),
         }
     }
@@ -106,6 +126,16 @@ pub enum ServerPort {
     Fixed(u16),
     /// `+N`, `-N`, or none written (0): relative to the port the client asked for.
     Offset(i32),
+}
+
+/// `ws`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WebSocketProto {
+    /// What the connection's other requests are spoken in.
+    #[default]
+    Auto,
+    H1,
+    H2,
 }
 
 /// One step of `init-addr`.
@@ -170,6 +200,14 @@ pub struct ServerCheck {
     /// `track BACKEND/SERVER`.
     pub track: Option<ServerId>,
     pub init_state: InitState,
+    /// Checks go through TLS: `check-ssl`, or `ssl` when neither `port` nor `addr` send them elsewhere.
+    pub ssl: bool,
+    /// `check-sni`; with `check-sni-auto` the name in the check's own Host field.
+    pub sni: Option<Arc<str>>,
+    /// `check-alpn`. The traffic's `alpn` does not count for checks.
+    pub alpn: Option<Arc<[Vec<u8>]>>,
+    /// `check-proto`. `None`: what ALPN says, HTTP/1 without it.
+    pub proto: Option<Proto>,
 }
 
 impl Default for ServerCheck {
@@ -190,6 +228,10 @@ impl Default for ServerCheck {
             on_marked_up: false,
             track: None,
             init_state: InitState::default(),
+            ssl: false,
+            sni: None,
+            alpn: None,
+            proto: None,
         }
     }
 }

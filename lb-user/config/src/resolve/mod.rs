@@ -6,6 +6,7 @@ pub(crate) mod names;
 mod proxies;
 mod references;
 mod servers;
+mod tls;
 
 use sockeye_syntax::diag::{Diagnostic, Diagnostics, Location, Place, Severity};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sockeye_balance::{Algorithm, Hash, HashFunction, HashMethod, HashSource, Random};
 
 use super::names::{Names, assign, located};
-use super::{Findings, formats, references, servers};
+use super::{Findings, formats, references, servers, tls};
 use crate::Options;
 use crate::draft::{
     Draft, DraftAlgorithm, DraftCheckKind, DraftFormat, DraftLog, FormatText, Kind, Proxy, Settings,
@@ -21,9 +21,10 @@ use crate::section::place;
 const RETRIES: u32 = 3;
 
 pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &mut Findings<'_>) -> Config {
-    let Draft { global, proxies, mut expressions, errors: _, userlists, start } = draft;
+    let Draft { global, proxies, mut expressions, errors: _, userlists, start, loads, load_names: _ } = draft;
     let mut config = Config { global, ..Config::default() };
     let tracks = servers::tracks(&proxies, names, findings);
+    let mut loader = tls::Loader::new(&config.global, &loads, options.now, findings);
     for (index, proxy) in proxies.iter().enumerate() {
         let default_backend = default_backend(index, &proxies, names, findings);
         if !proxy.settings.disabled {
@@ -36,11 +37,14 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
         references::errors(proxy, findings);
         if proxy.kind.is_frontend() {
             let formats = formats::compile(proxy, &mut expressions, findings);
-            let built = frontend(proxy, numeric_id, default_backend, formats, &config.global, options);
+            let mut built = frontend(proxy, numeric_id, default_backend, formats, &config.global, options);
+            for bind in &mut built.binds {
+                loader.bind(proxy, bind, findings);
+            }
             config.frontends.push(built);
         }
         if proxy.kind.is_backend() {
-            let backend = backend(proxy, numeric_id, &config.global, findings);
+            let backend = backend(proxy, numeric_id, &config.global, &loader, findings);
             config.backends.push(backend);
         }
     }
@@ -80,22 +84,15 @@ fn default_backend(
     let target = &proxies[target_index];
     let modes = (proxy.settings.mode, target.settings.mode);
     let (from, to) = (mode_name(modes.0), mode_name(modes.1));
-    match modes {
-        (Mode::Http, Mode::Tcp) => findings.alert(format!(
+    // The other way round the connection becomes an HTTP one.
+    if modes == (Mode::Http, Mode::Tcp) {
+        findings.alert(format!(
             "{from} {} {} tries to use incompatible {to} {} {} as its default backend (see 'mode').",
             proxy.kind.name(),
             located(proxy),
             target.kind.name(),
             located(target)
-        )),
-        (Mode::Tcp, Mode::Http) => findings.alert(format!(
-            "{from} {} {} uses {to} {} {} as its default backend: this upgrade is known to HAProxy but not implemented in Sockeye yet.",
-            proxy.kind.name(),
-            located(proxy),
-            target.kind.name(),
-            located(target)
-        )),
-        _ => {}
+        ));
     }
     Some(id)
 }
@@ -315,7 +312,7 @@ fn frontend(
         timeout_http_request: timeouts.http_request,
         timeout_http_keep_alive: timeouts.http_keep_alive,
         timeout_tarpit: timeouts.tarpit,
-        timeout_client_hs: None,
+        timeout_client_hs: timeouts.client_hs,
         log: targets(settings, Some(global)),
         log_tag: settings.log_tag.clone(),
         log_formats,
@@ -336,11 +333,17 @@ fn binds(proxy: &Proxy) -> Vec<Bind> {
     proxy.binds.iter().zip(ids).map(|(bind, id)| Bind { id: Some(id), ..bind.clone() }).collect()
 }
 
-fn backend(proxy: &Proxy, numeric_id: u32, global: &Global, findings: &mut Findings<'_>) -> Backend {
+fn backend(
+    proxy: &Proxy,
+    numeric_id: u32,
+    global: &Global,
+    loader: &tls::Loader,
+    findings: &mut Findings<'_>,
+) -> Backend {
     let settings = &proxy.settings;
     let timeouts = settings.timeouts;
     let check = check_of(settings);
-    let servers = servers::build(proxy, &check, findings);
+    let servers = servers::build(proxy, &check, loader, findings);
     Backend {
         place: place(&proxy.location),
         name: proxy.name.clone(),

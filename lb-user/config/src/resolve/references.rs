@@ -72,7 +72,6 @@ pub(super) fn use_backend(
     if !proxy.kind.is_frontend() {
         return;
     }
-    let upgrades = upgrades(rules);
     for rule in &rules.use_backend {
         let BackendName::Static(name) = &rule.target else { continue };
         let Some((index, id)) = names.backend(&name.text) else {
@@ -85,12 +84,8 @@ pub(super) fn use_backend(
             continue;
         };
         let target = &proxies[index];
-        let wrong = match (proxy.settings.mode, target.settings.mode) {
-            (Mode::Http, Mode::Tcp) => true,
-            (Mode::Tcp, Mode::Http) => !upgrades,
-            _ => false,
-        };
-        if wrong {
+        // The other way round the connection becomes an HTTP one.
+        if (proxy.settings.mode, target.settings.mode) == (Mode::Http, Mode::Tcp) {
             findings.alert(format!(
                 "{} {} '{}' tries to use incompatible {} {} '{}' in a 'use_backend' rule (see 'mode').",
                 super::proxies::mode_name(proxy.settings.mode),

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Findings;
 use super::names::{Names, assign};
+use super::tls::Loader;
 use crate::draft::{DraftServer, Proxy};
 use crate::keywords::server::title;
 use crate::model::{BackendId, Check, CheckStep, Config, Host, Server, ServerAddress, ServerId, ServerPort};
@@ -12,7 +13,12 @@ use crate::model::{BackendId, Check, CheckStep, Config, Host, Server, ServerAddr
 type At = (usize, usize);
 
 /// The servers of a backend with their numbers, `track` still open.
-pub(crate) fn build(proxy: &Proxy, check: &Check, findings: &mut Findings<'_>) -> Vec<Server> {
+pub(crate) fn build(
+    proxy: &Proxy,
+    check: &Check,
+    loader: &Loader,
+    findings: &mut Findings<'_>,
+) -> Vec<Server> {
     check_names(proxy, findings);
     check_ids(proxy, findings);
     let ids = assign(1, proxy.servers.iter().map(|draft| draft.given_id.as_ref().map(|(id, _)| *id)));
@@ -25,6 +31,7 @@ pub(crate) fn build(proxy: &Proxy, check: &Check, findings: &mut Findings<'_>) -
                 check_port(proxy, draft, check, findings);
             }
             let mut server = Server { numeric_id, ..draft.server.clone() };
+            loader.server(proxy, draft, &mut server, check, findings);
             // minconn alone is a fixed limit, and one above maxconn raises that.
             if let Some(minconn) = server.minconn {
                 server.maxconn = Some(server.maxconn.unwrap_or(minconn).max(minconn));

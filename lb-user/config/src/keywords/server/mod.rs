@@ -1,20 +1,25 @@
 //! `server`, `default-server` and `server-template` lines (manual 5.2).
 
 mod options;
+mod proxy_protocol;
 
 use std::sync::Arc;
 
+use sockeye_sample::{Expr, Stage, Stages};
 use sockeye_syntax::address::{self, ParseOptions, Port};
 use sockeye_syntax::diag::{Diagnostic, Severity};
 use sockeye_syntax::words::Words;
 
 use crate::draft::DraftServer;
-use crate::keyword::{Status, find, hint, not_yet_message};
+use super::tls;
+use crate::expressions;
+use crate::keyword::{Keyword, Status, find, hint, not_yet_message};
 use crate::model::{Host, Place, Server, ServerAddress, ServerPort};
 use crate::scope::ProxyScope;
 use options::Context;
 
 pub(crate) use options::TABLE;
+pub(crate) use proxy_protocol::WORDS as PROXY_PROTOCOL;
 
 /// Servers that one `server-template` may make: as many as ports, which is more than a farm has.
 const TEMPLATE_MAX: u32 = 65_536;
@@ -34,6 +39,8 @@ pub(crate) fn server(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         Err(message) => alert(words, &format!("{title}{message}")),
     }
     read_options(&title, name, words, &mut draft, scope);
+    compile_sni(&title, words, &mut draft, scope);
+    proxy_protocol::compile(&title, words, &mut draft, scope);
     check_tracking(&title, words, &draft);
     scope.proxy.servers.push(draft);
 }
@@ -74,6 +81,8 @@ pub(crate) fn template(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         Err(message) => alert(words, &format!("{title}{message}")),
     }
     read_options(&title, prefix, words, &mut draft, scope);
+    compile_sni(&title, words, &mut draft, scope);
+    proxy_protocol::compile(&title, words, &mut draft, scope);
     if let Some((_, _)) = draft.given_id.take() {
         alert(words, &format!("{title}'id' cannot be shared by several servers."));
     }
@@ -103,6 +112,8 @@ fn new(words: &Words<'_>, scope: &ProxyScope<'_>, name: &str) -> DraftServer {
         },
         given_id: None,
         track: base.track.clone(),
+        tlvs: base.tlvs.clone(),
+        tls: base.tls.clone(),
     }
 }
 
@@ -161,34 +172,62 @@ fn read_options(
         warnings: Vec::new(),
     };
     while let Some(word) = words.next() {
-        let Some(row) = find(TABLE, word) else {
-            let hint = hint(words, word, TABLE.iter().map(|row| row.name));
+        let result = if let Some(row) = find(TABLE, word).or_else(|| proxy_protocol::find(word)) {
+            let Some(parser) = obeyed(title, row, words) else { continue };
+            parser(words, draft, &mut context)
+        } else if let Some(row) = find(tls::server::TABLE, word) {
+            let Some(parser) = obeyed(title, row, words) else { continue };
+            let mut context =
+                tls::server::Context { global: &scope.global.tls, warnings: &mut context.warnings };
+            parser(row.name, words, draft, &mut context)
+        } else {
+            let known = TABLE.iter().chain(PROXY_PROTOCOL).map(|row| row.name);
+            let hint = hint(words, word, known.chain(tls::server::TABLE.iter().map(|row| row.name)));
             let end = if hint.is_empty() { "." } else { &hint };
             alert(words, &format!("{title}unknown keyword '{word}'{end}"));
             break;
         };
-        match row.status {
-            Status::Supported(parser) => {
-                if let Err(message) = parser(words, draft, &mut context) {
-                    say(words, Severity::Alert, &format!("{title}{message}"));
-                }
-            }
-            Status::NoEffect => {
-                say(words, Severity::Notice, &format!("{title}'{word}' has no effect: {}.", row.help));
-                words.seek(words.position() + row.arguments);
-            }
-            Status::NotYet => {
-                say(words, Severity::Alert, &format!("{title}{}", not_yet_message(word)));
-                words.seek(words.position() + row.arguments);
-            }
-            Status::Removed(message) => {
-                say(words, Severity::Alert, &format!("{title}{message}"));
-                words.seek(words.position() + row.arguments);
-            }
+        if let Err(message) = result {
+            say(words, Severity::Alert, &format!("{title}{message}"));
         }
     }
     for warning in context.warnings {
         say(words, Severity::Warning, &format!("{title}{warning}"));
+    }
+}
+
+/// The parser of a word, or a diagnostic that says why there is none, after which its arguments are skipped.
+fn obeyed<P: Copy>(title: &str, row: &Keyword<P>, words: &mut Words<'_>) -> Option<P> {
+    let (severity, message) = match row.status {
+        Status::Supported(parser) => return Some(parser),
+        Status::NoEffect => (Severity::Notice, format!("'{}' has no effect: {}.", row.name, row.help)),
+        Status::NotYet => (Severity::Alert, not_yet_message(row.name)),
+        Status::Removed(message) => (Severity::Alert, message.to_owned()),
+    };
+    say(words, severity, &format!("{title}{message}"));
+    words.seek(words.position() + row.arguments);
+    None
+}
+
+/// Compiles what `sni` says, once the whole line is known.
+fn compile_sni(title: &str, words: &mut Words<'_>, draft: &mut DraftServer, scope: &mut ProxyScope<'_>) {
+    let Some(text) = &draft.tls.sni else { return };
+    let compiled = expressions::compile(words, scope, |compiler| Expr::parse(text, compiler));
+    let compiled = compiled.map_err(|error| error.message).and_then(|expr| {
+        if expr.stages().intersects(Stages::of(Stage::ServerSource)) {
+            return Ok(Arc::new(expr));
+        }
+        Err(format!(
+            "fetch method '{}' extracts information from '{text}', none of which is available here",
+            expr.fetch_name()
+        ))
+    });
+    match compiled {
+        Ok(expr) => draft.server.sni = Some(expr),
+        Err(message) => alert(
+            words,
+            &format!("{title}error detected while parsing sni or pool-conn-name expressions : {message}."),
+        ),
     }
 }
 

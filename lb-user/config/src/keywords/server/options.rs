@@ -27,7 +27,7 @@ pub(crate) struct Context<'a> {
     pub(super) warnings: Vec<String>,
 }
 
-type Parser = fn(&mut Words<'_>, &mut DraftServer, &mut Context<'_>) -> Result<(), String>;
+pub(super) type Parser = fn(&mut Words<'_>, &mut DraftServer, &mut Context<'_>) -> Result<(), String>;
 
 const B: Sections = Sections::SERVER_SIDE;
 
@@ -73,94 +73,36 @@ pub(crate) const TABLE: &[Keyword<Parser>] = &[
     takes(1, supported("track", B, track, "takes its state from another server")),
     takes(1, supported("usesrc", B, usesrc, "belongs to 'source'")),
     takes(1, supported("weight", B, weight, "share of the traffic")),
-    takes(1, supported("ws", B, ws, "protocol of WebSockets")),
     // --- not implemented yet, or with nothing to act on ---
-    takes(1, not_yet("proto", B)),
     takes(1, not_yet("agent-addr", B)),
     not_yet("agent-check", B),
     takes(1, not_yet("agent-inter", B)),
     takes(1, not_yet("agent-port", B)),
     takes(1, not_yet("agent-send", B)),
-    not_yet("allow-0rtt", B),
-    takes(1, not_yet("alpn", B)),
-    takes(1, not_yet("ca-file", B)),
-    takes(1, not_yet("check-alpn", B)),
     takes(1, not_yet("check-pool-conn-name", B)),
-    takes(1, not_yet("check-proto", B)),
     not_yet("check-reuse-pool", B),
-    not_yet("check-send-proxy", B),
-    takes(1, not_yet("check-sni", B)),
-    not_yet("check-sni-auto", B),
-    not_yet("check-ssl", B),
     not_yet("check-via-socks4", B),
-    takes(1, not_yet("ciphers", B)),
-    takes(1, not_yet("ciphersuites", B)),
-    takes(1, not_yet("client-sigalgs", B)),
     takes(1, not_yet("cookie", B)),
-    takes(1, not_yet("crl-file", B)),
-    takes(1, not_yet("crt", B)),
-    takes(1, not_yet("curves", B)),
-    not_yet("force-sslv3", B),
-    not_yet("force-tlsv10", B),
-    not_yet("force-tlsv11", B),
-    not_yet("force-tlsv12", B),
-    not_yet("force-tlsv13", B),
     takes(1, not_yet("guid", B)),
     takes(1, not_yet("hash-key", B)),
     takes(1, not_yet("healthcheck", B)),
     takes(1, not_yet("idle-ping", B)),
-    takes(1, not_yet("ktls", B)),
     takes(1, not_yet("log-bufsize", B)),
     takes(1, not_yet("log-proto", B)),
     no_effect("no-agent-check", B, "it is off"),
     no_effect("no-check-reuse-pool", B, "it is off"),
-    no_effect("no-check-send-proxy", B, "it is off"),
-    no_effect("no-check-sni-auto", B, "it is off"),
-    no_effect("no-check-ssl", B, "it is off"),
-    not_yet("no-renegotiate", B),
-    no_effect("no-send-proxy", B, "it is off"),
-    no_effect("no-send-proxy-v2", B, "it is off"),
-    no_effect("no-send-proxy-v2-ssl", B, "it is off"),
-    no_effect("no-send-proxy-v2-ssl-cn", B, "it is off"),
-    no_effect("no-sni-auto", B, "it is off"),
-    no_effect("no-ssl", B, "it is off"),
-    not_yet("no-ssl-reuse", B),
-    not_yet("no-sslv3", B),
-    not_yet("no-tls-tickets", B),
-    not_yet("no-tlsv10", B),
-    not_yet("no-tlsv11", B),
-    not_yet("no-tlsv12", B),
-    not_yet("no-tlsv13", B),
     not_yet("non-stick", B),
-    takes(1, not_yet("npn", B)),
     takes(1, not_yet("pool-conn-name", B)),
-    takes(1, not_yet("proxy-v2-options", B)),
     takes(1, not_yet("redir", B)),
-    not_yet("renegotiate", B),
     takes(1, not_yet("resolve-net", B)),
     takes(1, not_yet("resolve-opts", B)),
     takes(1, not_yet("resolve-prefer", B)),
     takes(1, not_yet("resolvers", B)),
-    not_yet("send-proxy", B),
-    not_yet("send-proxy-v2", B),
-    not_yet("send-proxy-v2-ssl", B),
-    not_yet("send-proxy-v2-ssl-cn", B),
-    not_yet("set-proxy-v2-tlv-fmt", B),
     takes(1, not_yet("shard", B)),
-    takes(1, not_yet("sigalgs", B)),
-    takes(1, not_yet("sni", B)),
-    not_yet("sni-auto", B),
     takes(1, not_yet("socks4", B)),
-    not_yet("ssl", B),
-    takes(1, not_yet("ssl-max-ver", B)),
-    takes(1, not_yet("ssl-min-ver", B)),
-    not_yet("ssl-reuse", B),
     no_effect("stick", B, "it is so unless non-stick says otherwise"),
     not_yet("strict-maxconn", B),
     takes(1, not_yet("tcp-md5sig", B)),
-    not_yet("tls-tickets", B),
-    takes(1, not_yet("verify", B)),
-    takes(1, not_yet("verifyhost", B)),
 ];
 
 #[allow(clippy::unnecessary_wraps)] // the shape of all option parsers
@@ -471,14 +413,5 @@ fn namespace(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>
             Ok(())
         }
         None => Err("'namespace' expects <name> as argument.".to_owned()),
-    }
-}
-
-/// Servers speak HTTP/1, so `auto` and `h1` change nothing.
-fn ws(words: &mut Words<'_>, _: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
-    match words.next() {
-        Some("auto" | "h1") => Ok(()),
-        Some("h2") => Err(not_yet_message("ws h2")),
-        _ => Err("'ws' has to be 'auto', 'h1' or 'h2'.".to_owned()),
     }
 }
