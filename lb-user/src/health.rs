@@ -10,7 +10,7 @@ use sockeye_health::messages::{self, Farm, Label, Line, ServerName};
 use sockeye_health::schedule::FirstChecks;
 use sockeye_health::supervise::first_interval;
 use sockeye_health::{
-    CheckLimiter, Observer, PreparedCheck, Report, ServerCheckSpec, Supervisor, Target, TargetAddress,
+    CheckLimiter, CheckProxy, Observer, PreparedCheck, Report, ServerCheckSpec, Supervisor, Target, TargetAddress,
     Transition,
 };
 use sockeye_syntax::diag::Severity;
@@ -19,7 +19,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use crate::backend::server::Destination;
-use crate::backend::{Backend, Server, State};
+use crate::backend::{Backend, Server, State, proxy_header};
 use crate::frontend::worker::Command;
 use crate::process::objects::Objects;
 use crate::process::run;
@@ -102,7 +102,17 @@ fn target(backend: &Backend, server: &Server) -> Option<Target> {
         }
     };
     let source = server.cfg.source.as_ref().unwrap_or(&backend.cfg.source);
-    Some(Target { address, source: source.clone() })
+    Some(Target { address, source: source.clone(), proxy: proxy(server) })
+}
+
+/// The PROXY header of a server's checks. Checks that go elsewhere than the traffic have one only if the line says so.
+fn proxy(server: &Server) -> CheckProxy {
+    let (cfg, check) = (&server.cfg.send_proxy, &server.cfg.check);
+    let with_traffic = cfg.is_on() && check.port.is_none() && check.addr.is_none();
+    CheckProxy {
+        by_default: cfg.checks || with_traffic,
+        block: if cfg.v2 { proxy_header::local(cfg).map(Arc::from) } else { None },
+    }
 }
 
 /// The observer of one server.

@@ -73,6 +73,11 @@ static ERRORS: [(&str, &str); 57] = [
     ("EPIPE", "EPIPE returned by OS"),
 ];
 
+/// What is said of an error, by its number.
+pub fn error_text(number: u8) -> &'static str {
+    ERRORS.get(usize::from(number)).map_or("", |(_, text)| text)
+}
+
 fn error(scene: &Scene<'_>, of: Number) -> Option<&'static (&'static str, &'static str)> {
     ERRORS.get(usize::try_from(scene.number(of)?).ok()?)
 }

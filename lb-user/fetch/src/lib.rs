@@ -32,6 +32,7 @@ mod testing;
 use sockeye_sample::Fetch;
 
 pub use acl_words::{ACLS, PREDEFINED};
+pub use errors::error_text;
 
 /// Every fetch that is obeyed.
 pub fn all() -> Vec<&'static [Fetch]> {

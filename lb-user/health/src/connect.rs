@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -16,6 +17,16 @@ pub struct Target {
     pub address: TargetAddress,
     /// `source`: where connections come from. There is no client whose address a check could carry.
     pub source: Source,
+    pub proxy: CheckProxy,
+}
+
+/// The PROXY header of checks (manual 5.2 `check-send-proxy`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckProxy {
+    /// Connections that are made as the server's line says begin with it; others only where their rule says so.
+    pub by_default: bool,
+    /// The header of version 2. `None`: a line of version 1 that names the ends of the check's own connection.
+    pub block: Option<Arc<[u8]>>,
 }
 
 /// Where a target is.
@@ -30,7 +41,7 @@ pub enum TargetAddress {
 impl Target {
     /// A target without `source`.
     pub fn new(address: TargetAddress) -> Self {
-        Self { address, source: Source::default() }
+        Self { address, source: Source::default(), proxy: CheckProxy::default() }
     }
 }
 
@@ -58,6 +69,8 @@ pub(crate) struct ConnectOptions {
     /// We speak first or say nothing: no need to acknowledge the SYN-ACK on its own. When the connection is closed
     /// at once, the server's application never sees it.
     pub(crate) delay_ack: bool,
+    /// Begin with a PROXY header.
+    pub(crate) proxy: bool,
 }
 
 /// A connection to a server under check. Dropping it closes it.
@@ -85,6 +98,29 @@ impl Channel {
 
 /// Connects to `target`. Dropping the future gives up.
 pub(crate) async fn connect(target: &Target, options: ConnectOptions) -> Result<Channel, ConnectError> {
+    let mut channel = open(target, options).await?;
+    if options.proxy {
+        let header = header(&target.proxy, &channel);
+        channel.write_all(&header).await.map_err(ConnectError::Refused)?;
+    }
+    Ok(channel)
+}
+
+/// The header of a connection that is nobody's but ours.
+fn header(proxy: &CheckProxy, channel: &Channel) -> Vec<u8> {
+    if let Some(block) = &proxy.block {
+        return block.to_vec();
+    }
+    let ends = match channel {
+        Channel::Tcp(stream) => stream.local_addr().ok().zip(stream.peer_addr().ok()),
+        Channel::Unix(_) => None,
+    };
+    let mut line = Vec::new();
+    sockeye_proxyproto::write_v1(ends, &mut line);
+    line
+}
+
+async fn open(target: &Target, options: ConnectOptions) -> Result<Channel, ConnectError> {
     match &target.address {
         TargetAddress::Inet(addr) => {
             let addr = SocketAddr::new(

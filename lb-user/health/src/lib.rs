@@ -23,7 +23,7 @@ pub mod run;
 
 pub mod supervise;
 
-pub use connect::{Target, TargetAddress};
+pub use connect::{CheckProxy, Target, TargetAddress};
 pub use observe::Observed;
 pub use prepared::{PrepareError, PreparedCheck};
 pub use rise_fall::{Health, Thresholds, Transition};

@@ -54,6 +54,10 @@ pub(crate) struct Connect {
     pub(crate) port: Option<u16>,
     /// Close this connection properly. Otherwise a reset spares the server a socket in TIME_WAIT.
     pub(crate) linger: bool,
+    /// `send-proxy`
+    pub(crate) send_proxy: bool,
+    /// As the server's line says: the connection that every check starts with, and `default`.
+    pub(crate) by_line: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -125,7 +129,7 @@ impl PreparedCheck {
         };
         let mut all = Self { kind, steps, response_bytes_max: response_bytes_max.max(RESPONSE_BYTES_MIN) };
         if !matches!(all.steps.first(), Some(Step { action: Action::Connect(_), .. })) {
-            let connect = Action::Connect(Connect::default());
+            let connect = Action::Connect(Connect { by_line: true, ..Connect::default() });
             all.steps.insert(0, Step { number: None, comment: None, action: connect });
         }
         Ok(all)
@@ -148,8 +152,9 @@ fn steps(rules: &[CheckStep], kind: Kind) -> Result<Vec<Step>, PrepareError> {
                 above = Some(Arc::clone(text));
                 continue;
             }
-            CheckStep::Connect(CheckConnect { addr, port, linger, comment, default: _ }) => {
-                (comment, Action::Connect(Connect { addr: *addr, port: *port, linger: *linger }))
+            CheckStep::Connect(rule) => {
+                let CheckConnect { addr, port, linger, send_proxy, default: by_line, .. } = *rule;
+                (&rule.comment, Action::Connect(Connect { addr, port, linger, send_proxy, by_line }))
             }
             CheckStep::Send { data, comment } => {
                 (comment, Action::Send(Send { bytes: Arc::clone(data), is_head: false }))

@@ -102,6 +102,7 @@ impl Run<'_> {
             addr: rule.addr,
             port: rule.port,
             linger: rule.linger,
+            proxy: rule.send_proxy || (rule.by_line && self.target.proxy.by_default),
             delay_ack: match next.map(|step| &step.action) {
                 None => !rule.linger,
                 Some(Action::Send(_)) => true,

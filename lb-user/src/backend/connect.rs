@@ -12,15 +12,17 @@ use sockeye_sys::{process, sockopt};
 use tokio::time::{Instant, timeout_at};
 
 use super::server::{Destination, Server};
-use super::{Backend, source};
+use super::{Backend, proxy_header, source};
 
 /// What the connection is made for.
 #[derive(Debug, Clone, Copy)]
-pub struct Purpose {
+pub struct Purpose<'a> {
     pub client: Peer,
     /// The address the client connected to, for servers that are wherever the client wanted to go.
     pub wanted: Option<SocketAddr>,
     pub marking: Marking,
+    /// The PROXY header that goes out first.
+    pub header: Option<&'a [u8]>,
 }
 
 /// How the packets to a server are marked (`set-bc-mark`, `set-bc-tos`).
@@ -55,7 +57,7 @@ pub enum ConnectError {
 pub async fn connect(
     backend: &Backend,
     server: &Server,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     deadline: Option<Instant>,
 ) -> Result<Socket, ConnectError> {
     let socket = match server.destination().ok_or(ConnectError::NoAddress)? {
@@ -73,10 +75,23 @@ pub async fn connect(
             open_unix(&sockopt::abstract_address(&name, padded).map_err(ConnectError::Failed)?)?
         }
     };
-    if !socket.pending {
-        return Ok(socket.socket);
+    let (pending, mut socket) = (socket.pending, socket.socket);
+    if pending {
+        establish(&socket, deadline).await?;
     }
-    let socket = socket.socket;
+    if let Some(header) = purpose.header {
+        let sent = proxy_header::send(&mut socket, header);
+        match deadline {
+            Some(deadline) => timeout_at(deadline, sent).await.map_err(|_| ConnectError::TimedOut)?,
+            None => sent.await,
+        }
+        .map_err(ConnectError::Failed)?;
+    }
+    Ok(socket)
+}
+
+/// Waits for the end of the handshake.
+async fn establish(socket: &Socket, deadline: Option<Instant>) -> Result<(), ConnectError> {
     let established = std::future::poll_fn(|cx| socket.poll_write_ready(cx));
     match deadline {
         Some(deadline) => timeout_at(deadline, established).await.map_err(|_| ConnectError::TimedOut)?,
@@ -84,7 +99,7 @@ pub async fn connect(
     }
     .map_err(ConnectError::Failed)?;
     match socket.take_error() {
-        Ok(None) => Ok(socket),
+        Ok(None) => Ok(()),
         Ok(Some(error)) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectError::TimedOut),
         Ok(Some(error)) | Err(error) => Err(ConnectError::Failed(error)),
     }
@@ -100,7 +115,7 @@ fn open_inet(
     backend: &Backend,
     server: &Server,
     addr: SocketAddr,
-    purpose: &Purpose,
+    purpose: &Purpose<'_>,
 ) -> Result<Opening, ConnectError> {
     let socket = new_socket(server, addr).map_err(ConnectError::Resource)?;
     prepare(&socket, backend, server).map_err(ConnectError::Resource)?;

@@ -226,5 +226,5 @@ fn is_shareable(cfg: &model::Server, source: &model::Source) -> bool {
         }
         ServerAddress::Unix(_) | ServerAddress::Abstract { .. } => true,
     };
-    fixed && matches!(source.usesrc, UseSource::Own | UseSource::Address(_))
+    fixed && !cfg.send_proxy.is_on() && matches!(source.usesrc, UseSource::Own | UseSource::Address(_))
 }

@@ -1,0 +1,171 @@
+//! The header with which connections to a server begin (`send-proxy`, `send-proxy-v2`): whose connection it is.
+//!
+//! A header says what one stream's client and rules say, so a connection that began with one belongs to that session,
+//! and is used again only for streams whose header would be the same.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sockeye_config::model::SendProxy;
+use sockeye_conn::Socket;
+use sockeye_http::RequestHead;
+use sockeye_proxyproto::{Extras, SslFacts, tlv, write_v1, write_v2};
+use sockeye_sample::{Format, Now, Scene, Stage};
+
+use super::Server;
+use crate::frontend::session::Session;
+use crate::stream::log::{self, Facts};
+use crate::stream::retry::Attempts;
+use crate::stream::rules::decided::Decided;
+use crate::stream::rules::scene::View;
+use crate::stream::rules::world;
+
+/// What a header may tell about a stream beside its addresses.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    pub facts: &'a Facts,
+    pub decided: &'a Decided,
+    pub request: Option<&'a RequestHead>,
+}
+
+impl std::fmt::Debug for Told<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
+/// The header of connections to `server` for this stream; `None`: they begin with the stream's own bytes.
+///
+/// # Errors
+/// When its TLVs do not fit into a header.
+pub fn header(
+    server: &Server,
+    session: &Session,
+    attempts: &Attempts,
+    told: Told<'_>,
+) -> io::Result<Option<Box<[u8]>>> {
+    let cfg = &server.cfg.send_proxy;
+    if !cfg.is_on() {
+        return Ok(None);
+    }
+    let ends = ends(session);
+    let mut out = Vec::new();
+    if !cfg.v2 {
+        write_v1(ends, &mut out);
+        return Ok(Some(out.into()));
+    }
+    let options = cfg.options;
+    let tls = client_tls(session);
+    let values = tlvs(cfg, session, attempts, told);
+    let custom: Vec<(u8, &[u8])> = values.iter().map(|(kind, value)| (*kind, &value[..])).collect();
+    let unique_id = || log::unique_id(session, told.facts, attempts, told.request, told.decided);
+    let extras = Extras {
+        custom: &custom,
+        crc32c: options.crc32c,
+        alpn: tls.alpn.as_deref(),
+        authority: (options.authority)
+            .then(|| session.proxy.tlv(tlv::AUTHORITY, 0).or(tls.server_name.as_deref()))
+            .flatten(),
+        unique_id: (options.unique_id).then(unique_id).flatten().filter(|id| id.len() <= tlv::UNIQUE_ID_MAX),
+        ssl: options.ssl.then(|| SslFacts {
+            client: tls.client,
+            verify: tls.verify,
+            version: tls.version.as_deref(),
+            common_name: tls.common_name.as_deref().filter(|_| options.cert_cn),
+            cipher: tls.cipher.as_deref().filter(|_| options.ssl_cipher),
+            signature: tls.signature.as_deref().filter(|_| options.cert_sig),
+            key: tls.key.as_deref().filter(|_| options.cert_key),
+        }),
+        ..Extras::default()
+    };
+    match write_v2(ends, &extras, &mut out) {
+        Ok(()) => Ok(Some(out.into())),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+    }
+}
+
+/// The version 2 header of connections that we make for ourselves (`LOCAL`): health checks. Formats see no client.
+/// `None`: its TLVs do not fit.
+pub fn local(cfg: &SendProxy) -> Option<Vec<u8>> {
+    let scene = Scene::new(Stage::ServerSource, Now::Read(SystemTime::now), world::world());
+    let values: Vec<(u8, Vec<u8>)> = (cfg.tlvs.iter())
+        .map(|(kind, format)| {
+            let mut value = Vec::new();
+            format.write_exprs(&mut value, &scene);
+            (*kind, value)
+        })
+        .collect();
+    let custom: Vec<(u8, &[u8])> = values.iter().map(|(kind, value)| (*kind, &value[..])).collect();
+    let extras = Extras {
+        custom: &custom,
+        crc32c: cfg.options.crc32c,
+        ssl: cfg.options.ssl.then(SslFacts::default),
+        ..Extras::default()
+    };
+    let mut out = Vec::new();
+    write_v2(None, &extras, &mut out).ok().map(|()| out)
+}
+
+/// Sends a header at once. A fresh connection has room for it; where it has not, the rest waits.
+///
+/// # Errors
+/// As writing to the socket.
+pub async fn send(socket: &mut Socket, header: &[u8]) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < header.len() {
+        sent += std::future::poll_fn(|cx| socket.poll_write(cx, &header[sent..])).await?;
+    }
+    Ok(())
+}
+
+/// The client and the address that it wanted, as rules and headers of a proxy in front left them. `None`: one of them
+/// is no internet address.
+fn ends(session: &Session) -> Option<(SocketAddr, SocketAddr)> {
+    session.peer.addr().zip(session.destination())
+}
+
+/// `set-proxy-v2-tlv-fmt`
+fn tlvs(
+    cfg: &SendProxy,
+    session: &Session,
+    attempts: &Attempts,
+    Told { facts, decided, request }: Told<'_>,
+) -> Vec<(u8, Vec<u8>)> {
+    if cfg.tlvs.is_empty() {
+        return Vec::new();
+    }
+    let view = View { session, facts, attempts, decided };
+    let mut scene = view.scene(Stage::ServerSource);
+    scene.request = request;
+    let value = |(kind, format): &(u8, Arc<Format>)| {
+        let mut value = Vec::new();
+        view.write(format, &scene, request, &mut value);
+        (*kind, value)
+    };
+    cfg.tlvs.iter().map(value).collect()
+}
+
+/// The client's TLS connection, as version 2 tells of it.
+#[derive(Debug, Default)]
+struct ClientTls {
+    /// The protocol that was negotiated; told without being asked for.
+    alpn: Option<Vec<u8>>,
+    /// SNI.
+    server_name: Option<Vec<u8>>,
+    /// [`tlv::CLIENT_SSL`] and its kin.
+    client: u8,
+    /// OpenSSL's result of the verification of the client's certificate.
+    verify: u32,
+    version: Option<Vec<u8>>,
+    common_name: Option<Vec<u8>>,
+    cipher: Option<Vec<u8>>,
+    signature: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+}
+
+/// Nothing of connections without TLS.
+fn client_tls(_session: &Session) -> ClientTls {
+    ClientTls::default()
+}
