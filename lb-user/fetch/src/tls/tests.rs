@@ -179,7 +179,7 @@ fn failed_handshakes() {
         version: Some(0x303),
         peer_chain: vec![der!("self-signed").into()],
         verification: Verification { result: 18, leaf_error: 18, ..Verification::default() },
-        error: Some(OpenSslError::CERTIFICATE_VERIFY_FAILED),
+        error: Some(OpenSslError::of_reason(134)),
         ..TlsFacts::default()
     };
     check(

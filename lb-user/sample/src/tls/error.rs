@@ -2,31 +2,48 @@
 
 use std::fmt;
 
+use super::TlsFacts;
+
 /// An error of OpenSSL's library for TLS, by its reason (`SSL_R_…`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenSslError {
     reason: u16,
 }
 
+// Reasons of noise.
+const HTTPS_PROXY_REQUEST: u16 = 155;
+const HTTP_REQUEST: u16 = 156;
+const UNEXPECTED_MESSAGE: u16 = 244;
+const UNSUPPORTED_PROTOCOL: u16 = 258;
+const WRONG_VERSION_NUMBER: u16 = 267;
+
 /// The library's number in a code, and where it stands.
 const LIBRARY_SSL: u32 = 20 << 23;
 
 impl OpenSslError {
-    pub const UNEXPECTED_MESSAGE: Self = Self { reason: 244 };
-    pub const NO_SHARED_CIPHER: Self = Self { reason: 193 };
-    pub const NO_CERTIFICATE_RETURNED: Self = Self { reason: 199 };
-    pub const CERTIFICATE_VERIFY_FAILED: Self = Self { reason: 134 };
-    pub const WRONG_VERSION: Self = Self { reason: 267 };
-    pub const UNSUPPORTED_PROTOCOL: Self = Self { reason: 258 };
-    pub const HTTP_REQUEST: Self = Self { reason: 156 };
-    pub const NO_APPLICATION_PROTOCOL: Self = Self { reason: 235 };
-    pub const BAD_RECORD: Self = Self { reason: 281 };
-    pub const UNEXPECTED_END: Self = Self { reason: 294 };
-    pub const BAD_SIGNATURE: Self = Self { reason: 123 };
-    pub const LENGTH_MISMATCH: Self = Self { reason: 159 };
-    pub const BAD_EXTENSION: Self = Self { reason: 110 };
-    pub const NO_SUITABLE_KEY_SHARE: Self = Self { reason: 101 };
-    pub const NO_SUITABLE_SIGNATURE: Self = Self { reason: 118 };
+    /// By the number of its reason.
+    #[must_use]
+    pub fn of_reason(reason: u16) -> Self {
+        Self { reason }
+    }
+
+    /// What is wrong with a connection that does not begin with a ClientHello, by the first bytes of it. `None`: these
+    /// may be the beginning of one.
+    #[must_use]
+    pub fn of_noise(bytes: &[u8]) -> Option<Self> {
+        let http = [b"GET ".as_slice(), b"POST ", b"HEAD ", b"PUT "];
+        let reason = match bytes {
+            // Five bytes are a record's header: fewer tell nothing yet.
+            [] | [_] | [_, _] | [_, _, _] | [_, _, _, _] | [0x16, 3, ..] => return None,
+            _ if http.iter().any(|method| bytes.starts_with(method)) => HTTP_REQUEST,
+            _ if bytes.starts_with(b"CONNE") => HTTPS_PROXY_REQUEST,
+            // The hello of SSL 2.
+            [0x80..=0xff, _, 1, ..] => UNSUPPORTED_PROTOCOL,
+            [0x14..=0x17, 3, ..] => UNEXPECTED_MESSAGE,
+            _ => WRONG_VERSION_NUMBER,
+        };
+        Some(Self { reason })
+    }
 
     /// The fatal alert that the peer sent, by its number in RFC 8446 §6.
     #[must_use]
@@ -55,20 +72,28 @@ impl fmt::Display for OpenSslError {
 /// Reasons and OpenSSL's words for them (3.2 and later: before, some said "sslv3" for "ssl/tls").
 const REASONS: &[(u16, &str)] = &[
     (101, "no suitable key share"),
+    (104, "inconsistent extms"),
+    (108, "bad key share"),
     (110, "bad extension"),
     (118, "no suitable signature algorithm"),
     (123, "bad signature"),
     (134, "certificate verify failed"),
+    (146, "data length too long"),
+    (155, "https proxy request"),
     (156, "http request"),
     (159, "length mismatch"),
+    (187, "no compression specified"),
     (193, "no shared cipher"),
     (199, "peer did not return a certificate"),
+    (234, "callback failed"),
     (235, "no application protocol"),
     (244, "unexpected message"),
     (258, "unsupported protocol"),
     (267, "wrong version number"),
     (281, "decryption failed or bad record mac"),
     (294, "unexpected eof while reading"),
+    (376, "no shared signature algorithms"),
+    (396, "version too low"),
     (1010, "ssl/tls alert unexpected message"),
     (1020, "ssl/tls alert bad record mac"),
     (1021, "tlsv1 alert decryption failed"),
@@ -104,16 +129,72 @@ const REASONS: &[(u16, &str)] = &[
     (1120, "tlsv1 alert no application protocol"),
 ];
 
+/// How the handshake with a client ended that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// The client left before it had said anything whole.
+    Closed,
+    TimedOut,
+    /// The check of an authority failed, or that of the client's certificate.
+    Authority,
+    Certificate,
+    /// Anything else.
+    Other,
+}
+
+impl HandshakeFailure {
+    /// Of a handshake that one of both sides ended.
+    #[must_use]
+    pub fn of(facts: &TlsFacts) -> Self {
+        if facts.verification.authority_error != 0 {
+            Self::Authority
+        } else if facts.verification.leaf_error != 0 {
+            Self::Certificate
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Number of `fc_err`.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Closed => 24,
+            Self::TimedOut => 26,
+            Self::Authority => 30,
+            Self::Certificate => 31,
+            Self::Other => 34,
+        }
+    }
+
+    /// What the line of the log says of it.
+    #[must_use]
+    pub fn message(self, facts: &TlsFacts) -> String {
+        let text = match self {
+            Self::Closed => "Connection closed during SSL handshake",
+            Self::TimedOut => "Timeout during SSL handshake",
+            Self::Authority => "SSL client CA chain cannot be verified",
+            Self::Certificate => "SSL client certificate not trusted",
+            Self::Other => "SSL handshake failure",
+        };
+        match facts.error.filter(|_| self == Self::Other) {
+            Some(error) => format!("{text} ({error})"),
+            None => text.to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::OpenSslError;
+    use super::super::{TlsFacts, Verification};
+    use super::{HandshakeFailure, OpenSslError};
 
     /// As HAProxy 3.2 logs them with OpenSSL 3.6.
     #[test]
     fn codes_and_words() {
         let rows = [
-            (OpenSslError::NO_SHARED_CIPHER, "error:0A0000C1:SSL routines::no shared cipher"),
-            (OpenSslError::UNSUPPORTED_PROTOCOL, "error:0A000102:SSL routines::unsupported protocol"),
+            (OpenSslError::of_reason(193), "error:0A0000C1:SSL routines::no shared cipher"),
+            (OpenSslError::of_reason(258), "error:0A000102:SSL routines::unsupported protocol"),
             (OpenSslError::alert(48), "error:0A000418:SSL routines::tlsv1 alert unknown ca"),
             (OpenSslError::alert(46), "error:0A000416:SSL routines::ssl/tls alert certificate unknown"),
             (OpenSslError::alert(200), "error:0A0004B0:SSL routines::reason(1200)"),
@@ -121,5 +202,47 @@ mod tests {
         for (error, expected) in rows {
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn noise() {
+        let rows: &[(&[u8], Option<u16>)] = &[
+            (b"", None),
+            (b"GET ", None),
+            (b"\x16\x03\x01\x02\x00\x01", None),
+            (b"GET / HTTP/1.0", Some(156)),
+            (b"POST /", Some(156)),
+            (b"CONNECT a:1", Some(155)),
+            (b"EHLO example.com\r\n", Some(267)),
+            (&[0; 50], Some(267)),
+            (b"\x80\x2e\x01\x03\x01", Some(258)),
+            (b"\x17\x03\x03\0\x05hello", Some(244)),
+            (b"\x15\x03\x03\0\x02\x02\x28", Some(244)),
+        ];
+        for (bytes, expected) in rows {
+            assert_eq!(OpenSslError::of_noise(bytes), expected.map(OpenSslError::of_reason), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn failures() {
+        let plain = TlsFacts { error: Some(OpenSslError::of_reason(193)), ..TlsFacts::default() };
+        let leaf = Verification { result: 18, leaf_error: 18, ..Verification::default() };
+        let authority = Verification { result: 10, authority_error: 10, authority_depth: 1, leaf_error: 0 };
+        let rows = [
+            (&plain, 34, "SSL handshake failure (error:0A0000C1:SSL routines::no shared cipher)"),
+            (&TlsFacts::default(), 34, "SSL handshake failure"),
+            (&TlsFacts { verification: leaf, ..plain.clone() }, 31, "SSL client certificate not trusted"),
+            (
+                &TlsFacts { verification: authority, ..plain.clone() },
+                30,
+                "SSL client CA chain cannot be verified",
+            ),
+        ];
+        for (facts, number, message) in rows {
+            let failure = HandshakeFailure::of(facts);
+            assert_eq!((failure.number(), failure.message(facts)), (number, message.to_owned()));
+        }
+        assert_eq!(HandshakeFailure::Closed.message(&plain), "Connection closed during SSL handshake");
     }
 }

@@ -7,7 +7,7 @@ mod error;
 mod hello;
 mod names;
 
-pub use error::OpenSslError;
+pub use error::{HandshakeFailure, OpenSslError};
 pub use hello::{ClientHello, HandshakeMessage, HelloCapture, Reader, hello_randoms};
 pub use names::{cipher_bits, cipher_name, group_name, version_name};
 
