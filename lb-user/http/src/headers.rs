@@ -200,6 +200,12 @@ impl Headers {
         self.fields.iter().filter(move |field| field.known == known).map(|field| self.slice(field.value))
     }
 
+    /// Whether `Connection` says `close`. Parsing takes that out of a message as received: what is left is a rule's word.
+    pub fn asks_close(&self) -> bool {
+        let elements = self.all_known(Known::Connection).flat_map(list_elements);
+        elements.into_iter().any(|element| element.eq_ignore_ascii_case(b"close"))
+    }
+
     /// True when a field of this name is present.
     pub fn contains(&self, name: &[u8]) -> bool {
         self.get(name).is_some()

@@ -121,6 +121,14 @@ impl RequestHead {
         self.method
     }
 
+    /// The method as the client sent it, whatever rules did since: what the client reads a response by.
+    pub fn received_method(&self) -> Method {
+        match self.request_line().split(|byte| *byte == b' ').next() {
+            None | Some(b"") => self.method,
+            Some(token) => Method::of(token),
+        }
+    }
+
     /// The method's text.
     pub fn method_text(&self) -> &[u8] {
         self.headers.slice(self.method_text)

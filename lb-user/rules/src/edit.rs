@@ -110,6 +110,27 @@ pub fn set_part(request: &mut RequestHead, part: Part, value: &[u8]) -> Result<(
     set_target(request, &out)
 }
 
+/// Makes an absolute target name the host that a rule has put into Host, so that nobody behind can be of two minds
+/// about it (RFC 9112 §3.2.2).
+///
+/// # Errors
+/// When the host cannot stand in a request line.
+pub fn follow_host(request: &mut RequestHead) -> Result<(), RewriteFailed> {
+    let target = request.target();
+    if target.starts_with(b"/") {
+        return Ok(());
+    }
+    let (Some(colon), Some(host)) = (memchr::memmem::find(target, b"://"), request.host()) else {
+        return Ok(());
+    };
+    let (start, end) = (colon + 3, path_start(target));
+    if target.get(start..end).is_none_or(|authority| authority == host) {
+        return Ok(());
+    }
+    let out = [&target[..start], host, &target[end..]].concat();
+    set_target(request, &out)
+}
+
 /// Replaces the value of Host where it stands, or adds the field.
 fn replace_host(request: &mut RequestHead, host: &[u8]) {
     let headers = request.headers_mut();
@@ -180,17 +201,20 @@ pub fn del_header(headers: &mut Headers, names: &NameMatch) {
 /// `replace-header`: every field of the name whose value matches gets the template, filled.
 ///
 /// # Errors
-/// When a value cannot stand in a header; fields before it are replaced already.
+/// When a value cannot stand in a header, or all would grow by more than `free` bytes; fields before it are replaced
+/// already.
 pub fn replace_header(
     headers: &mut Headers,
     name: &FieldName,
     regex: &Regex,
     template: &[u8],
+    mut free: usize,
 ) -> Result<(), RewriteFailed> {
     let mut start = 0;
     while let Some((index, value)) = headers.next_named(name, start) {
         start = index + 1;
         let Some(replaced) = replace(regex, value, template)? else { continue };
+        free = grow(free, value.len(), replaced.len())?;
         check_value(&replaced)?;
         headers.replace_at(index, &replaced);
     }
@@ -206,6 +230,7 @@ pub fn replace_value(
     name: &FieldName,
     regex: &Regex,
     template: &[u8],
+    mut free: usize,
 ) -> Result<(), RewriteFailed> {
     let mut start = 0;
     while let Some((index, value)) = headers.next_named(name, start) {
@@ -213,6 +238,9 @@ pub fn replace_value(
         let mut out = Vec::with_capacity(value.len());
         let mut changed = false;
         for (position, element) in value.split(|byte| *byte == b',').enumerate() {
+            if out.len() > VALUE_BYTES_MAX {
+                return Err(RewriteFailed);
+            }
             if position > 0 {
                 out.push(b',');
             }
@@ -226,11 +254,17 @@ pub fn replace_value(
             }
         }
         if changed {
+            free = grow(free, value.len(), out.len())?;
             check_value(&out)?;
             headers.replace_at(index, &out);
         }
     }
     Ok(())
+}
+
+/// What is free after a value has been replaced.
+fn grow(free: usize, before: usize, after: usize) -> Result<usize, RewriteFailed> {
+    (free + before).checked_sub(after).ok_or(RewriteFailed)
 }
 
 /// The template with what the expression found in `subject`, or `None` where it does not match.
@@ -270,4 +304,78 @@ pub fn replace(regex: &Regex, subject: &[u8], template: &[u8]) -> Result<Option<
 /// Blanks around a value are no part of it (RFC 9110 §5.5); they are sent as the rule wrote them.
 fn check_value(value: &[u8]) -> Result<(), RewriteFailed> {
     if value.len() <= VALUE_BYTES_MAX && is_valid_value(value) { Ok(()) } else { Err(RewriteFailed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &str, fields: &[(&str, &str)]) -> RequestHead {
+        let mut head = RequestHead::new();
+        head.set_target(target.as_bytes());
+        for (name, value) in fields {
+            head.headers_mut().append(name.as_bytes(), value.as_bytes());
+        }
+        head
+    }
+
+    #[test]
+    fn an_absolute_target_follows_the_host() {
+        let check = |target: &str, host: &str, expected: Result<&str, RewriteFailed>| {
+            let mut head = request(target, &[("host", host)]);
+            let done = follow_host(&mut head);
+            assert_eq!(
+                done.map(|()| String::from_utf8_lossy(head.target()).into_owned()),
+                expected.map(str::to_owned)
+            );
+        };
+        check("/a?b=http://c/", "other", Ok("/a?b=http://c/"));
+        check("http://t/a", "other", Ok("http://other/a"));
+        check("http://t", "other:8", Ok("http://other:8"));
+        check("http://t?q", "other", Ok("http://other?q"));
+        check("http://t/a", "t", Ok("http://t/a"));
+        check("http://t/a", "o p", Err(RewriteFailed));
+        check("*", "other", Ok("*"));
+    }
+
+    #[test]
+    fn replacements_of_many_fields_share_the_room() {
+        let regex = Regex::new("(.*)", false).unwrap();
+        let name = FieldName::new(b"x");
+        let check = |free: usize,
+                     values: &[&str],
+                     template: &str,
+                     expected: Result<&[&str], RewriteFailed>| {
+            let fields: Vec<_> = values.iter().map(|value| ("x", *value)).collect();
+            for in_lists in [false, true] {
+                let mut head = request("/", &fields);
+                let headers = head.headers_mut();
+                let done = match in_lists {
+                    false => replace_header(headers, &name, &regex, template.as_bytes(), free),
+                    true => replace_value(headers, &name, &regex, template.as_bytes(), free),
+                };
+                let values: Vec<_> =
+                    headers.get_all(b"x").map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+                assert_eq!(
+                    done.map(|()| values),
+                    expected.map(|values| values.iter().map(|v| v.to_string()).collect())
+                );
+            }
+        };
+        check(2, &["a", "b"], r"\1\1", Ok(&["aa", "bb"]));
+        check(1, &["a", "b"], r"\1\1", Err(RewriteFailed));
+        check(0, &["aa", "bb"], "c", Ok(&["c", "c"]));
+        check(3, &["aa", "b"], "12345", Err(RewriteFailed));
+    }
+
+    #[test]
+    fn a_list_of_many_elements_ends_early() {
+        let regex = Regex::new(".*", false).unwrap();
+        let mut head = request("/", &[("x", &",".repeat(10_000))]);
+        let template = [b'b'; 1000];
+        assert_eq!(
+            replace_value(head.headers_mut(), &FieldName::new(b"x"), &regex, &template, usize::MAX / 2),
+            Err(RewriteFailed)
+        );
+    }
 }

@@ -73,7 +73,7 @@ pub struct Reply {
     /// The status that is meant and logged.
     pub status: u16,
     /// The status that is sent: a file may say another one.
-    shown: u16,
+    pub shown: u16,
     /// Whether the connection ends with it: the reply says so, or its end would not be known otherwise.
     pub closes: bool,
     /// Nothing is sent: an empty file.

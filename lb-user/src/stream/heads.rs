@@ -95,7 +95,8 @@ impl Drop for Heads {
         }
         storage.request.clear();
         storage.response.clear();
-        if std::mem::take(&mut storage.ruled) {
+        // Expressions of a log line may set variables where no rule runs.
+        if std::mem::take(&mut storage.ruled) || storage.decided.is_touched() {
             storage.decided = Decided::default();
             storage.body.clear();
             storage.body_whole = false;

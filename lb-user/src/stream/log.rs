@@ -1,6 +1,6 @@
 //! What a stream's log line says, collected on the way and rendered at its end.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
@@ -10,6 +10,7 @@ use sockeye_conn::{Socket, clock};
 use sockeye_http::{RequestHead, ResponseHead};
 use sockeye_log::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers};
 use sockeye_rules::LogLevel;
+use sockeye_sample::format::{Flags, Marks, Writer};
 use sockeye_sample::{Alias, Scene, Stage};
 use tokio::time::Instant;
 
@@ -59,6 +60,8 @@ pub struct Facts {
     /// Our and the server's end of the connection to it, where a line shows them.
     pub server_ends: Option<(SocketAddr, SocketAddr)>,
     pub unique_id: OnceCell<Box<[u8]>>,
+    /// The unique id is being made: its own format may ask for it.
+    making_id: Cell<bool>,
     /// The connection to the server had carried requests before.
     pub reused: bool,
 }
@@ -87,6 +90,7 @@ impl Facts {
             captured: None,
             server_ends: None,
             unique_id: OnceCell::new(),
+            making_id: Cell::new(false),
             reused: false,
         }
     }
@@ -269,18 +273,31 @@ pub fn unique_id<'f>(
 ) -> Option<&'f [u8]> {
     let format = session.frontend.cfg.log_formats.unique_id.as_ref()?;
     if facts.unique_id.get().is_none() {
+        if facts.making_id.replace(true) {
+            // An id in its own format is missing.
+            return None;
+        }
         let mut out = Vec::new();
         let slots = Slots::of(facts);
-        // An id in its own format is missing.
         let record = record(session, facts, attempts, request, &slots);
         let view = View { session, facts, attempts, decided };
         let mut scene = view.scene(Stage::FrontendRequestHeader);
         scene.request = request;
         session.frontend.logger.text(format, &record, Some(&scene), &mut out);
+        facts.making_id.set(false);
         // Nobody else set it meanwhile: nothing here waits.
-        let _ = facts.unique_id.set(out.into());
+        let _ = facts.unique_id.set(valid_id(out).into());
     }
     facts.unique_id.get().map(|id| &**id)
+}
+
+/// An id goes into a header and into lines: what must not be there is written `%XX`, as in other formats of headers.
+fn valid_id(mut text: Vec<u8>) -> Vec<u8> {
+    if !sockeye_http::is_valid_value(&text) {
+        let raw = std::mem::take(&mut text);
+        Writer::new(Flags::default(), &mut text).marked(&[&raw], Marks::Http);
+    }
+    text
 }
 
 /// The captured headers as a record shows them.

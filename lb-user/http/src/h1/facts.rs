@@ -463,8 +463,35 @@ fn drop_fields(
     if switch == Switch::WithoutH2c {
         strip_h2c(headers);
     }
+    if fields.close || fields.keep_alive {
+        strip_persistence(headers);
+    }
     if fields.nominates_others {
         mark_nominated(headers);
+    }
+}
+
+/// What a peer says of its own connection is understood and gone, so that rules neither see it nor are mistaken for it:
+/// a `close` that they add is their own.
+fn strip_persistence(headers: &mut Headers) {
+    let is_said = |element: &[u8]| {
+        element.eq_ignore_ascii_case(b"close") || element.eq_ignore_ascii_case(b"keep-alive")
+    };
+    let mut index = 0;
+    while let Some(field) = headers.fields.get(index) {
+        if field.known != Known::Connection || !list_elements(headers.slice(field.value)).any(is_said) {
+            index += 1;
+            continue;
+        }
+        let rest: Vec<&[u8]> =
+            list_elements(headers.slice(field.value)).filter(|element| !is_said(element)).collect();
+        if rest.is_empty() {
+            headers.fields.remove(index);
+        } else {
+            let rest = rest.join(&b", "[..]);
+            headers.replace_at(index, &rest);
+            index += 1;
+        }
     }
 }
 

@@ -62,21 +62,21 @@ pub(super) fn action(
             let (regex, with) = replacement(words, Purpose::Header, context, stages)?;
             Action::ReplaceValue { name, regex, with }
         }
-        "set-method" if request => Action::SetMethod(format(words, Purpose::Text, context, stages)?),
-        "set-path" if request => Action::SetPath(format(words, Purpose::Text, context, stages)?),
-        "set-pathq" if request => Action::SetPathAndQuery(format(words, Purpose::Text, context, stages)?),
-        "set-query" if request => Action::SetQuery(format(words, Purpose::Text, context, stages)?),
-        "set-uri" if request => Action::SetUri(format(words, Purpose::Text, context, stages)?),
+        "set-method" if request => Action::SetMethod(format(words, Purpose::Header, context, stages)?),
+        "set-path" if request => Action::SetPath(format(words, Purpose::Header, context, stages)?),
+        "set-pathq" if request => Action::SetPathAndQuery(format(words, Purpose::Header, context, stages)?),
+        "set-query" if request => Action::SetQuery(format(words, Purpose::Header, context, stages)?),
+        "set-uri" if request => Action::SetUri(format(words, Purpose::Header, context, stages)?),
         "replace-path" if request => {
-            let (regex, with) = replacement(words, Purpose::Text, context, stages)?;
+            let (regex, with) = replacement(words, Purpose::Header, context, stages)?;
             Action::ReplacePath { regex, with }
         }
         "replace-pathq" if request => {
-            let (regex, with) = replacement(words, Purpose::Text, context, stages)?;
+            let (regex, with) = replacement(words, Purpose::Header, context, stages)?;
             Action::ReplacePathAndQuery { regex, with }
         }
         "replace-uri" if request => {
-            let (regex, with) = replacement(words, Purpose::Text, context, stages)?;
+            let (regex, with) = replacement(words, Purpose::Header, context, stages)?;
             Action::ReplaceUri { regex, with }
         }
         "normalize-uri" if request => Action::NormalizeUri(normalizer(words)?),

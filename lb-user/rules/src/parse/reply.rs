@@ -66,6 +66,11 @@ pub fn reply(
                 }
                 let text = argument(words, "a header value")?;
                 let value = context.format(words, text, Purpose::Header, stages)?;
+                if ["content-length", "transfer-encoding"].contains(&&*name.to_ascii_lowercase()) {
+                    // The payload says how long it is.
+                    words.warning(format!("header '{name}' always ignored by the http reply."));
+                    continue;
+                }
                 headers.push((name.to_ascii_lowercase().into_bytes().into(), value));
             }
             "errorfile" | "errorfiles" | "file" | "lf-file" | "string" | "lf-string"
@@ -128,6 +133,13 @@ fn content(
         (None, false) => Err("a payload needs 'content-type'".to_owned()),
         _ => Ok(()),
     };
+    if matches!(status, 204 | 304)
+        && let Some(Source::File(_) | Source::FormatFile(_) | Source::String(_) | Source::FormatString(_)) =
+            source
+        && content_type.is_some()
+    {
+        return Err(format!("No body expected for {status} responses"));
+    }
     Ok(match source {
         None if named || matches!(of, ReplyOf::Return | ReplyOf::HttpError) => Content::Empty,
         None | Some(Source::Default) => {

@@ -48,7 +48,10 @@ impl Transaction<'_> {
         forwarding::add_headers(self.session, backend, &mut self.heads.request);
         self.attempts.obey(&self.heads.decided);
         let timeouts = self.timeouts(backend);
-        let mode = self.session.frontend.cfg.options.connection.max(backend.cfg.options.connection);
+        let mut mode = self.session.frontend.cfg.options.connection.max(backend.cfg.options.connection);
+        if self.heads.request.headers().asks_close() {
+            mode = mode.max(ConnectionMode::ServerClose);
+        }
         let mut request = self.encode_request(backend, mode)?;
         let retained = request.retain();
         let mut server_input = Buffer::none();

@@ -46,6 +46,10 @@ pub(super) enum Next {
 /// Serves the requests of one client connection, one after the other.
 pub async fn serve(session: &mut Session, control: &Control, mut input: Buffer) {
     let mut timer = Timer::new();
+    if !session.frontend.ruled {
+        // Nobody has admitted it; rules of a backend may change addresses all the same.
+        session.arrived = (session.peer, session.wanted);
+    }
     loop {
         match wait(session, control, &mut timer, &input).await {
             Waited::Bytes => {}
@@ -63,10 +67,8 @@ pub async fn serve(session: &mut Session, control: &Control, mut input: Buffer) 
         let room = Box::new_uninit();
         let running = Box::write(room, Transaction::run(session, control, &mut timer, &mut input));
         let next = Box::into_pin(running).await;
-        if session.frontend.ruled {
-            // What a request's rules said of addresses was for it alone.
-            (session.peer, session.wanted) = session.arrived;
-        }
+        // What the rules of the frontend or a backend said of addresses was for that request alone.
+        (session.peer, session.wanted) = session.arrived;
         match next {
             // An idle connection owns no buffer.
             Next::KeepAlive if input.is_empty() => input = Buffer::none(),
@@ -218,8 +220,8 @@ impl<'a> Transaction<'a> {
         transaction.facts.capture_request(transaction.session, &transaction.heads.request);
         let ruled = transaction.session.frontend.ruled;
         if ruled
-            && !transaction.session.upgraded
             && transaction.begin_rules()
+            && !transaction.session.upgraded
             && let Err(refusal) = Box::pin(transaction.tcp_content_of_frontend()).await
         {
             return Box::pin(transaction.refuse(refusal)).await;

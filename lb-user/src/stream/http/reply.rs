@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye_config::model::ConnectionMode;
 use sockeye_conn::{Buffer, clock};
 use sockeye_http::h1::{ChunkDecoder, ConnectionHeader, Decoded, EncodeOptions};
-use sockeye_http::{BodyLength, Method, Version, h1};
+use sockeye_http::{BodyLength, Version, h1};
 
 use super::super::abort::Cause;
 use super::{Next, Refusal, Transaction, request_rules};
@@ -98,19 +98,31 @@ impl Transaction<'_> {
             self.log_unless_logged();
             return Next::Close;
         }
-        let keeps = whole
-            && !reply.closes
-            && self.heads.request.keep_alive
-            && mode != ConnectionMode::Close
-            && !worker::is_stopping();
-        // HAProxy announces the end only of connections whose requests were read whole; so do clients know it.
-        let announces = !keeps && (whole || self.encoded || reply.closes);
-        let head_only = self.heads.request.method() == Method::Head;
         let mut out = self.heads.take_response_bytes();
         let is_11 = self.heads.request.version() >= Version::Http11;
-        if self.has_after_rules() {
+        let ruled = self.has_after_rules();
+        if ruled {
             reply.fill(&mut self.heads.response);
             Box::pin(self.after_response_rules()).await;
+        }
+        let (status, closes) = match ruled {
+            true => {
+                (self.heads.response.status(), reply.closes || self.heads.response.headers().asks_close())
+            }
+            false => (reply.status, reply.closes),
+        };
+        let keeps = whole
+            && !closes
+            && self.heads.request.keep_alive
+            && mode != ConnectionMode::Close
+            // Clients take a rule's 1xx for one that another response follows.
+            && status >= 200
+            && !worker::is_stopping();
+        // HAProxy announces the end only of connections whose requests were read whole; so do clients know it.
+        let announces = !keeps && (whole || self.encoded || closes);
+        let shown = if ruled { status } else { reply.shown };
+        let head_only = self.expects_no_body(shown);
+        if ruled {
             let connection = match (!announces, is_11) {
                 (false, _) => ConnectionHeader::Close,
                 (true, false) => ConnectionHeader::KeepAlive,
@@ -123,11 +135,7 @@ impl Transaction<'_> {
         } else {
             reply.encode(!announces, is_11, head_only, &mut out);
         }
-        self.facts.status = Some(if self.heads.ruled && self.has_after_rules() {
-            self.heads.response.status()
-        } else {
-            reply.status
-        });
+        self.facts.status = Some(status);
         self.facts.downloaded = send_raw(self.session, &out).await;
         self.heads.give_response_bytes(out);
         let now = clock::now();

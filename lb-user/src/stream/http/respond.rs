@@ -6,7 +6,7 @@ use sockeye_config::model::{ConnectionMode, HttpReuse};
 use sockeye_conn::{Buffer, clock};
 use sockeye_health::Observed;
 use sockeye_http::h1::{ConnectionHeader, EncodeOptions};
-use sockeye_http::{BodyLength, Version, h1};
+use sockeye_http::{BodyLength, Method, Version, h1};
 use tokio::time::Instant;
 
 use super::super::abort::{Cause, Ending, Stage};
@@ -55,17 +55,22 @@ impl Transaction<'_> {
             self.request_read = request_done;
             return Responded::Refused(Box::pin(self.refuse(refusal)).await);
         }
+        let cut = self.fit_body();
         let response = &self.heads.response;
-        let body = response.body;
+        let body = if cut { BodyLength::None } else { response.body };
         self.facts.status = Some(response.status());
         server.observe_response(response.status());
-        let server_keeps = response.keep_alive && mode == ConnectionMode::KeepAlive;
+        let server_keeps = response.keep_alive && mode == ConnectionMode::KeepAlive && !cut;
         let client_is_11 = self.heads.request.version() >= Version::Http11;
-        let framed = client_is_11 || body != BodyLength::Chunked;
+        let framed = client_is_11 || response.body != BodyLength::Chunked;
         let client_keeps = self.heads.request.keep_alive
             && request_done
             && framed
             && body != BodyLength::UntilClose
+            // A rule's word.
+            && !response.headers().asks_close()
+            // Clients take a rule's 1xx for one that another response follows.
+            && (response.status() >= 200 || body == BodyLength::Tunnel)
             && mode != ConnectionMode::Close
             && !worker::is_stopping();
         let response_is_10 = response.version() < Version::Http11;
@@ -126,6 +131,29 @@ impl Transaction<'_> {
             && body != BodyLength::UntilClose
             && answered.server_input.is_empty();
         Responded::Whole(Whole { request_done, server_keeps, client_keeps })
+    }
+
+    /// Makes the response's body what the client expects by the method that it sent and the status that it gets, both of
+    /// which rules may have changed: otherwise it would take one response for a part of another. Returns whether the
+    /// server's body must be left out.
+    fn fit_body(&mut self) -> bool {
+        let status = self.heads.response.status();
+        let bodyless = self.expects_no_body(status);
+        match self.heads.response.body {
+            BodyLength::Tunnel => false,
+            BodyLength::None => {
+                if !bodyless {
+                    self.heads.response.body = BodyLength::Length(0);
+                }
+                false
+            }
+            _ => bodyless,
+        }
+    }
+
+    /// Whether the client reads a response of that status as one without body (RFC 9112 §6.3).
+    pub(super) fn expects_no_body(&self, status: u16) -> bool {
+        self.heads.request.received_method() == Method::Head || status < 200 || matches!(status, 204 | 304)
     }
 
     /// Returns the server connection to the pool and decides about the client's.

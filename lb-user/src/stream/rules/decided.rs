@@ -53,6 +53,13 @@ impl Decided {
         Priority { class: self.priority_class, offset: self.priority_offset }
     }
 
+    /// Whether an expression left something here; what rules alone change does not count.
+    pub fn is_touched(&mut self) -> bool {
+        !(self.txn.get_mut().is_empty()
+            && self.message.get_mut().is_empty()
+            && self.captured.get_mut().is_empty())
+    }
+
     /// The response begins: what was known of the request alone goes.
     pub fn begin_response(&mut self) {
         if !self.responding {

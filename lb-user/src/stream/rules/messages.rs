@@ -36,6 +36,15 @@ impl Messages<'_> {
         scene
     }
 
+    /// The fields that header actions are about, and the bytes of the start line that count with them.
+    pub(super) fn edited(&self) -> Option<(&sockeye_http::Headers, usize)> {
+        if self.about_response {
+            self.response.as_deref().map(|response| (response.headers(), response.reason().len()))
+        } else {
+            self.request.as_deref().map(|request| (request.headers(), request.target().len()))
+        }
+    }
+
     pub(super) fn headers_mut(&mut self) -> Option<&mut sockeye_http::Headers> {
         if self.about_response {
             self.response.as_mut().map(|response| response.headers_mut())

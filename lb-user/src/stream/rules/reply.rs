@@ -16,13 +16,29 @@ pub fn of_rule(
     let payload = |content_type: &Option<Box<[u8]>>, body: Vec<u8>| {
         let mut headers: Vec<(Vec<u8>, Vec<u8>)> =
             rule.headers.iter().map(|(name, value)| (name.to_vec(), run.format(value, messages))).collect();
+        // A header without value is none; one about the connection is for us to do.
+        headers.retain(|(_, value)| !value.is_empty());
+        let asks_close = |(name, value): &(Vec<u8>, Vec<u8>)| {
+            name == b"connection"
+                && value
+                    .split(|byte| *byte == b',')
+                    .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+        };
+        let closes = headers.iter().any(asks_close);
+        headers.retain(|(name, _)| name != b"connection");
+        let bytes = headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes + body.len() > run.reply_bytes_max() {
+            return (*own.error(500)).clone();
+        }
         headers.push((b"content-length".to_vec(), Vec::new()));
         if let Some(content_type) = content_type
             && !body.is_empty()
         {
             headers.push((b"content-type".to_vec(), content_type.to_vec()));
         }
-        Reply::new(rule.status, reason_phrase(rule.status), headers, body)
+        let mut reply = Reply::new(rule.status, reason_phrase(rule.status), headers, body);
+        reply.closes = closes;
+        reply
     };
     match &rule.content {
         Content::Empty => payload(&None, Vec::new()),

@@ -1,6 +1,6 @@
 //! What actions do to a message, its variables and the lists they name.
 
-use sockeye_http::RequestHead;
+use sockeye_http::{FieldName, RequestHead};
 use sockeye_rules::edit::{self, Part, RewriteFailed};
 use sockeye_rules::{Action, VarConditions, normalize};
 use sockeye_sample::{Format, Scene, Type, Value, VarId};
@@ -19,6 +19,16 @@ impl From<RewriteFailed> for Undone {
     fn from(_: RewriteFailed) -> Self {
         Self::Rewrite
     }
+}
+
+/// What makes room for what an action writes.
+#[derive(Clone, Copy)]
+enum Leaves<'a> {
+    Nothing,
+    /// Bytes of the start line.
+    Line(usize),
+    /// All fields of that name.
+    Field(&'a FieldName),
 }
 
 impl Run<'_> {
@@ -135,8 +145,7 @@ impl Run<'_> {
     ) -> Result<(), RewriteFailed> {
         let mut text = Vec::new();
         self.write(format, messages, &mut text);
-        self.room(messages, text.len())?;
-        self.on_request(messages, |request| edit::set_part(request, part, &text))
+        self.put_part(part, &text, messages)
     }
 
     fn replace_part(
@@ -148,28 +157,90 @@ impl Run<'_> {
     ) -> Result<(), RewriteFailed> {
         let mut template = Vec::new();
         self.write(with, messages, &mut template);
-        self.on_request(messages, |request| {
-            match edit::replace(regex, part.of(request.target()), &template)? {
-                Some(value) => edit::set_part(request, part, &value),
-                None => Ok(()),
-            }
-        })
+        let Some(request) = messages.request.as_deref() else { return Ok(()) };
+        match edit::replace(regex, part.of(request.target()), &template)? {
+            Some(value) => self.put_part(part, &value, messages),
+            None => Ok(()),
+        }
     }
 
-    /// Whether a head may grow by so many bytes: it must fit into a buffer, as HAProxy's does.
-    pub(super) fn room(&self, messages: &Messages<'_>, more: usize) -> Result<(), RewriteFailed> {
-        let bufsize = self.view.session.frontend.tune.bufsize;
-        let (headers, line) = match (messages.about_response, &messages.request, &messages.response) {
-            (true, _, Some(response)) => (response.headers(), response.reason().len()),
-            (false, Some(request), _) => (request.headers(), request.target().len()),
+    fn put_part(&self, part: Part, value: &[u8], messages: &mut Messages<'_>) -> Result<(), RewriteFailed> {
+        let Some(request) = messages.request.as_deref() else { return Ok(()) };
+        self.room(messages, value.len(), Leaves::Line(part.of(request.target()).len()))?;
+        self.on_request(messages, |request| edit::set_part(request, part, value))
+    }
+
+    /// Does what an action with a [`field_value`] does; `text` is that value.
+    pub(super) fn edit_field(
+        &self,
+        messages: &mut Messages<'_>,
+        action: &Action,
+        text: &[u8],
+    ) -> Result<(), RewriteFailed> {
+        match action {
+            Action::SetHeader { name, .. } => {
+                self.room(messages, name.as_bytes().len() + text.len(), Leaves::Field(name))?;
+            }
+            Action::AddHeader { name, .. } => {
+                self.room(messages, name.as_bytes().len() + text.len(), Leaves::Nothing)?;
+            }
+            _ => {}
+        }
+        let free = match action {
+            Action::ReplaceHeader { .. } | Action::ReplaceValue { .. } => {
+                self.free(messages, Leaves::Nothing)
+            }
+            _ => 0,
+        };
+        let Some(headers) = messages.headers_mut() else { return Ok(()) };
+        let name = match action {
+            Action::SetHeader { name, .. } => {
+                edit::set_header(headers, name, text)?;
+                name
+            }
+            Action::AddHeader { name, .. } => {
+                edit::add_header(headers, name, text)?;
+                name
+            }
+            Action::ReplaceHeader { name, regex, .. } => {
+                edit::replace_header(headers, name, regex, text, free)?;
+                name
+            }
+            Action::ReplaceValue { name, regex, .. } => {
+                edit::replace_value(headers, name, regex, text, free)?;
+                name
+            }
             _ => return Ok(()),
         };
-        if headers.text_bytes() + FIELD_BYTES * (headers.len() + 2) + more <= bufsize {
-            return Ok(());
+        if !messages.about_response && name.as_bytes() == b"host" {
+            self.on_request(messages, edit::follow_host)?;
         }
+        Ok(())
+    }
+
+    /// Whether a head may grow by so many bytes after something has left it.
+    fn room(&self, messages: &Messages<'_>, more: usize, leaves: Leaves<'_>) -> Result<(), RewriteFailed> {
+        let Some((headers, _)) = messages.edited() else { return Ok(()) };
+        let bufsize = self.view.session.frontend.tune.bufsize;
+        // All text that is held is more than what is in use, and nearly always little enough.
+        let fits = headers.text_bytes() + FIELD_BYTES * (headers.len() + 2) + more <= bufsize;
+        if fits || more <= self.free(messages, leaves) { Ok(()) } else { Err(RewriteFailed) }
+    }
+
+    /// Bytes by which a head may grow after something has left it: it must fit into a buffer, as HAProxy's does.
+    fn free(&self, messages: &Messages<'_>, leaves: Leaves<'_>) -> usize {
+        let Some((headers, line)) = messages.edited() else { return 0 };
         let fields = headers.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
-        let used = FIELD_BYTES + line + fields.sum::<usize>();
-        if used + FIELD_BYTES + more <= bufsize { Ok(()) } else { Err(RewriteFailed) }
+        let leaving = match leaves {
+            Leaves::Nothing => 0,
+            Leaves::Line(bytes) => bytes,
+            Leaves::Field(name) => {
+                let name = name.as_bytes();
+                headers.get_all(name).map(|value| name.len() + value.len() + FIELD_BYTES).sum()
+            }
+        };
+        let used = 2 * FIELD_BYTES + line + fields.sum::<usize>();
+        self.view.session.frontend.tune.bufsize.saturating_sub(used.saturating_sub(leaving))
     }
 
     fn on_request(
@@ -190,61 +261,17 @@ pub(super) fn field_value(action: &Action) -> Option<&Format> {
     }
 }
 
-/// What a field that the action adds takes besides its value.
-pub(super) fn field_name_bytes(action: &Action) -> usize {
-    match action {
-        Action::SetHeader { name, .. } | Action::AddHeader { name, .. } => name.as_bytes().len(),
-        _ => 0,
-    }
-}
-
 /// A [`field_value`] that has to be made anew each time.
 pub(super) fn computed_value(action: &Action) -> Option<&Format> {
     field_value(action).filter(|format| format.constant().is_none())
 }
 
-/// Does what an action with a [`field_value`] does.
-pub(super) fn edit_field(
-    headers: &mut sockeye_http::Headers,
-    action: &Action,
-    text: &[u8],
-) -> Result<(), RewriteFailed> {
-    match action {
-        Action::SetHeader { name, .. } => edit::set_header(headers, name, text),
-        Action::AddHeader { name, .. } => edit::add_header(headers, name, text),
-        Action::ReplaceHeader { name, regex, .. } => edit::replace_header(headers, name, regex, text),
-        Action::ReplaceValue { name, regex, .. } => edit::replace_value(headers, name, regex, text),
-        _ => Ok(()),
-    }
-}
-
 /// `set-var` with its conditions (manual 4.4 "set-var").
 fn set_var(scene: &Scene<'_>, var: VarId, conditions: VarConditions, value: Value<'_>) {
-    if conditions != VarConditions::default() {
-        let known = scene.variables.get(var);
-        let is_empty = |value: &Value<'_>| value.bytes().is_some_and(<[u8]>::is_empty);
-        let refused = conditions.if_exists && known.is_none()
-            || conditions.if_not_exists && known.is_some()
-            || conditions.if_empty && !known.as_ref().is_some_and(is_empty)
-            || conditions.if_not_empty && is_empty(&value)
-            || conditions.if_set && known.is_none()
-            || conditions.if_not_set && known.is_some()
-            || conditions.if_greater && !compares(known.as_ref(), &value, std::cmp::Ordering::Greater)
-            || conditions.if_less && !compares(known.as_ref(), &value, std::cmp::Ordering::Less);
-        if refused {
-            return;
-        }
+    if conditions != VarConditions::default() && !conditions.hold(scene.variables.get(var).as_ref(), &value) {
+        return;
     }
     scene.variables.set(var, value);
-}
-
-/// Whether the value that is there compares so with the new one; a variable that is not set does.
-fn compares(known: Option<&Value<'_>>, new: &Value<'_>, expected: std::cmp::Ordering) -> bool {
-    let Some(known) = known else { return true };
-    match (known.to_int(), new.to_int()) {
-        (Some(known), Some(new)) => known.cmp(&new) == expected,
-        _ => true,
-    }
 }
 
 /// What a field costs in HAProxy's buffers besides its text.

@@ -5,7 +5,7 @@ use sockeye_sample::{Format, Stage, Verdict};
 
 use super::change::{Change, duration, is_seen_later};
 use super::messages::Messages;
-use super::rewrite::{Undone, computed_value, edit_field, field_name_bytes, field_value};
+use super::rewrite::{Undone, computed_value, field_value};
 use super::scene::View;
 
 /// Rules whose actions may change the stream before something else must happen.
@@ -52,13 +52,7 @@ impl Run<'_> {
             next = index + 1;
             if let Some(format) = field_value(&rule.action) {
                 let text = format.constant().unwrap_or(&text);
-                let edited =
-                    self.room(messages, field_name_bytes(&rule.action) + text.len()).and_then(|()| {
-                        messages
-                            .headers_mut()
-                            .map_or(Ok(()), |headers| edit_field(headers, &rule.action, text))
-                    });
-                if edited.is_err() && self.strict {
+                if self.edit_field(messages, &rule.action, text).is_err() && self.strict {
                     return Step::Failed;
                 }
                 if !self.view.decided.captured.borrow().is_empty() {
@@ -78,6 +72,7 @@ impl Run<'_> {
                 | Action::Close
                 | Action::SilentDrop(_)
                 | Action::SwitchHttp
+                | Action::Expect(_)
                 | Action::EarlyHint { .. }
                 | Action::DoLog
                 | Action::Pause(_)
@@ -140,6 +135,11 @@ impl Run<'_> {
         out
     }
 
+    /// Bytes that the headers and the payload of a reply may take: it must fit into a buffer, as HAProxy's does.
+    pub fn reply_bytes_max(&self) -> usize {
+        self.view.session.frontend.tune.bufsize.saturating_sub(REPLY_LINE_BYTES)
+    }
+
     /// How long `pause` lasts; `None` when its expression gives nothing.
     pub fn pause(
         &self,
@@ -149,6 +149,9 @@ impl Run<'_> {
         duration(value, &messages.scene(&self.view, self.stage))
     }
 }
+
+/// Room for the status line and the fields that every reply has.
+const REPLY_LINE_BYTES: usize = 128;
 
 /// What comes next in a set.
 enum Due {

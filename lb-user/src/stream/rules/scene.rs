@@ -45,7 +45,8 @@ impl<'a> View<'a> {
         scene
     }
 
-    /// Writes a format; its aliases stand for what the log would say now.
+    /// Writes a format, as much of it as HAProxy's buffer would take: what it writes may be kept in a variable that
+    /// the next one writes twice. Its aliases stand for what the log would say now.
     pub fn write(
         &self,
         format: &Format,
@@ -53,8 +54,10 @@ impl<'a> View<'a> {
         request: Option<&RequestHead>,
         out: &mut Vec<u8>,
     ) {
+        let limit = out.len() + self.session.frontend.tune.bufsize.saturating_sub(1);
         if !format.has_aliases() {
-            return format.write_exprs(out, scene);
+            format.write_exprs(out, scene);
+            return out.truncate(limit);
         }
         if format.aliases().any(|alias| alias == Alias::UniqueId) {
             log::unique_id(self.session, self.facts, self.attempts, request, self.decided);
@@ -62,6 +65,7 @@ impl<'a> View<'a> {
         let slots = log::Slots::of(self.facts);
         let record = log::record(self.session, self.facts, self.attempts, request, &slots);
         self.session.frontend.logger.text(format, &record, Some(scene), out);
+        out.truncate(limit);
     }
 
     fn server(&self) -> Option<&'static Server> {
