@@ -10,6 +10,8 @@ pub mod request;
 pub mod response;
 pub mod upstream;
 
+mod body;
 mod fields;
 
+pub use body::{Broken, HEAD_BYTES_MAX};
 pub use fields::{Malformed, encode_trailers, fields_of};

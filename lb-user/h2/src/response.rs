@@ -1,16 +1,14 @@
 //! The response to a client: bytes of HTTP/1 become heads, data and trailers.
 
-use http::{HeaderMap, Response, StatusCode};
-use sockeye_http::h1::{ChunkDecoder, Decoded, Limits, ParseError, Strictness, parse_response};
-use sockeye_http::{BodyLength, RequestFacts, ResponseHead};
+use std::ops::Range;
 
+use http::{HeaderMap, Response, StatusCode};
+use sockeye_http::h1::{Strictness, parse_response};
+use sockeye_http::{RequestFacts, ResponseHead};
+
+use crate::body::{BodyReader, Broken, HEAD_BYTES_MAX, Piece, limits};
 use crate::fields::fields_of;
 use crate::request::{Kind, Translated};
-
-/// Bytes of one head: rules may have made it larger than what is accepted from a server.
-pub const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Fields of one head, for the same reason.
-const FIELDS_MAX: usize = 1_024;
 
 /// Reads one response from bytes that come in any pieces.
 #[derive(Debug)]
@@ -18,17 +16,8 @@ pub struct ResponseReader {
     facts: RequestFacts,
     kind: Kind,
     head: ResponseHead,
-    decoder: ChunkDecoder,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
-    Head,
-    Length(u64),
-    Chunked,
-    UntilClose,
-    Done,
+    /// Once the head has been read.
+    body: Option<BodyReader>,
 }
 
 /// What the next bytes are.
@@ -41,89 +30,41 @@ pub enum Step {
     /// The response, and whether it ends with its head.
     Head(Response<()>, bool),
     /// Content, at this range of the input, inside the bytes used.
-    Data(std::ops::Range<usize>),
+    Data(Range<usize>),
     /// The end, with trailers if there are any.
     End(Option<HeaderMap>),
-}
-
-/// Why there is no whole response.
-#[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    #[error(transparent)]
-    Invalid(#[from] ParseError),
-    #[error("the response ended early")]
-    Truncated,
-    #[error("the head is larger than {HEAD_BYTES_MAX} bytes")]
-    TooLarge,
 }
 
 impl ResponseReader {
     /// For the response to this request.
     pub fn new(request: &Translated) -> Self {
-        Self {
-            facts: request.facts,
-            kind: request.kind,
-            head: ResponseHead::new(),
-            decoder: ChunkDecoder::new(),
-            state: State::Head,
-        }
+        Self { facts: request.facts, kind: request.kind, head: ResponseHead::new(), body: None }
     }
 
     /// Whether the head of the final response has been read.
     pub fn has_begun(&self) -> bool {
-        self.state != State::Head
+        self.body.is_some()
     }
 
     /// Whether all of it has been read.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.body.as_ref().is_some_and(BodyReader::is_done)
     }
 
     /// Looks at `input`, which starts where the last call stopped, and says how many bytes it has used and what they
-    /// were. `ended`: no more will come. At most `data_max` bytes of content are taken at a time.
+    /// were. `ended`: no more will come.
     ///
     /// # Errors
     /// When it is no whole response.
-    pub fn step(&mut self, input: &[u8], ended: bool, data_max: usize) -> Result<(usize, Step), Broken> {
-        match self.state {
-            State::Head => self.read_head(input, ended),
-            State::Length(left) => {
-                let n = input.len().min(data_max).min(usize::try_from(left).unwrap_or(usize::MAX));
-                if n == 0 {
-                    return if ended && input.is_empty() { Err(Broken::Truncated) } else { Ok((0, Step::NeedMore)) };
-                }
-                let left = left - n as u64;
-                self.state = if left == 0 { State::Done } else { State::Length(left) };
-                Ok((n, Step::Data(0..n)))
-            }
-            State::UntilClose => {
-                let n = input.len().min(data_max);
-                if n > 0 {
-                    return Ok((n, Step::Data(0..n)));
-                }
-                if ended && input.is_empty() {
-                    self.state = State::Done;
-                    return Ok((0, Step::End(None)));
-                }
-                Ok((0, Step::NeedMore))
-            }
-            State::Chunked => {
-                let input = &input[..input.len().min(data_max)];
-                match self.decoder.decode(input, &limits(), Strictness::Relaxed)? {
-                    (used, Decoded::Data(range)) => Ok((used, Step::Data(range))),
-                    (used, Decoded::Done) => {
-                        self.state = State::Done;
-                        let trailers = self.decoder.trailers();
-                        let trailers =
-                            (!trailers.is_empty()).then(|| fields_of(trailers, |_, _| true));
-                        Ok((used, Step::End(trailers)))
-                    }
-                    (_, Decoded::NeedMore) if ended && input.is_empty() => Err(Broken::Truncated),
-                    (used, Decoded::NeedMore) => Ok((used, Step::NeedMore)),
-                }
-            }
-            State::Done => Ok((0, Step::End(None))),
-        }
+    pub fn step(&mut self, input: &[u8], ended: bool) -> Result<(usize, Step), Broken> {
+        let Some(body) = &mut self.body else { return self.read_head(input, ended) };
+        let (used, piece) = body.step(input, ended)?;
+        let step = match piece {
+            Piece::NeedMore => Step::NeedMore,
+            Piece::Data(range) => Step::Data(range),
+            Piece::End(trailers) => Step::End(trailers),
+        };
+        Ok((used, step))
     }
 
     fn read_head(&mut self, input: &[u8], ended: bool) -> Result<(usize, Step), Broken> {
@@ -137,13 +78,8 @@ impl ResponseReader {
         if self.head.interim {
             return Ok((used, Step::Interim(response)));
         }
-        self.state = match self.head.body {
-            BodyLength::None | BodyLength::Length(0) => State::Done,
-            BodyLength::Length(length) => State::Length(length),
-            BodyLength::Chunked => State::Chunked,
-            BodyLength::UntilClose | BodyLength::Tunnel => State::UntilClose,
-        };
-        Ok((used, Step::Head(response, self.state == State::Done)))
+        let body = self.body.insert(BodyReader::new(self.head.body));
+        Ok((used, Step::Head(response, body.is_done())))
     }
 
     fn response(&self) -> Response<()> {
@@ -156,10 +92,6 @@ impl ResponseReader {
             fields_of(self.head.headers(), |name, _| !(switched && name == b"sec-websocket-accept"));
         response
     }
-}
-
-fn limits() -> Limits {
-    Limits { fields_max: FIELDS_MAX, head_bytes_max: HEAD_BYTES_MAX, ..Limits::default() }
 }
 
 #[cfg(test)]
@@ -176,7 +108,7 @@ mod tests {
             let bytes = input.as_bytes();
             let (mut at, mut seen, mut out, mut data) = (0, 0, String::new(), Vec::new());
             loop {
-                match reader.step(&bytes[at..seen], seen == bytes.len(), 1_000) {
+                match reader.step(&bytes[at..seen], seen == bytes.len()) {
                     Err(error) => {
                         out += &format!("! {error}");
                         break;
@@ -257,18 +189,18 @@ mod tests {
 
     #[test]
     fn broken_responses() {
-        check(Kind::Exchange, Method::Get, "HTTP/1.1 200 OK\r\ncont", "! the response ended early");
+        check(Kind::Exchange, Method::Get, "HTTP/1.1 200 OK\r\ncont", "! the message ended early");
         check(
             Kind::Exchange,
             Method::Get,
             "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc",
-            r#"200 {"content-length": "9"} ! the response ended earlyabc"#,
+            r#"200 {"content-length": "9"} ! the message ended earlyabc"#,
         );
         check(
             Kind::Exchange,
             Method::Get,
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nab",
-            "200 {} ! the response ended earlyab",
+            "200 {} ! the message ended earlyab",
         );
     }
 }

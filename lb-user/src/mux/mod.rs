@@ -1,9 +1,13 @@
 //! Connections and the exchanges on them: the only place where a codec meets a socket.
 //!
 //! [`outgoing`] sends one message, head and body; [`exchange`] drives the request and the response of one
-//! HTTP/1 exchange at the same time, from one task.
+//! HTTP/1 exchange at the same time, from one task. Of a connection that speaks HTTP/2, [`h2_front`] makes as many
+//! sessions as it has streams.
 
 pub mod exchange;
+pub mod h2_front;
+mod h2_io;
+mod h2_stream;
 pub mod outgoing;
 
 use sockeye_http::h1::{Limits, Strictness};

@@ -1,0 +1,103 @@
+//! The socket below the frames of HTTP/2, and what is noticed of the bytes that pass.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use sockeye_conn::{Buffer, Socket};
+use sockeye_h2::meter::Meter;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A socket as the frame layer wants it.
+#[derive(Debug)]
+pub(super) struct Io {
+    socket: Socket,
+    /// Bytes that were read before it was known that they are frames.
+    first: Buffer,
+    watch: Rc<Watch>,
+}
+
+/// What is known of a connection's bytes outside of the frame layer, which owns the socket.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) meter: RefCell<Meter>,
+    /// Bytes sent so far.
+    pub(super) sent: Cell<u64>,
+    /// The last write had to wait for the peer.
+    pub(super) blocked: Cell<bool>,
+}
+
+impl Watch {
+    pub(super) fn new(meter: Meter) -> Rc<Self> {
+        Rc::new(Self { meter: RefCell::new(meter), sent: Cell::new(0), blocked: Cell::new(false) })
+    }
+}
+
+impl Io {
+    pub(super) fn new(socket: Socket, first: Buffer, watch: Rc<Watch>) -> Self {
+        Self { socket, first, watch }
+    }
+
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.watch.blocked.set(written.is_pending());
+        if let Poll::Ready(Ok(n)) = written {
+            self.watch.sent.set(self.watch.sent.get() + n as u64);
+            self.watch.meter.borrow_mut().sent(n);
+        }
+        written
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        if this.first.is_empty() {
+            let n = ready!(this.socket.poll_read(cx, buf.initialize_unfilled()))?;
+            buf.advance(n);
+        } else {
+            let n = this.first.len().min(buf.remaining());
+            buf.put_slice(&this.first.filled()[..n]);
+            this.first.consume(n);
+            if this.first.is_empty() {
+                this.first = Buffer::none();
+            }
+        }
+        this.watch.meter.borrow_mut().received(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.socket.poll_write(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.socket.poll_write_vectored(cx, slices);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.socket.shutdown_write())
+    }
+}
