@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use sockeye_config::model::{FrontendOptions, Level, Mode};
+use sockeye_sample::TlsFacts;
 
 /// All that a line may say about a stream.
 #[derive(Debug, Clone)]
@@ -118,6 +119,15 @@ pub struct Tls<'a> {
     /// `TLSv1.3`
     pub version: &'a str,
     pub cipher: &'a str,
+}
+
+impl<'a> From<&'a TlsFacts> for Tls<'a> {
+    fn from(facts: &'a TlsFacts) -> Self {
+        Self {
+            version: facts.version_name().unwrap_or_default(),
+            cipher: facts.cipher_name().unwrap_or_default(),
+        }
+    }
 }
 
 /// Milliseconds of each stage; `None`, written -1, for a stage that was not reached (manual 8.4).
@@ -246,6 +256,14 @@ pub enum Origin {
     TxnConnect,
     TxnResponse,
     TxnClose,
+    /// `do-log`, by the rules it stands in.
+    TcpConnectionRule,
+    TcpSessionRule,
+    TcpRequestRule,
+    TcpResponseRule,
+    HttpRequestRule,
+    HttpResponseRule,
+    HttpAfterResponseRule,
     Unspecified,
 }
 
@@ -259,6 +277,13 @@ impl Origin {
             Self::TxnConnect => "txn_connect",
             Self::TxnResponse => "txn_response",
             Self::TxnClose => "txn_close",
+            Self::TcpConnectionRule => "tcp-req-conn",
+            Self::TcpSessionRule => "tcp-req-sess",
+            Self::TcpRequestRule => "tcp-req-cont",
+            Self::TcpResponseRule => "tcp-res-cont",
+            Self::HttpRequestRule => "http-req",
+            Self::HttpResponseRule => "http-res",
+            Self::HttpAfterResponseRule => "http-after-res",
             Self::Unspecified => "unspec",
         }
     }
