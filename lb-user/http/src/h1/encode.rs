@@ -37,7 +37,7 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>, options: EncodeOpti
     } else {
         out.extend_from_slice(headers.slice(head.method_text));
         out.push(b' ');
-        out.extend_from_slice(target_to_write(head));
+        out.extend_from_slice(sent_target(head));
         out.push(b' ');
         out.extend_from_slice(version_to_write(head.version));
         out.extend_from_slice(b"\r\n");
@@ -48,9 +48,9 @@ pub fn encode_request(head: &RequestHead, out: &mut Vec<u8>, options: EncodeOpti
     encode_fields(headers, out, run, options.connection, framing, extras);
 }
 
-/// The target as received, but for one from HTTP/2: there scheme and authority are always said, and on this wire they
+/// The target as it goes out: as received, but for one from HTTP/2: there scheme and authority are always said, and on this wire they
 /// would make it a request to a proxy.
-fn target_to_write(head: &RequestHead) -> &[u8] {
+pub fn sent_target(head: &RequestHead) -> &[u8] {
     let target = head.target();
     if head.version != Version::Http2 || head.method == Method::Connect {
         return target;

@@ -55,7 +55,9 @@ pub(super) fn of_request(
         && (http11 || (head.version == Version::Http10 && fields.keep_alive))
         && !(framing.chunked && framing.content_length.is_some());
     head.expect_continue = http11 && fields.expect_continue;
-    head.te_trailers = http11 && fields.nominates_te && fields.te_trailers;
+    // HTTP/2 has no `Connection` that could nominate it (RFC 9113 §8.2.2).
+    let nominates_te = fields.nominates_te || head.version == Version::Http2;
+    head.te_trailers = http11 && nominates_te && fields.te_trailers;
 
     let switch = switch_of(&head.headers, &fields, http11, fields.upgrade_token);
     head.upgrade = switch != Switch::No;

@@ -13,6 +13,6 @@ mod chunk;
 mod encode;
 
 pub use chunk::{CHUNK_HEADER_BYTES_MAX, ChunkDecoder, ChunkHeader, Decoded, LAST_CHUNK, encode_trailers};
-pub use encode::{ConnectionHeader, EncodeOptions, encode_request, encode_response};
+pub use encode::{ConnectionHeader, EncodeOptions, encode_request, encode_response, sent_target};
 pub use error::{ParseError, Violation};
 pub use parse::{Limits, Strictness, parse_request, parse_response};
