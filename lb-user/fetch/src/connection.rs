@@ -120,7 +120,11 @@ fn prepare_tlv(args: &mut [Arg], _: &mut Compiler<'_>) -> Result<(), String> {
         "SSL_KEY_ALG" => 0x25,
         "NETNS" => 0x30,
         other => {
-            let number: i64 = other.parse().map_err(|_| format!("Could not convert type '{other}'"))?;
+            let number = match other.strip_prefix("0x").or_else(|| other.strip_prefix("0X")) {
+                Some(digits) => i64::from_str_radix(digits, 16),
+                None => other.parse(),
+            };
+            let number = number.map_err(|_| format!("Could not convert type '{other}'"))?;
             u8::try_from(number).map_err(|_| format!("Invalid TLV Type '{other}'"))?
         }
     };
@@ -154,6 +158,7 @@ mod tests {
                 ("fc_pp_authority", Some("authority")),
                 ("fc_pp_tlv(AUTHORITY)", Some("authority")),
                 ("fc_pp_tlv(234)", Some("one")),
+                ("fc_pp_tlv(0xEA)", Some("one")),
                 ("fc_pp_unique_id", None),
             ],
         );

@@ -7,6 +7,7 @@ pub mod assign;
 pub mod connect;
 mod observe;
 pub mod pool;
+pub mod proxy_header;
 pub mod queue;
 pub mod server;
 pub mod source;

@@ -3,9 +3,10 @@
 //! A connection is taken only once there is room for it at every level; until then it waits in the kernel's
 //! backlog. Each one taken becomes a session with a task of its own.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
@@ -15,8 +16,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
 use super::Frontend;
+use super::fault::Fault;
 use super::limit::Admission;
 use super::listener::Listener;
+use super::proxy_header::ProxyHeader;
 use super::session::Session;
 use crate::backend::pool;
 use crate::stats::PROCESS;
@@ -125,10 +128,13 @@ fn adopt(
         requests: 0,
         private: None,
         last_server: None,
-        variables: RefCell::default(),
+        variables: Rc::default(),
         wanted: None,
         local: OnceCell::new(),
         upgraded: false,
         arrived: (peer, None),
+        proxy: ProxyHeader::expected_on(listener.cfg),
+        fault: Fault::NONE,
+        private_header: None,
     }))
 }

@@ -4,8 +4,10 @@
 //! is that task. [`worker`] is what the sessions of one thread share.
 
 pub mod accept;
+pub mod fault;
 pub mod limit;
 pub mod listener;
+pub mod proxy_header;
 pub mod session;
 pub mod worker;
 

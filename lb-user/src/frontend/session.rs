@@ -3,20 +3,24 @@
 use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::SystemTime;
 
-use sockeye_config::model::{Mode, ServerId};
+use sockeye_config::model::{Mode, Proto, ServerId};
 use sockeye_conn::{Buffer, Peer, Socket, clock};
 use sockeye_rules::SilentDrop;
 use sockeye_sample::Variables;
 use tokio::time::Instant;
 
 use super::Frontend;
+use super::fault::Fault;
 use super::limit::Admission;
 use super::listener::Listener;
+use super::proxy_header::{self, ProxyHeader};
 use super::worker::{Control, Registration};
 use crate::backend::pool::Idle;
+use crate::mux::h2_front;
 use crate::stream;
 
 /// One client connection.
@@ -39,7 +43,7 @@ pub struct Session {
     /// The server of its last request (`option prefer-last-server`).
     pub last_server: Option<ServerId>,
     /// Variables of the scope `sess`.
-    pub variables: RefCell<Variables>,
+    pub variables: Rc<RefCell<Variables>>,
     /// Where the client wanted to go, if rules say otherwise (`set-dst`).
     pub wanted: Option<SocketAddr>,
     /// [`local_addr`](Self::local_addr), once somebody asked.
@@ -48,6 +52,12 @@ pub struct Session {
     pub upgraded: bool,
     /// Client and wanted address as they are for every stream that begins: `set-src` in a stream is for it alone.
     pub arrived: (Peer, Option<SocketAddr>),
+    /// The header of a proxy in front, expected or received.
+    pub proxy: ProxyHeader,
+    /// What ended the connection before it had a stream.
+    pub fault: Fault,
+    /// The PROXY header with which the newest connection to a server began, which then is this session's alone.
+    pub private_header: Option<Box<[u8]>>,
 }
 
 impl Session {
@@ -55,7 +65,21 @@ impl Session {
     pub async fn run(mut self: Box<Self>, admission: Admission) {
         let registration = Registration::new().await;
         let control = &*registration.control;
-        if self.frontend.ruled && !stream::rules::tcp::admit(&mut self) {
+        if self.frontend.ruled && !stream::rules::tcp::admit_connection(&mut self) {
+            return;
+        }
+        if self.proxy.is_expected() {
+            match Box::pin(proxy_header::receive(&mut self, control)).await {
+                Some(Ok(())) => {}
+                Some(Err(fault)) => return self.fail(fault),
+                None => return,
+            }
+        }
+        if self.frontend.ruled && !stream::rules::tcp::admit_session(&mut self) {
+            if self.proxy.is_seen() {
+                // HAProxy logs what it refuses after a handshake, in these words.
+                self.fail(Fault::NONE);
+            }
             return;
         }
         match self.frontend.cfg.mode {
@@ -74,16 +98,68 @@ impl Session {
                     .await;
                 }
             }
+            Mode::Http if self.speaks_http2() => {
+                Box::pin(h2_front::serve(self, control, Buffer::none())).await;
+            }
             Mode::Http => {
-                let mut streaming = std::pin::pin!(stream::http::serve(&mut self, control, Buffer::none()));
-                std::future::poll_fn(|cx| {
-                    unless_killed(control, clock::hold(|| streaming.as_mut().poll(cx)))
-                })
-                .await;
+                let preface = {
+                    let mut streaming =
+                        std::pin::pin!(stream::http::serve(&mut self, control, Buffer::none()));
+                    std::future::poll_fn(|cx| {
+                        unless_killed(control, clock::hold(|| streaming.as_mut().poll(cx)))
+                    })
+                    .await
+                };
+                if let Some(preface) = preface {
+                    Box::pin(h2_front::serve(self, control, preface)).await;
+                }
             }
         }
         drop(registration);
         drop(admission);
+    }
+
+    /// Ends before there was a stream: `fault` is logged.
+    fn fail(&mut self, fault: Fault) {
+        self.fault = fault;
+        stream::log::connection_error(self);
+    }
+
+    /// A session for one stream of this connection, which is `client` to the code that serves it.
+    pub fn stream(&self, client: Socket) -> Box<Self> {
+        let now = clock::now();
+        Box::new(Self {
+            frontend: self.frontend,
+            listener: self.listener,
+            client,
+            peer: self.arrived.0,
+            accept_date: SystemTime::now(),
+            accepted_at: now,
+            idle_since: now,
+            // No stream is the first request of a connection: a server's connection that serves one has proved itself
+            // as much as it can.
+            requests: 1,
+            private: None,
+            last_server: None,
+            variables: Rc::clone(&self.variables),
+            wanted: self.arrived.1,
+            local: self.local.clone(),
+            upgraded: self.upgraded,
+            arrived: self.arrived,
+            proxy: self.proxy.clone(),
+            fault: Fault::NONE,
+            private_header: None,
+        })
+    }
+
+    /// Whether the client speaks HTTP/2 from its first byte, rather than possibly.
+    fn speaks_http2(&self) -> bool {
+        self.listener.cfg.proto == Some(Proto::H2)
+    }
+
+    /// Whether it is a stream of a connection that has several, rather than a connection.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.client, Socket::Pipe(_))
     }
 
     /// What it speaks: its frontend's mode, or HTTP if a rule said so.

@@ -11,7 +11,7 @@ use sockeye_http::{RequestHead, ResponseHead};
 use sockeye_log::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers};
 use sockeye_rules::LogLevel;
 use sockeye_sample::format::{Flags, Marks, Writer};
-use sockeye_sample::{Alias, Scene, Stage};
+use sockeye_sample::{Alias, Stage};
 use tokio::time::Instant;
 
 use super::abort::Ending;
@@ -206,8 +206,31 @@ pub fn messages(
     session: &Session,
     facts: &Facts,
     attempts: &Attempts,
+    messages: (Option<&RequestHead>, Option<&ResponseHead>),
+    decided: &Decided,
+) {
+    write(session, facts, attempts, messages, decided, None);
+}
+
+/// A line before the stream is over (`do-log`).
+pub fn now(
+    session: &Session,
+    facts: &Facts,
+    attempts: &Attempts,
+    messages: (Option<&RequestHead>, Option<&ResponseHead>),
+    decided: &Decided,
+    origin: Origin,
+) {
+    write(session, facts, attempts, messages, decided, Some(origin));
+}
+
+fn write(
+    session: &Session,
+    facts: &Facts,
+    attempts: &Attempts,
     (request, response): (Option<&RequestHead>, Option<&ResponseHead>),
     decided: &Decided,
+    origin: Option<Origin>,
 ) {
     let frontend = session.frontend;
     let Some(format) = &frontend.cfg.log_formats.line else { return };
@@ -222,6 +245,7 @@ pub fn messages(
     unique_id(session, facts, attempts, request, decided);
     let slots = Slots::of(facts);
     let mut record = record(session, facts, attempts, request, &slots);
+    record.origin = origin.unwrap_or(record.origin);
     let received = facts.received || facts.uploaded > 0 || facts.downloaded > 0;
     let Some(level) = record.level(options, received) else { return };
     let level = match decided.log_level {
@@ -237,18 +261,20 @@ pub fn messages(
     frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, Some(&scene));
 }
 
-/// The line of a connection that failed before it had a stream (manual 8.2.5): `message` in the fixed form, or
-/// `error-log-format`.
-pub fn connection_error(session: &Session, message: &str, scene: Option<&Scene<'_>>) {
+/// The line of a connection that failed before it had a stream (manual 8.2.5): the session's fault in the fixed form,
+/// or `error-log-format`.
+pub fn connection_error(session: &Session) {
     let frontend = session.frontend;
-    let level = if frontend.cfg.options.log_separate_errors { Level::Err } else { Level::Info };
-    if !frontend.logger.wants(level) {
+    let options = &frontend.cfg.options;
+    let level = if options.log_separate_errors { Level::Err } else { Level::Info };
+    if !frontend.logger.wants(level) || (options.dontlognull && session.fault.is_silence()) {
         return;
     }
     let formats = &frontend.cfg.log_formats;
     let Some(format) = &formats.error else {
         let number = session.listener.number.to_string();
         let name = session.listener.cfg.name.as_deref().unwrap_or(&number);
+        let message = session.fault.text();
         return frontend.logger.emit(level, |out, dates| {
             let client = Some(client(session));
             let accepted = session.accept_date;
@@ -256,11 +282,14 @@ pub fn connection_error(session: &Session, message: &str, scene: Option<&Scene<'
         });
     };
     let facts = Facts::new(session);
+    let (attempts, decided) = (Attempts::default(), Decided::default());
     let slots = Slots::default();
-    let mut record = record(session, &facts, &Attempts::default(), None, &slots);
+    let mut record = record(session, &facts, &attempts, None, &slots);
     record.origin = Origin::SessError;
     record.log_counter = frontend.log_lines.next();
-    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, scene);
+    let view = View { session, facts: &facts, attempts: &attempts, decided: &decided };
+    let scene = view.scene(Stage::Log);
+    frontend.logger.stream(level, formats.structured_data.as_deref(), format, &record, Some(&scene));
 }
 
 /// The stream's unique id, made when it is first asked for; `None` without `unique-id-format`.

@@ -13,8 +13,9 @@ use super::abort::{Cause, Ending, Stage};
 use super::rules::decided::Decided;
 use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
 use crate::backend::connect::{self, ConnectError, Marking, Purpose};
+use crate::backend::proxy_header::{self, Told};
 use crate::backend::queue::{Grant, Ticket};
-use crate::backend::{Backend, pool};
+use crate::backend::{Backend, Server, pool};
 use crate::frontend::session::Session;
 
 /// The pause before the same server is tried again; `timeout connect` when that is shorter.
@@ -69,6 +70,8 @@ pub struct Want<'a> {
     pub wish: Wish<'a>,
     /// Whether an idle connection may be used, and then whether the session has used none before.
     pub reuse: Option<bool>,
+    /// What a PROXY header may tell of it.
+    pub told: Told<'a>,
 }
 
 impl Attempts {
@@ -158,7 +161,7 @@ pub fn reach_at_once(
         attempts.redispatched = true;
     }
     let reuse = want.reuse.filter(|_| attempts.marking.is_none());
-    let Some(idle) = reuse.and_then(|first| lend(session, backend, &slot, first)) else {
+    let Some(idle) = reuse.and_then(|first| lend(session, backend, &slot, first, attempts, want.told)) else {
         return AtOnce::Begun(Begun::Placed(slot));
     };
     let placed_at = *attempts.placed_at.get_or_insert_with(clock::now);
@@ -197,13 +200,20 @@ pub async fn reach(
         attempts.placed_at.get_or_insert_with(clock::now);
         let server = place.server();
         if let Some(first) = want.reuse.filter(|_| attempts.marking.is_none())
-            && let Some(idle) = lend(session, backend, &place, first)
+            && let Some(idle) = lend(session, backend, &place, first, attempts, want.told)
         {
             attempts.connected_at = attempts.placed_at;
             return Ok(Reached { slot: place, socket: idle.socket, uses: idle.uses, private: idle.private });
         }
-        let purpose =
-            Purpose { client: session.peer, wanted: wanted(session, &place), marking: attempts.marking };
+        let Ok(header) = proxy_header::header(server, session, attempts, want.told) else {
+            return Err(unreached(Cause::Resource, Stage::Connect, 503, Some(place.index())));
+        };
+        let purpose = Purpose {
+            client: session.peer,
+            wanted: wanted(session, &place),
+            marking: attempts.marking,
+            header: header.as_deref(),
+        };
         let begun = clock::now();
         let limit = attempts.connect_limit.or(backend.cfg.timeout_connect);
         let deadline = limit.and_then(|limit| begun.checked_add(limit));
@@ -216,6 +226,7 @@ pub async fn reach(
         let error = match connected {
             Ok(socket) => {
                 attempts.connected_at = Some(clock::now());
+                session.private_header = header;
                 server.observe_connection(backend);
                 return Ok(Reached { slot: place, socket, uses: 0, private: false });
             }
@@ -235,7 +246,7 @@ pub async fn reach(
         if !backend.cfg.retry_on.conn_failure || !attempts.left(backend) {
             return Err(gave_up(&error, place.index()));
         }
-        if attempts.failed(backend, place.index()) || !server.usable() {
+        if attempts.failed(backend, place.index()) || !place.may_be_used() {
             drop(place);
             continue;
         }
@@ -246,7 +257,7 @@ pub async fn reach(
                 return Err(unreached(Cause::Client, Stage::Connect, 400, Some(place.index())));
             }
         }
-        if server.usable() {
+        if place.may_be_used() {
             slot = Some(place);
         }
     }
@@ -294,10 +305,18 @@ async fn place(
     }
 }
 
-fn lend(session: &mut Session, backend: &Backend, slot: &Slot, first: bool) -> Option<pool::Idle> {
+fn lend(
+    session: &mut Session,
+    backend: &Backend,
+    slot: &Slot,
+    first: bool,
+    attempts: &Attempts,
+    told: Told<'_>,
+) -> Option<pool::Idle> {
     let server = slot.server();
     if let Some((id, mut idle)) = session.private.take()
         && id == server.id
+        && says_the_same(session, server, attempts, told)
         && pool::is_quiet(&mut idle.socket)
     {
         return Some(idle);
@@ -305,7 +324,18 @@ fn lend(session: &mut Session, backend: &Backend, slot: &Slot, first: bool) -> O
     if !server.shareable {
         return None;
     }
-    pool::lend(server, backend.cfg.http_reuse, first)
+    let idle = pool::lend(server, backend.cfg.http_reuse, first)?;
+    // It may become private, by an authentication.
+    session.private_header = None;
+    Some(idle)
+}
+
+/// Whether the connection that the session kept began with the header that a new one would begin with.
+fn says_the_same(session: &Session, server: &Server, attempts: &Attempts, told: Told<'_>) -> bool {
+    match proxy_header::header(server, session, attempts, told) {
+        Ok(header) => header == session.private_header,
+        Err(_) => false,
+    }
 }
 
 /// Only servers that are wherever the client wanted to go need to know where that was.

@@ -2,6 +2,7 @@
 
 use std::task::Poll;
 
+use sockeye_config::model::Mode;
 use sockeye_conn::{Buffer, clock};
 use sockeye_sample::{Bytes, Stage as RuleStage};
 
@@ -17,12 +18,13 @@ use super::rules::tcp::{Content, Inspected, ServerSide};
 use super::rules::{chosen_backend, chosen_server};
 use crate::backend::Backend;
 use crate::backend::assign::Wish;
+use crate::backend::proxy_header::Told;
 use crate::frontend::session::Session;
 use crate::frontend::worker::Control;
 use crate::stats::PROCESS;
 
-/// Carries one client connection to a server and back. With `switch-mode http`, hands back the session and what was
-/// read of it.
+/// Carries one client connection to a server and back. With `switch-mode http` or a backend of `mode http`, hands back
+/// the session and what was read of it.
 pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<Session>, Buffer)> {
     let mut facts = Facts::new(&session);
     facts.number = PROCESS.streams.next();
@@ -65,6 +67,9 @@ pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<
         log::stream(&session, &facts, &attempts, None, &decided);
         return None;
     };
+    if backend.cfg.mode == Mode::Http {
+        return Some((session, input));
+    }
     facts.enter_backend(backend);
     let own = frontend.backend_is_own() && backend.is_listen() && frontend.name() == backend.name();
     let mut chosen = None;
@@ -94,8 +99,9 @@ pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<
     let key = balance_key::tcp(&backend.cfg.balance, &session.peer);
     let priority = decided.priority();
     let wish = Wish { key: key.as_deref(), chosen, priority, ..Wish::default() };
-    let reached =
-        retry::reach(&mut session, backend, Want { wish, reuse: None }, &mut attempts, Begun::Nothing).await;
+    let told = Told { facts: &facts, decided: &decided, request: None };
+    let want = Want { wish, reuse: None, told };
+    let reached = retry::reach(&mut session, backend, want, &mut attempts, Begun::Nothing).await;
     let mut reached = match reached {
         Ok(reached) => reached,
         Err(unreached) => {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use sockeye_config::model::ConnectionMode;
+use sockeye_config::model::{ConnectionMode, Mode};
 use sockeye_conn::{Buffer, clock};
 use sockeye_health::Observed;
 use sockeye_http::h1::{ConnectionHeader, EncodeOptions, ParseError};
@@ -12,6 +12,7 @@ use super::super::abort::{Cause, Stage};
 use super::super::retry::{AtOnce, Reached, Want};
 use super::super::{balance_key, forwarding, log, retry};
 use super::{Refusal, Transaction, request_rules, response_rules};
+use crate::backend::proxy_header::Told;
 use crate::backend::assign::Wish;
 use crate::backend::{Backend, Server, pool};
 use crate::mux::exchange::{Exchange, Failure};
@@ -35,6 +36,12 @@ impl Transaction<'_> {
             Box::pin(self.buffer_body()).await?;
         }
         self.facts.enter_backend(backend);
+        if backend.cfg.mode == Mode::Tcp {
+            // Only a name made by a format string leads here. HAProxy ends such a stream without a word.
+            self.facts.received_at = None;
+            self.facts.status = Some(500);
+            return Err(Refusal { silent: true, ..Refusal::new(Cause::Internal, Stage::Request, 500) });
+        }
         if backend.cfg.options.http_buffer_request {
             Box::pin(self.buffer_body()).await?;
         }
@@ -193,7 +200,8 @@ impl Transaction<'_> {
         let wish = Wish { key: key.as_deref(), chosen, last, avoid: None, priority };
         let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
         let reuse = (!reuse).then_some(self.session.requests == 1);
-        let want = Want { wish, reuse };
+        let told = Told { facts: &self.facts, decided: &self.heads.decided, request: Some(&self.heads.request) };
+        let want = Want { wish, reuse, told };
         let begun = match retry::reach_at_once(self.session, backend, want, &mut self.attempts) {
             AtOnce::Reached(reached) => return Ok(reached),
             AtOnce::Begun(begun) => begun,

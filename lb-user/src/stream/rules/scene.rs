@@ -111,7 +111,8 @@ impl sample::Facts for View<'_> {
             Number::ListenerId => i64::from(self.session.listener.number),
             Number::ListenerConnections => i64::from(self.session.listener.limit.connections.now()),
             Number::FrontHttpMajor | Number::BackHttpMajor => 1,
-            Number::FrontError | Number::BackError => 0,
+            Number::FrontError => self.session.fault.0.into(),
+            Number::BackError => 0,
             Number::FrontStreams => 1,
             Number::BackStreams => i64::from(self.server().is_some()),
             Number::FrontStreamsLimit | Number::BackStreamsLimit => 1,
@@ -127,7 +128,7 @@ impl sample::Facts for View<'_> {
             Number::FrontReordering => i64::from(self.tcp_info()?.reordering),
             // The server's socket belongs to the exchange, which rules cannot see.
             Number::BackRtt | Number::BackRttVariance => return None,
-            Number::ReceivedProxy => 0,
+            Number::ReceivedProxy => self.session.proxy.is_received().into(),
             Number::BackendQueue => i64::from(self.attempts.backend_queue),
             Number::ServerQueue => i64::from(self.attempts.server_queue),
             Number::BytesIn | Number::RequestBytesOut => i64::try_from(self.facts.uploaded).ok()?,
@@ -250,6 +251,10 @@ impl sample::Facts for View<'_> {
         let value = value[..value.len().min(declared.length)].to_vec();
         self.decided.captured.borrow_mut().push((request, slot, value));
         true
+    }
+
+    fn tlv(&self, kind: u8, index: usize) -> Option<&[u8]> {
+        self.session.proxy.tlv(kind, index)
     }
 
     fn unique_id(&self, request: Option<&RequestHead>) -> Option<&[u8]> {

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::task::Poll;
 
 use sockeye_conn::{Buffer, Socket, Timer, clock};
+use sockeye_log::Origin;
 use sockeye_rules::{Action, Rules};
 use sockeye_sample::{Body, Bytes, Stage};
 
@@ -12,16 +13,23 @@ use super::scene::View;
 use super::{Messages, Run, Step, apply};
 use crate::frontend::session::Session;
 use crate::frontend::worker::Control;
-use crate::stream::abort::Ending;
+use crate::stream::abort::{Cause, Ending, Stage as Phase};
 use crate::stream::duplex::{Came, Upload};
-use crate::stream::log::Facts;
+use crate::stream::log::{self, Facts};
 use crate::stream::retry::Attempts;
 
-/// `tcp-request connection` and `session`: whether the connection may go on. Nothing is logged of one that may not.
-pub fn admit(session: &mut Session) -> bool {
+/// `tcp-request connection`: whether the connection may go on. Nothing is logged of one that may not.
+pub fn admit_connection(session: &mut Session) -> bool {
     let rules = &session.frontend.cfg.rules;
-    let admitted = pass(session, &rules.tcp_connection, Stage::FrontendConnection)
-        && pass(session, &rules.tcp_session, Stage::FrontendSession);
+    let admitted = pass(session, &rules.tcp_connection, Stage::FrontendConnection);
+    session.arrived = (session.peer, session.wanted);
+    admitted
+}
+
+/// `tcp-request session`, once handshakes are done.
+pub fn admit_session(session: &mut Session) -> bool {
+    let rules = &session.frontend.cfg.rules;
+    let admitted = pass(session, &rules.tcp_session, Stage::FrontendSession);
     session.arrived = (session.peer, session.wanted);
     admitted
 }
@@ -53,10 +61,29 @@ fn pass(session: &mut Session, rules: &'static Rules, stage: Stage) -> bool {
                 session.silent_drop(*how);
                 return false;
             }
-            Step::Act(index, _) => from = index + 1,
+            Step::Act(index, action) => {
+                match action {
+                    Action::Expect(what) => session.proxy.expect(*what),
+                    Action::DoLog => log_connection(session, &decided, stage),
+                    _ => {}
+                }
+                from = index + 1;
+            }
             Step::End | Step::Stop | Step::Wait(_) | Step::Failed | Step::Invalid => return true,
         }
     }
+}
+
+/// `do-log` before there is a stream: the line shows what it would if the connection ended here.
+fn log_connection(session: &Session, decided: &Decided, stage: Stage) {
+    let mut facts = Facts::new(session);
+    facts.ending = Ending::new(Cause::Proxy, Phase::Request);
+    facts.status = Some(0);
+    let origin = match stage {
+        Stage::FrontendConnection => Origin::TcpConnectionRule,
+        _ => Origin::TcpSessionRule,
+    };
+    log::now(session, &facts, &Attempts::default(), (None, None), decided, origin);
 }
 
 fn nothing<'a>() -> Messages<'a> {
@@ -158,7 +185,12 @@ impl Inspected<'_> {
                 }
                 Step::Act(_, Action::Close) => return Content::Closed,
                 Step::Act(_, Action::SwitchHttp) => return Content::Http,
-                Step::Act(index, _) => from = index + 1,
+                Step::Act(index, action) => {
+                    if matches!(action, Action::DoLog) {
+                        self.log_now();
+                    }
+                    from = index + 1;
+                }
                 Step::Wait(_) => {
                     // Rules are evaluated anew with each piece (manual 4.2, "tcp-request inspect-delay"), so that
                     // those before the undecided one see more as well.
@@ -182,6 +214,11 @@ impl Inspected<'_> {
                 captured.set(&self.session.frontend.cfg.captures, request, slot, &text);
             }
         }
+    }
+
+    fn log_now(&self) {
+        let origin = if self.server.is_some() { Origin::TcpResponseRule } else { Origin::TcpRequestRule };
+        log::now(self.session, self.facts, self.attempts, (None, None), self.decided, origin);
     }
 
     async fn more(&mut self, timer: &mut Timer) -> More {
