@@ -14,13 +14,21 @@ use super::server::Server;
 pub struct Slot {
     backend: &'static Backend,
     index: usize,
+    /// See [`Named::forced`].
+    forced: bool,
 }
 
 impl Slot {
     /// Takes a place on the server unless it is full or not up.
     pub fn take(backend: &'static Backend, index: usize) -> Option<Self> {
+        Self::take_named(backend, Named { index, forced: false })
+    }
+
+    /// The same for a server that a rule names, which may be one that is down.
+    pub(super) fn take_named(backend: &'static Backend, named: Named) -> Option<Self> {
+        let Named { index, forced } = named;
         let server = &backend.servers[index];
-        if !server.is_up() {
+        if !named.may_be_used(backend) {
             return None;
         }
         let room = match server.maxconn_now(backend) {
@@ -31,7 +39,7 @@ impl Slot {
             }
         };
         // Not `then_some`: the slot it makes in vain would give a place back when dropped.
-        if room { Some(Self { backend, index }) } else { None }
+        if room { Some(Self { backend, index, forced }) } else { None }
     }
 
     pub fn server(&self) -> &'static Server {
@@ -40,6 +48,11 @@ impl Slot {
 
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Whether the server may be tried again after a failure.
+    pub fn may_be_used(&self) -> bool {
+        Named { index: self.index, forced: self.forced }.may_be_used(self.backend)
     }
 
     /// Leaves the server, without offering the place yet.
@@ -99,13 +112,27 @@ pub enum Unplaced {
     QueueFull,
 }
 
+/// The server that a rule names (`use-server`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    pub index: usize,
+    /// `force-persist`: also while it is down.
+    pub forced: bool,
+}
+
+impl Named {
+    fn may_be_used(self, backend: &Backend) -> bool {
+        self.forced || backend.servers[self.index].is_up()
+    }
+}
+
 /// What the choice may look at.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Wish<'a> {
     /// The bytes that a hash algorithm hashes; `None` when the request has none.
     pub key: Option<&'a [u8]>,
-    /// The server that a rule names (`use-server`); the request waits for it when it is full.
-    pub chosen: Option<usize>,
+    /// The server that a rule names; the request waits for it when it is full.
+    pub chosen: Option<Named>,
     /// The server that the session used last and prefers (`option prefer-last-server`).
     pub last: Option<usize>,
     /// The server that just failed and should be avoided if another can be had.
@@ -119,16 +146,15 @@ pub struct Wish<'a> {
 /// # Errors
 /// [`Unplaced::NoServer`] when no server takes traffic, [`Unplaced::QueueFull`] when `maxqueue` is reached.
 pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unplaced> {
-    if let Some(chosen) = wish.chosen.filter(|index| wish.avoid != Some(*index)) {
-        if let Some(slot) = Slot::take(backend, chosen) {
+    if let Some(chosen) = wish.chosen.filter(|named| wish.avoid != Some(named.index)) {
+        if let Some(slot) = Slot::take_named(backend, chosen) {
             return Ok(Placement::Now(slot));
         }
-        let server = &backend.servers[chosen];
-        if server.is_up() {
-            let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
+        if chosen.may_be_used(backend) {
+            let limit = backend.servers[chosen.index].cfg.maxqueue.filter(|limit| *limit > 0);
             let ticket =
                 backend.queue.join(backend, Some(chosen), limit, wish.priority).ok_or(Unplaced::QueueFull)?;
-            backend.queue.dispatch(backend, chosen);
+            backend.queue.dispatch(backend, chosen.index);
             return Ok(Placement::Wait(ticket));
         }
     }
@@ -157,8 +183,9 @@ pub fn place(backend: &'static Backend, wish: Wish<'_>) -> Result<Placement, Unp
         if backend.balance_is_hash {
             let server = &backend.servers[index];
             let limit = server.cfg.maxqueue.filter(|limit| *limit > 0);
-            let ticket =
-                backend.queue.join(backend, Some(index), limit, wish.priority).ok_or(Unplaced::QueueFull)?;
+            let named = Named { index, forced: false };
+            let ticket = backend.queue.join(backend, Some(named), limit, wish.priority);
+            let ticket = ticket.ok_or(Unplaced::QueueFull)?;
             if !server.usable() {
                 // It went down in between, and its line was dissolved before this one joined.
                 drop(ticket);

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Backend;
-use super::assign::Slot;
+use super::assign::{Named, Slot};
 use crate::stats::Gauge;
 
 /// What a waiting request is told.
@@ -57,6 +57,8 @@ type Order = (i64, Instant, u64);
 #[derive(Debug)]
 struct Waiter {
     order: Order,
+    /// It would also have a server that is down.
+    forced: bool,
     reply: oneshot::Sender<Grant>,
 }
 
@@ -101,11 +103,13 @@ impl Queue {
     pub fn join(
         &self,
         backend: &'static Backend,
-        server: Option<usize>,
+        named: Option<Named>,
         limit: Option<u32>,
         priority: Priority,
     ) -> Option<Ticket> {
         let (reply, grant) = oneshot::channel();
+        let server = named.map(|named| named.index);
+        let forced = named.is_some_and(|named| named.forced);
         let mut lines = self.lock();
         lines.latest = lines.latest.max(clock::now());
         let order = (priority.class, due(lines.latest, priority.offset), lines.next);
@@ -117,7 +121,7 @@ impl Queue {
             Some(last) if last.order > order => line.partition_point(|waiter| waiter.order < order),
             _ => line.len(),
         };
-        line.insert(at, Waiter { order, reply });
+        line.insert(at, Waiter { order, forced, reply });
         let ahead = u32::try_from(at).unwrap_or(u32::MAX);
         lines.next += 1;
         // Counted under the lock, so that whoever sees the count also finds the waiter.
@@ -136,7 +140,9 @@ impl Queue {
         while self.waiting.now() > 0 {
             // Asked before the lines are locked: no lock is held while another is taken.
             let in_turn = backend.is_in_turn(server);
-            let Some(slot) = Slot::take(backend, server) else { return };
+            let forced = !backend.servers[server].is_up()
+                && self.lock().servers[server].front().is_some_and(|waiter| waiter.forced);
+            let Some(slot) = Slot::take_named(backend, Named { index: server, forced }) else { return };
             let waiter = {
                 let mut lines = self.lock();
                 let own = lines.servers[server].front().map(|waiter| waiter.order);

@@ -13,6 +13,7 @@ use super::super::rules::{Messages, Run, Step, apply, chosen_backend, chosen_ser
 use super::forward::Answered;
 use super::{Refusal, Transaction};
 use crate::backend::Backend;
+use crate::backend::assign::Named;
 
 /// Which rules of a section run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,7 +301,7 @@ impl Transaction<'_> {
     }
 
     /// `use-server`: the server that a rule names.
-    pub(super) fn choose_server(&self, backend: &'static Backend) -> Option<usize> {
+    pub(super) fn choose_server(&self, backend: &'static Backend) -> Option<Named> {
         let heads = &*self.heads;
         let view = View {
             session: self.session,

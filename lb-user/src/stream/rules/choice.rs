@@ -8,6 +8,7 @@ use sockeye_sample::{Format, Stage, Target, Verdict};
 
 use super::scene::View;
 use super::world;
+use crate::backend::assign::Named;
 use crate::backend::{Backend, Server};
 
 /// Whether `condition` holds now.
@@ -61,7 +62,7 @@ pub fn chosen_server(
     backend: &'static Backend,
     request: Option<&RequestHead>,
     buffer: Option<sockeye_sample::Bytes<'_>>,
-) -> Option<usize> {
+) -> Option<Named> {
     let rules = &backend.cfg.rules;
     for rule in &rules.use_server {
         if !holds(rule.condition.as_ref(), view, request, buffer, Stage::BackendServerChoice) {
@@ -79,10 +80,12 @@ pub fn chosen_server(
                 Some(backend.servers.iter().position(named)?)
             }
         };
-        if let Some(index) = index
-            && (backend.servers[index].is_up() || forced(view, backend, request, buffer))
-        {
-            return Some(index);
+        let Some(index) = index else { continue };
+        if backend.servers[index].is_up() {
+            return Some(Named { index, forced: false });
+        }
+        if forced(view, backend, request, buffer) {
+            return Some(Named { index, forced: true });
         }
     }
     None
