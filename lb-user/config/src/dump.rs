@@ -3,6 +3,8 @@
 //! It looks like a configuration with every default applied and every name resolved; a fact at its built-in value is
 //! left out. `listen` sections appear as the frontend and the backend that they are.
 
+mod tls;
+
 use std::fmt::{Debug, Display, Write};
 use std::time::Duration;
 
@@ -109,6 +111,7 @@ fn global(out: &mut Text, global: &Global) {
     out.flag("noreuseport", global.noreuseport);
     out.flag("no strict-limits", !global.strict_limits);
     out.flag("zero-warning", global.zero_warning);
+    tls::global(out, global);
     tune(out, global);
     out.flag("ebpf.accel off", !global.ebpf.accel);
     out.unless("ebpf.splice", &global.ebpf.splice, &default.ebpf.splice);
@@ -249,6 +252,8 @@ fn bind(out: &mut Text, bind: &Bind) {
             text.push_str(name);
         }
     }
+    text.push_str(&bind.proto.map(|proto| format!(" proto {}", tls::proto(proto))).unwrap_or_default());
+    text.push_str(&bind.tls.as_ref().map(|tls| format!(" {}", tls::bind(tls))).unwrap_or_default());
     out.line("bind", text);
 }
 
@@ -387,7 +392,12 @@ fn server(out: &mut Text, config: &Config, srv: &Server) {
     words.option("cc", srv.congestion.as_ref());
     words.option("namespace", srv.namespace.as_ref());
     send_proxy(&mut words, &srv.send_proxy);
+    words.flag("ssl", srv.ssl);
+    words.option("proto", srv.proto.map(tls::proto));
+    words.option("ws", tls::ws(srv.ws));
+    words.option("sni", srv.sni.as_ref().map(|sni| sni.text()));
     server_check(&mut words, config, srv);
+    words.option("tls", srv.tls.as_ref().map(tls::server));
     let text: Vec<&str> = words.0.lines().map(str::trim).collect();
     let _ = writeln!(out.0, "        {}", text.join(" "));
 }
@@ -433,6 +443,10 @@ fn server_check(words: &mut Text, config: &Config, srv: &Server) {
     words.flag("on-marked-down shutdown-sessions", check.on_marked_down);
     words.flag("on-marked-up shutdown-backup-sessions", check.on_marked_up);
     words.unless("init-state", &check.init_state, &default.init_state);
+    words.flag("check-ssl", check.ssl);
+    words.option("check-sni", check.sni.as_ref());
+    words.option("check-alpn", check.alpn.as_ref().map(|names| tls::alpn(names)));
+    words.option("check-proto", check.proto.map(tls::proto));
     if let Some(id) = check.track {
         words.line("track", format_args!("{}/{}", config.backend(id.backend).name, config.server(id).name));
     }
@@ -522,6 +536,10 @@ fn check_connect(connect: &CheckConnect) -> String {
     text.push_str(&connect.port.map(|port| format!(" port {port}")).unwrap_or_default());
     text.push_str(if connect.linger { " linger" } else { "" });
     text.push_str(if connect.default { " default" } else { "" });
+    text.push_str(if connect.ssl { " ssl" } else { "" });
+    text.push_str(&connect.sni.as_ref().map(|sni| format!(" sni {sni}")).unwrap_or_default());
+    text.push_str(&connect.alpn.as_ref().map(|names| format!(" alpn {}", tls::alpn(names))).unwrap_or_default());
+    text.push_str(&connect.proto.map(|proto| format!(" proto {}", tls::proto(proto))).unwrap_or_default());
     text.push_str(&connect.comment.as_ref().map(|text| format!(" comment {text:?}")).unwrap_or_default());
     text
 }

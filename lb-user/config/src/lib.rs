@@ -45,7 +45,7 @@ pub struct Options {
     pub proxy_maxconn: Option<u32>,
     /// `-dW`: any warning is an error, as with `zero-warning`.
     pub zero_warning: bool,
-    /// The time by which certificates have expired or not. `None`: none has.
+    /// The time by which certificates are valid or not yet or no more. `None`: 1970.
     pub now: Option<SystemTime>,
 }
 

@@ -31,6 +31,11 @@ pub(crate) struct Findings<'a> {
 }
 
 impl Findings<'_> {
+    /// There were errors in the files, so that much of the whole may be missing.
+    pub(crate) fn failed(&self) -> bool {
+        self.quiet
+    }
+
     /// About the whole.
     pub(crate) fn alert(&mut self, message: String) {
         self.push(Severity::Alert, Place::Nowhere, message);
@@ -49,6 +54,13 @@ impl Findings<'_> {
     /// `parsing [FILE:LINE] : …`.
     pub(crate) fn alert_parsing(&mut self, location: &Location, message: String) {
         self.push(Severity::Alert, Place::Parsing(location.clone()), message);
+    }
+
+    /// As if it had been found while the file was read: `config : parsing [FILE:LINE] : …`.
+    pub(crate) fn reading(&mut self, severity: Severity, location: &Location, message: String) {
+        if !(self.quiet && severity == Severity::Warning) {
+            self.diags.push(Diagnostic::new(severity, Place::Parsing(location.clone()), message));
+        }
     }
 
     /// `[FILE:LINE] : …`.

@@ -1,12 +1,13 @@
 //! TLS of the whole: what lines and `global` come to together, and the loading of everything that they name.
 //!
-//! Every file is read once, whoever names it; every bind line becomes one acceptor that its addresses share.
+//! Every file is read once, whoever names it; every bind line becomes one acceptor that its addresses share. After errors
+//! in the files nothing is loaded: what is missing then is not what should be mended.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sockeye_syntax::diag::Location;
+use sockeye_syntax::diag::{Location, Place, Severity};
 use sockeye_tls::settings::{self, Profile};
 use sockeye_tls::{Acceptor, Loaded, Stores};
 
@@ -39,16 +40,17 @@ impl Loader {
         findings: &mut Findings<'_>,
     ) -> Self {
         let stores = Stores::new(&global.tls, now.unwrap_or(UNIX_EPOCH));
+        let loads = if findings.failed() { &[] } else { loads };
         for DraftLoad { load, location } in loads {
             match stores.add(load) {
                 Ok(Loaded { warnings, .. }) => {
                     for warning in warnings {
-                        findings.warning_parsing(location, warning);
+                        findings.reading(Severity::Warning, location, warning);
                     }
                 }
                 Err(messages) => {
                     for message in messages {
-                        findings.alert_parsing(location, message);
+                        findings.reading(Severity::Alert, location, message);
                     }
                 }
             }
@@ -63,7 +65,7 @@ impl Loader {
     /// Completes the TLS of an address and loads what it names, if no other address of its line did.
     pub(super) fn bind(&mut self, proxy: &Proxy, bind: &mut Bind, findings: &mut Findings<'_>) {
         check_bind_proto(proxy, bind, findings);
-        let Some(tls) = &bind.tls else { return };
+        let Some(tls) = bind.tls.as_ref().filter(|_| !findings.failed()) else { return };
         let key = Arc::as_ptr(&tls.settings);
         if let Some(known) = self.acceptors.get(&key) {
             bind.tls = Some(known.clone());
@@ -112,11 +114,8 @@ impl Loader {
             && settings.default_certificates.is_empty()
             && settings.lists.is_empty()
             && settings.list_lines.is_empty();
-        if nothing && settings.strict_sni {
-            findings.warning(format!(
-                "Proxy '{name}': no SSL certificate specified for {at}, ssl connections will fail (use 'crt')."
-            ));
-        } else if nothing && !settings.generate {
+        // Under `strict-sni` no certificate is a warning, the acceptor's.
+        if nothing && !settings.strict_sni && !settings.generate {
             findings.alert(format!("Proxy '{name}': no SSL certificate specified for {at} (use 'crt')."));
             return None;
         }
@@ -153,13 +152,13 @@ impl Loader {
         match sockeye_tls::acceptor(settings, &self.global, &self.stores) {
             Ok(Loaded { value, warnings }) => {
                 for warning in warnings {
-                    findings.warning_parsing(&location, format!("{title}{warning}"));
+                    findings.reading(Severity::Warning, &location, format!("{title}{warning}"));
                 }
                 Some(value)
             }
             Err(messages) => {
                 for message in messages {
-                    findings.alert_parsing(&location, format!("{title}{message}"));
+                    findings.reading(Severity::Alert, &location, format!("{title}{message}"));
                 }
                 None
             }
@@ -180,12 +179,12 @@ impl Loader {
         server.ssl = words.ssl;
         // Checks that go elsewhere than the traffic do not inherit its TLS.
         let elsewhere = server.check.port.is_some() || server.check.addr.is_some();
-        server.check.ssl = words.check_ssl.unwrap_or(words.ssl && !elsewhere);
+        server.check.ssl = server.check.enabled && words.check_ssl.unwrap_or(words.ssl && !elsewhere);
         if words.check_sni_auto && server.check.sni.is_none() {
             server.check.sni = host_of(check);
         }
-        let by_rule = connects_with_tls(check);
-        if !(server.ssl || server.check.ssl || by_rule) {
+        let by_rule = server.check.enabled && connects_with_tls(check);
+        if !(server.ssl || server.check.ssl || by_rule) || findings.failed() {
             return;
         }
         let title = title(&proxy.name, &server.name);
@@ -222,9 +221,8 @@ impl Loader {
         match sockeye_tls::connector(&settings, &self.global, &self.stores) {
             Ok(Loaded { value, warnings }) => {
                 for warning in warnings {
-                    let place = sockeye_syntax::diag::Place::At(draft.location.clone());
-                    let severity = sockeye_syntax::diag::Severity::Warning;
-                    findings.push(severity, place, format!("{title}{warning}"));
+                    let place = Place::At(draft.location.clone());
+                    findings.push(Severity::Warning, place, format!("{title}{warning}"));
                 }
                 server.tls = Some(ServerTls { settings: Arc::new(settings), connector: Arc::new(value) });
             }

@@ -23,7 +23,7 @@ pub(crate) fn read(
 ) -> Result<Option<String>, String> {
     if let Some(version) = word.strip_prefix("force-") {
         let version = known(version).ok_or_else(|| {
-            format!("'{word}' : no such connection is ever made: TLSv1.2 and TLSv1.3 are spoken. Write 'ssl-min-ver TLSv1.2' or nothing.")
+            format!("'{word}' : no such connection is ever made: TLSv1.2 and TLSv1.3 are spoken. Write 'ssl-min-ver TLSv1.2' or nothing")
         })?;
         profile.min = Some(version);
         profile.max = Some(version);
