@@ -16,6 +16,8 @@ pub enum Cause {
     ServerTimeout,
     /// The proxy refused or stopped it: an invalid message, a rule, a limit.
     Proxy,
+    /// What was asked for makes no sense: a request that a rule sends to a backend of `mode tcp`.
+    Internal,
     /// A resource of the proxy was used up: memory, descriptors, ports.
     Resource,
     /// Answered here: monitor, redirect, statistics.
@@ -71,6 +73,7 @@ impl Ending {
             Cause::Server => b'S',
             Cause::ServerTimeout => b's',
             Cause::Proxy => b'P',
+            Cause::Internal => b'I',
             Cause::Resource => b'R',
             Cause::Local => b'L',
             Cause::Down => b'D',

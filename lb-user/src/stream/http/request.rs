@@ -54,6 +54,10 @@ impl Transaction<'_> {
             }
             match self.read_more().await {
                 Read::Some => {}
+                // A connection that became HTTP must be HTTP: its end is no better than any other bytes.
+                Read::End if self.session.upgraded && self.session.requests == 1 => {
+                    return Err(Refusal::invalid(Cause::Proxy, 400));
+                }
                 Read::End if self.input.is_empty() => return Ok(Head::Nothing),
                 Read::End | Read::Failed => return Err(Refusal::invalid(Cause::Client, 400)),
                 Read::Late => return Err(Refusal::invalid(Cause::ClientTimeout, 408)),
