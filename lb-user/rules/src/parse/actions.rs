@@ -33,7 +33,7 @@ pub const ACTIONS: &[(&str, &[Set])] = &[
     ("del-map", HTTP),
     ("deny", MESSAGES),
     ("disable-l7-retry", REQUEST),
-    ("do-log", HTTP),
+    ("do-log", ALL),
     ("early-hint", REQUEST),
     ("expect-netscaler-cip", &[TcpConnection]),
     ("expect-proxy", &[TcpConnection]),

@@ -113,7 +113,6 @@ pub(super) fn action(
             Action::SetTimeout { which, value: number_or(words, context, stages, time)? }
         }
         "disable-l7-retry" if request => Action::DisableRetry,
-        "do-log" => Action::DoLog,
         "wait-for-handshake" if request => Action::WaitForHandshake,
         "wait-for-body" if before => wait_for_body(words)?,
         "pause" if before => Action::Pause(number_or(words, context, stages, time)?),

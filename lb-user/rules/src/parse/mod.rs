@@ -263,7 +263,7 @@ fn action(
 }
 
 /// Actions of HAProxy that need what does not exist yet.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 17] = [
     "sc-",
     "track-sc",
     "send-spoe-group",
@@ -271,7 +271,6 @@ const KNOWN: [&str; 18] = [
     "cache-use",
     "cache-store",
     "do-resolve",
-    "do-log",
     "use-service",
     "attach-srv",
     "set-headers-bin",

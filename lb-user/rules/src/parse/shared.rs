@@ -23,6 +23,7 @@ pub(super) fn action(
     // Sets that know the stream's backend and server.
     let content = !matches!(set, Set::TcpConnection | Set::TcpSession);
     Ok(Some(match name {
+        "do-log" => Action::DoLog,
         "silent-drop" if !after => Action::SilentDrop(silent_drop(words)?),
         "set-src" if request => {
             Action::SetSource(context.expression(words, "'set-src'", stages, Type::Addr)?)

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use sockeye_http::h1::EncodeOptions;
 use sockeye_http::{Version, h1};
+use sockeye_log::Origin;
 use sockeye_rules::{Action, Content, ReplyRule, Rule};
 
 use super::super::abort::{Cause, Stage};
+use super::super::log;
 use super::super::rules::reply;
 use super::forward::Answered;
 use super::reply::send_raw;
@@ -69,7 +71,7 @@ impl Transaction<'_> {
                 })
             }
             Action::DoLog => {
-                self.log_now();
+                self.log_now(set, frontend);
                 None
             }
             Action::SilentDrop(how) => {
@@ -140,6 +142,29 @@ impl Transaction<'_> {
             }
             _ => own.error(status),
         }
+    }
+
+    /// A line in the middle of the exchange (`do-log`).
+    fn log_now(&mut self, set: Set, frontend: bool) {
+        // Rules of TCP are older than what HTTP knows of the message.
+        let known = (self.facts.received_at, self.facts.response_at, self.facts.status);
+        match set {
+            Set::TcpContent => self.facts.received_at = None,
+            Set::TcpResponse => (self.facts.response_at, self.facts.status) = (None, None),
+            _ => {}
+        }
+        let request = (set != Set::TcpContent || !frontend).then_some(&self.heads.request);
+        let response = set.is_response().then_some(&self.heads.response);
+        let origin = match set {
+            Set::TcpContent => Origin::TcpRequestRule,
+            Set::TcpResponse => Origin::TcpResponseRule,
+            Set::Request | Set::Redirect => Origin::HttpRequestRule,
+            Set::Response => Origin::HttpResponseRule,
+            Set::AfterResponse => Origin::HttpAfterResponseRule,
+        };
+        let (session, decided) = (&*self.session, &self.heads.decided);
+        log::now(session, &self.facts, &self.attempts, (request, response), decided, origin);
+        (self.facts.received_at, self.facts.response_at, self.facts.status) = known;
     }
 
     /// One 103 with the hints collected so far.

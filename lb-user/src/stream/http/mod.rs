@@ -270,17 +270,6 @@ impl<'a> Transaction<'a> {
         self.facts.logged = true;
     }
 
-    /// A line in the middle of the exchange (`do-log`).
-    pub(super) fn log_now(&self) {
-        log::stream(
-            self.session,
-            &self.facts,
-            &self.attempts,
-            Some(&self.heads.request),
-            &self.heads.decided,
-        );
-    }
-
     pub(super) fn log_unless_logged(&mut self) {
         self.facts.leave_backend();
         if !self.facts.logged {
