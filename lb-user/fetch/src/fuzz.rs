@@ -1,15 +1,18 @@
-//! The body of a fuzz target: every fetch on any bytes, as buffer, request and response. The crate's own tests drive it.
+//! The bodies of fuzz targets: every fetch on any bytes, as buffer, request and response; those of TLS on any certificates.
+//! The crate's own tests drive them.
 
 use std::cell::OnceCell;
+use std::net::SocketAddr;
 use std::sync::LazyLock;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sockeye_http::h1::{self, Limits, Strictness};
 use sockeye_http::{RequestFacts, RequestHead, ResponseHead};
 use sockeye_pattern::Library;
+use sockeye_sample::tls::{HelloCapture, TlsFacts, TlsSide};
 use sockeye_sample::{
-    Body, Bytes, Expr, Expressions, Language, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber,
-    Stage, Target, Type, Value, World, fetches,
+    Address, Body, Bytes, Date, Expr, Expressions, Facts, Language, Number, ProcessNumber, ProcessText,
+    ProxyNumber, Scene, ServerNumber, Stage, Target, Text, Type, Value, World, fetches,
 };
 
 /// Evaluates every fetch, with arguments where it takes any.
@@ -59,8 +62,34 @@ pub(crate) fn has_promised_type(expr: &Expr, value: &Value<'_>) -> bool {
     }
 }
 
+/// Evaluates every fetch of TLS on a connection where all certificates and names, and the client's hello, are `data`.
+///
+/// # Panics
+/// When a value has another type than its fetch promises.
+pub fn certificates(data: &[u8]) {
+    let facts = TlsFacts {
+        established: true,
+        peer_chain: vec![data.into(), data.into()],
+        root_subject: Some(data.into()),
+        own_certificate: Some(data.into()),
+        hello: HelloCapture::from_records(data, data.len() / 2),
+        ..TlsFacts::default()
+    };
+    let connection = Tls(facts);
+    for stage in [Stage::FrontendRequestContent, Stage::BackendResponseContent] {
+        let mut scene = Scene::new(stage, UNIX_EPOCH, &Nothing);
+        scene.facts = Some(&connection);
+        let words = EXPRESSIONS.iter().filter(|expr| expr.fetch_name().starts_with("ssl_"));
+        eval_each(words, &scene);
+    }
+}
+
 fn eval_all(scene: &Scene<'_>) {
-    for expr in EXPRESSIONS.iter() {
+    eval_each(EXPRESSIONS.iter(), scene);
+}
+
+fn eval_each<'a>(expressions: impl Iterator<Item = &'a Expr>, scene: &Scene<'_>) {
+    for expr in expressions {
         if let Some(value) = expr.eval(scene) {
             assert!(has_promised_type(expr, &value), "{} is {:?}", expr.text(), value.type_of());
         }
@@ -75,8 +104,21 @@ fn eval_all(scene: &Scene<'_>) {
 static EXPRESSIONS: LazyLock<Vec<Expr>> = LazyLock::new(|| {
     static LANGUAGE: LazyLock<Language> = LazyLock::new(|| Language::new(&crate::all(), &[]));
     let arguments = [
-        "", "(a)", "(x,2)", "(x,-1)", "(,1)", "(a,;)", "(a,,i)", "(a,i)", "(0,0)", "(1,2)", "(0,2,+1)",
+        "",
+        "(a)",
+        "(x,2)",
+        "(x,-1)",
+        "(,1)",
+        "(a,;)",
+        "(a,,i)",
+        "(a,i)",
+        "(0,0)",
+        "(1,2)",
+        "(0,2,+1)",
         "(ARGV,2)",
+        "(CN)",
+        "(OU,-1)",
+        "(,0,rfc2253)",
     ];
     let mut expressions = Expressions::new(&LANGUAGE, Library::default());
     let mut warnings = Vec::new();
@@ -132,11 +174,50 @@ impl World for Nothing {
     }
 }
 
+/// A connection of which nothing but its TLS is known.
+struct Tls(TlsFacts);
+
+impl Facts for Tls {
+    fn number(&self, _: Number) -> Option<i64> {
+        None
+    }
+
+    fn text(&self, _: Text) -> Option<&[u8]> {
+        None
+    }
+
+    fn address(&self, _: Address) -> Option<SocketAddr> {
+        None
+    }
+
+    fn date(&self, _: Date) -> Option<SystemTime> {
+        None
+    }
+
+    fn capture(&self, _: bool, _: usize) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn keep_capture(&self, _: bool, _: usize, _: &[u8]) -> bool {
+        false
+    }
+
+    fn unique_id(&self, _: Option<&RequestHead>) -> Option<&[u8]> {
+        None
+    }
+
+    fn tls(&self, _: TlsSide) -> Option<&TlsFacts> {
+        Some(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::any_bytes;
+    use super::{any_bytes, certificates};
+
+    const CERTIFICATE: &[u8] = include_bytes!("../testdata/tls/many-fields.der");
 
     /// Bytes that look like what fetches look for, with anything between them.
     fn alike() -> impl Strategy<Value = Vec<u8>> {
@@ -184,6 +265,15 @@ mod tests {
         #[test]
         fn nothing_panics(data in alike()) {
             any_bytes(&data);
+        }
+
+        #[test]
+        fn damaged_certificates(at in 0..CERTIFICATE.len(), bytes: [u8; 3], length in 0_usize..3, end in 0..4000_usize) {
+            let mut certificate = CERTIFICATE.to_vec();
+            let until = certificate.len().min(at + length);
+            certificate[at..until].copy_from_slice(&bytes[..until - at]);
+            certificate.truncate(end);
+            certificates(&certificate);
         }
 
         #[test]
