@@ -291,12 +291,12 @@ async fn a_tcp_server_is_told_in_version_2() {
 #[tokio::test]
 async fn what_version_2_says_beside_addresses() {
     let mut rig = Rig::http()
-        .frontend("unique-id-format fixed-%[path,hex]")
-        .server("send-proxy-v2-ssl-cn proxy-v2-options unique-id,authority set-proxy-v2-tlv-fmt(0xE1) %[src]-%[path] set-proxy-v2-tlv-fmt(226) %[var(txn.none)]")
+        .frontend("unique-id-format fixed-%[path,hex]\nhttp-request set-var(txn.name) str(named)")
+        .server("send-proxy-v2-ssl-cn proxy-v2-options unique-id,authority set-proxy-v2-tlv-fmt(0xE1) %[src]-%[var(txn.name)] set-proxy-v2-tlv-fmt(226) %[var(txn.none)]")
         .start();
     let (client, mut origin) = rig.asked(get("/a")).await;
     let extra = [
-        tlv(0xe1, b"127.0.0.1-/a"),
+        tlv(0xe1, b"127.0.0.1-named"),
         tlv(0xe2, b""),
         tlv(5, b"fixed-2F61"),
         // No TLS: nothing to say, but said.
