@@ -15,12 +15,14 @@ mod acceptor;
 mod connector;
 mod handshake;
 mod reason;
+mod secrets;
 
 pub use acceptor::{Acceptor, Refused, Start, acceptor};
 pub use connector::{Connection, Connector, connector};
 pub use files::{Certificate, Kind, Stores};
 pub use handshake::{Handshake, Verdict, taken};
 pub use reason::openssl_reason;
+pub use secrets::{NotedSecrets, taken_secrets};
 pub use verify::{Problem, verify_error};
 
 /// Something that loaded, and what to warn of (without place).
