@@ -6,9 +6,11 @@
 //! that passes on both shows that both behave alike. See `daemon.rs` for how a configuration is written.
 
 pub mod daemon;
+pub mod frames;
 pub mod http;
 pub mod lines;
 pub mod log;
+pub mod multiplex;
 pub mod origin;
 pub mod pattern;
 pub mod peer;
