@@ -12,7 +12,7 @@ use std::task::Poll;
 
 use sockeye_config::model::Tune;
 use sockeye_conn::{Buffer, Timer, clock};
-use sockeye_http::h1::{Limits, Strictness};
+use sockeye_http::h1::{self, Limits, Strictness};
 
 use super::abort::{Cause, Ending, Stage};
 use super::heads::Heads;
@@ -41,10 +41,13 @@ pub(super) enum Next {
     Close,
     /// Close without losing the reply to bytes that the client still sends.
     Linger,
+    /// What came is no request but the preface of HTTP/2.
+    Http2,
 }
 
-/// Serves the requests of one client connection, one after the other.
-pub async fn serve(session: &mut Session, control: &Control, mut input: Buffer) {
+/// Serves the requests of one client connection, one after the other; of a stream, its only one. Returns what the client
+/// has sent when it turns out to speak HTTP/2.
+pub async fn serve(session: &mut Session, control: &Control, mut input: Buffer) -> Option<Buffer> {
     let mut timer = Timer::new();
     if !session.frontend.ruled {
         // Nobody has admitted it; rules of a backend may change addresses all the same.
@@ -53,12 +56,12 @@ pub async fn serve(session: &mut Session, control: &Control, mut input: Buffer) 
     loop {
         match wait(session, control, &mut timer, &input).await {
             Waited::Bytes => {}
-            Waited::Over => return,
+            Waited::Over => return None,
             Waited::Late if session.requests == 0 => {
                 Box::pin(silent_timeout(session)).await;
-                return;
+                return None;
             }
-            Waited::Late => return,
+            Waited::Late => return None,
         }
         session.requests += 1;
         // A request's state is a few KiB: it is allocated while there is a request, so that an idle connection
@@ -70,13 +73,15 @@ pub async fn serve(session: &mut Session, control: &Control, mut input: Buffer) 
         // What the rules of the frontend or a backend said of addresses was for that request alone.
         (session.peer, session.wanted) = session.arrived;
         match next {
+            Next::Http2 => return Some(input),
+            _ if session.is_stream() => return None,
             // An idle connection owns no buffer.
             Next::KeepAlive if input.is_empty() => input = Buffer::none(),
             Next::KeepAlive => {}
-            Next::Close => return,
+            Next::Close => return None,
             Next::Linger => {
                 Box::pin(linger(session)).await;
-                return;
+                return None;
             }
         }
     }
@@ -209,6 +214,7 @@ impl<'a> Transaction<'a> {
         };
         match transaction.read_head().await {
             Ok(Head::Complete) => {}
+            Ok(Head::Http2) => return Next::Http2,
             Ok(Head::Nothing) => return Box::pin(transaction.nothing()).await,
             Err(refusal) => return Box::pin(transaction.refuse(refusal)).await,
         }
@@ -253,7 +259,7 @@ impl<'a> Transaction<'a> {
     /// `monitor-uri`: answered here, for load balancers in front of us.
     fn monitor(&self) -> Option<Reply> {
         let uri = self.session.frontend.cfg.monitor_uri.as_ref()?;
-        if self.heads.request.target() != uri.as_bytes() {
+        if h1::sent_target(&self.heads.request) != uri.as_bytes() {
             return None;
         }
         if self.session.frontend.ruled && self.monitor_fails() {

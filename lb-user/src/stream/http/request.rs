@@ -15,18 +15,24 @@ use super::{Next, Refusal, Transaction, request_rules};
 use crate::mux::outgoing::Arrival;
 use crate::stats::Invalid;
 
+/// What no request of HTTP/1 begins with, as much of it as is there when it is found not to be one.
+const PREFACE_START: &[u8] = b"PRI * HTTP/2.0\r\n";
+
 /// How the head of the request came in.
 pub(super) enum Head {
     Complete,
     /// The client closed before its first byte.
     Nothing,
+    /// The client speaks HTTP/2 without having been asked (RFC 9113 §3.3).
+    Http2,
 }
 
 impl Transaction<'_> {
     /// Reads until the request's head is complete and valid.
     pub(super) async fn read_head(&mut self) -> Result<Head, Refusal> {
         let cfg = self.session.frontend.cfg;
-        let rules = request_rules(self.session.frontend);
+        let mut rules = request_rules(self.session.frontend);
+        rules.limits.translated = self.session.is_stream();
         let limit = cfg.timeout_http_request.or(cfg.timeout_client);
         // `timeout http-request` counts from the first byte of a request, or from accept for the first one.
         let from = if self.session.requests == 1 { self.session.accepted_at } else { self.facts.started_at };
@@ -46,6 +52,7 @@ impl Transaction<'_> {
                     }
                     Ok(None) if self.input.is_full() => return Err(Refusal::invalid(Cause::Proxy, 400)),
                     Ok(None) => {}
+                    Err(_) if self.is_preface() => return Ok(Head::Http2),
                     Err(error) => {
                         self.keep_invalid_request(&error);
                         return Err(Refusal::invalid(Cause::Proxy, error.status()));
@@ -64,6 +71,13 @@ impl Transaction<'_> {
                 Read::Killed => return Err(Refusal::invalid(self.control.cause(), 500)),
             }
         }
+    }
+
+    /// Whether the connection begins with the preface of HTTP/2, where that is looked for.
+    fn is_preface(&self) -> bool {
+        self.session.requests == 1
+            && self.session.listener.cfg.proto.is_none()
+            && self.input.filled().starts_with(PREFACE_START)
     }
 
     pub(super) fn keep_invalid_request(&self, error: &ParseError) {
