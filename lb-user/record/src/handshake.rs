@@ -7,8 +7,11 @@ use rustls::kernel::KernelConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
-use rustls::{ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
+use rustls::{
+    ClientConfig, Error, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig, SupportedCipherSuite,
+};
 
+use crate::hellos::Hellos;
 use crate::record::{Opener, Sealer};
 
 /// Turns of the state machine for one call; a handshake has about ten.
@@ -22,6 +25,7 @@ pub struct Handshake {
     /// How much of it came before the handshake was over (0-RTT).
     early: usize,
     closed: bool,
+    hellos: Hellos,
 }
 
 enum Side {
@@ -55,14 +59,15 @@ pub struct Established {
 pub struct Negotiated {
     pub version: ProtocolVersion,
     pub suite: SupportedCipherSuite,
+    /// Group of the key exchange, if there was one.
+    pub group: Option<NamedGroup>,
     pub alpn: Option<Vec<u8>>,
-    /// The name that the client asked for.
-    pub server_name: Option<String>,
     /// The peer's certificates, its own first.
     pub certificates: Vec<CertificateDer<'static>>,
     pub resumed: bool,
     /// Bytes of content that came before the handshake was over (0-RTT).
     pub early: usize,
+    pub hellos: Hellos,
 }
 
 /// What is left of rustls: the schedule of keys, and the tickets that a server sends later.
@@ -89,7 +94,7 @@ impl Handshake {
     }
 
     fn new(side: Side) -> Self {
-        Self { side, plain: Vec::new(), early: 0, closed: false }
+        Self { side, plain: Vec::new(), early: 0, closed: false, hellos: Hellos::default() }
     }
 
     /// Goes on with what the peer has sent: how much of `incoming` is done with, and what is needed next. What is to be
@@ -98,6 +103,14 @@ impl Handshake {
     /// # Errors
     /// The handshake failed; what `outgoing` holds should still be sent.
     pub fn step(&mut self, incoming: &mut [u8], outgoing: &mut Vec<u8>) -> (usize, Result<Step, Error>) {
+        self.hellos.see(incoming);
+        let at = outgoing.len();
+        let stepped = self.turns(incoming, outgoing);
+        self.hellos.see(&outgoing[at..]);
+        stepped
+    }
+
+    fn turns(&mut self, incoming: &mut [u8], outgoing: &mut Vec<u8>) -> (usize, Result<Step, Error>) {
         let mut used = 0;
         for _ in 0..TURNS_MAX {
             let incoming = &mut incoming[used..];
@@ -179,6 +192,7 @@ impl Handshake {
             Side::Client(conn) => negotiated(conn)?,
         };
         negotiated.early = self.early;
+        negotiated.hellos = self.hellos;
         let (secrets, renewal) = match self.side {
             Side::Server(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
@@ -278,12 +292,13 @@ fn negotiated(conn: &rustls::CommonState) -> Result<Negotiated, Error> {
         version: conn.protocol_version().ok_or(Error::HandshakeNotComplete)?,
         suite: conn.negotiated_cipher_suite().ok_or(Error::HandshakeNotComplete)?,
         alpn: conn.alpn_protocol().map(<[u8]>::to_vec),
-        server_name: None,
+        group: conn.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name),
         certificates: conn
             .peer_certificates()
             .map(|chain| chain.iter().map(|cert| cert.clone().into_owned()).collect())
             .unwrap_or_default(),
         resumed: conn.handshake_kind() == Some(HandshakeKind::Resumed),
         early: 0,
+        hellos: Hellos::default(),
     })
 }

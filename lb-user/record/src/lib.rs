@@ -3,9 +3,11 @@
 //! Knows no socket and no certificate: configurations of rustls come in, bytes go in and out.
 
 mod handshake;
+mod hellos;
 mod record;
 
 pub use handshake::{Established, Handshake, Negotiated, Renewal, Step};
+pub use hellos::Hellos;
 pub use record::{
     CONTENT_BYTES_MAX, ContentType, HEADROOM_BYTES_MAX, Opener, RECORD_BYTES_MAX, RecordError, Sealer,
     TAILROOM_BYTES, record_length,

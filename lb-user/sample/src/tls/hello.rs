@@ -5,10 +5,8 @@
 use std::borrow::Cow;
 
 // Numbers of RFC 8446 §4, RFC 8422 §5.1 and RFC 5246 §7.4.
-const RECORD_CHANGE_CIPHER_SPEC: u8 = 20;
 const RECORD_HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
-const SERVER_HELLO: u8 = 2;
 const EXTENSION_GROUPS: u16 = 10;
 const EXTENSION_POINT_FORMATS: u16 = 11;
 const EXTENSION_SIGNATURES: u16 = 13;
@@ -81,38 +79,6 @@ impl HelloCapture {
         })
     }
 }
-
-/// The random bytes and the session id of the hello, of a client or a server, that `records` begin with. A server that
-/// asks for another hello first is looked at after that (RFC 8446 §4.1.4).
-#[must_use]
-pub fn hello_randoms(records: &[u8]) -> Option<([u8; 32], Vec<u8>)> {
-    let mut rest = records;
-    for _ in 0..RECORDS_MAX {
-        // After its request a server may say something to middleboxes.
-        let (kind, after) = Reader(rest).u8()?;
-        if kind == RECORD_CHANGE_CIPHER_SPEC {
-            (_, rest) = Reader(Reader(after).take(2)?.1).block16()?;
-            continue;
-        }
-        let HandshakeMessage::Whole(CLIENT_HELLO | SERVER_HELLO, body) = HandshakeMessage::read(rest) else {
-            return None;
-        };
-        let random = *body.get(2..)?.first_chunk()?;
-        if random != HELLO_RETRY_REQUEST {
-            let (session, _) = Reader(&body[34..]).block8()?;
-            return Some((random, session.to_vec()));
-        }
-        // A request comes in a record of its own.
-        (_, rest) = Reader(rest.get(3..)?).block16()?;
-    }
-    None
-}
-
-/// In place of a server's random bytes: what is said is a HelloRetryRequest.
-const HELLO_RETRY_REQUEST: [u8; 32] = [
-    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2,
-    0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
-];
 
 /// What is known of the handshake at the start of some bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -266,7 +232,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{HELLO_RETRY_REQUEST, HandshakeMessage, HelloCapture, hello_randoms};
+    use super::{HandshakeMessage, HelloCapture};
 
     fn block8(bytes: &[u8]) -> Vec<u8> {
         [&[u8::try_from(bytes.len()).unwrap()], bytes].concat()
@@ -345,21 +311,6 @@ mod tests {
         assert_eq!((bare.ciphers.len(), bare.extensions.len()), (10, 0));
     }
 
-    #[test]
-    fn randoms_of_both_sides() {
-        let (random, session) = hello_randoms(&greased()).unwrap();
-        assert_eq!((random[31], &session[..]), (31, &b"session"[..]));
-        let server_hello = |random: [u8; 32]| {
-            [&[22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3][..], &random, &[0, 0x13, 1, 0]].concat()
-        };
-        let server = server_hello([7; 32]);
-        assert_eq!(hello_randoms(&server), Some(([7; 32], Vec::new())));
-        assert_eq!(hello_randoms(&server[..20]), None);
-        let retried = [&server_hello(HELLO_RETRY_REQUEST)[..], &[20, 3, 3, 0, 1, 1], &server].concat();
-        assert_eq!(hello_randoms(&retried), Some(([7; 32], Vec::new())));
-        assert_eq!(hello_randoms(&retried[..60]), None);
-    }
-
     proptest! {
         /// Whatever comes, at most `limit` bytes are kept, and nothing panics.
         #[test]
@@ -369,7 +320,6 @@ mod tests {
                 *byte = value;
             }
             bytes.truncate(end);
-            let _ = hello_randoms(&bytes);
             prop_assert!(!matches!(HandshakeMessage::read(&bytes), HandshakeMessage::Whole(..)) || end > 40);
             if let Some(capture) = HelloCapture::from_records(&bytes, limit) {
                 let kept = capture.ciphers.len() + capture.extensions.len() + capture.groups.len()

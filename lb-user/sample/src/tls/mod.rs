@@ -8,7 +8,7 @@ mod hello;
 mod names;
 
 pub use error::{HandshakeFailure, OpenSslError};
-pub use hello::{ClientHello, HandshakeMessage, HelloCapture, Reader, hello_randoms};
+pub use hello::{ClientHello, HandshakeMessage, HelloCapture, Reader};
 pub use names::{cipher_bits, cipher_name, group_name, version_name};
 
 /// Which connection of a stream.
