@@ -12,10 +12,8 @@ fn dialogue(
     answer: &'static str,
     expected: &'static str,
 ) -> impl Future<Output = ()> {
-    let at = std::panic::Location::caller();
     let mut rig = Rig::http().frontend(rules).start();
     async move {
-        println!("{at}: {rules}");
         let (mut client, mut origin) = rig.asked(request).await;
         origin.head().await;
         origin.send(answer).await;
@@ -290,4 +288,90 @@ async fn no_body_may_be_given_to_a_204() {
     );
     let exit = setup.arg("-c").run().await;
     assert!(exit.stderr.contains("No body expected for 204 responses"), "{}", exit.stderr);
+}
+
+#[tokio::test]
+async fn a_pause_leaves_the_time_of_a_request_as_it_was() {
+    let mut rig = Rig::http().frontend("option http-buffer-request\nhttp-request pause 20").start();
+    let mut client = rig.client().await;
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\n").await;
+    // Longer than the pause.
+    client.expect_quiet().await;
+    client.send("hello").await;
+    let mut origin = rig.origin.accept().await;
+    origin.expect("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello").await;
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_direction_still_gets_what_a_rule_delays() {
+    for rule in ["http-request pause 50", "http-response pause 50"] {
+        let mut rig = Rig::http().frontend(rule).start();
+        let mut client = rig.client().await;
+        client.send(get("/")).await;
+        client.finish();
+        let mut origin = rig.origin.accept().await;
+        origin.expect(get("/")).await;
+        origin.send(ok("a")).await;
+        assert_eq!(client.reply().await.text(), "a", "{rule}");
+    }
+    let mut rig = Rig::http().frontend("timeout tarpit 1h\nhttp-request tarpit").start();
+    let mut client = rig.client().await;
+    client.send(get("/")).await;
+    client.finish();
+    assert_eq!(client.reply().await.status(), 500);
+    rig.log().wait("<*> 500 <*> PT-- <*>").await;
+}
+
+#[tokio::test]
+async fn chunks_are_counted_by_their_content() {
+    let rules = "http-request wait-for-body time 10s at-least 5\nhttp-request set-header x-body %[req.body]";
+    let mut rig = Rig::http().frontend(rules).start();
+    let mut client = rig.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n")
+        .await;
+    rig.origin.expect_quiet().await;
+    client.send("3\r\ncde\r\n").await;
+    let mut origin = rig.origin.accept().await;
+    assert!(origin.head().await.contains("x-body: abcde\r\n"));
+}
+
+#[tokio::test]
+async fn a_timeout_of_zero_is_the_configured_one() {
+    let rules = "http-request set-timeout server int(1)\nhttp-request set-timeout server int(0)";
+    let mut rig = Rig::http().backend(rules).start();
+    let (mut client, mut origin) = rig.asked(get("/")).await;
+    origin.head().await;
+    client.expect_quiet().await;
+    origin.send(ok("a")).await;
+    client.expect(ok("a")).await;
+    let cfg = Rig::http().backend("http-request set-timeout server 0").cfg();
+    let exit = Setup::new(cfg).at("s1", "127.0.0.1:1").arg("-c").run().await;
+    assert!(
+        exit.stderr.contains("null value is not valid for a 'set-timeout server' rule"),
+        "{}",
+        exit.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_client_may_not_be_silent_for_all_of_an_inspection() {
+    let rules =
+        "timeout client 50ms\ntcp-request inspect-delay 1h\ntcp-request content accept if { req.len gt 10 }";
+    let mut rig = Rig::tcp().frontend(rules).start();
+    let mut client = rig.client().await;
+    client.send("abc").await;
+    client.expect_end().await;
+    rig.log().wait("<*> cR <*>").await;
+    rig.origin.expect_quiet().await;
+}
+
+#[tokio::test]
+async fn a_refused_response_gives_its_place_on_the_server_back_first() {
+    let mut rig = Rig::http().frontend("http-response deny if { status 200 }").start();
+    let (mut client, mut origin) = rig.asked(get("/")).await;
+    origin.expect(get("/")).await;
+    origin.send(ok("a")).await;
+    assert_eq!(client.reply().await.status(), 502);
+    rig.log().wait("<*> 502 <*> PH-- 1/1/0/0/0 <*>").await;
 }

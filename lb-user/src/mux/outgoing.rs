@@ -307,6 +307,8 @@ pub struct Arrival {
     decoder: ChunkDecoder,
     /// Bytes that the decoder has seen.
     seen: usize,
+    /// Bytes of content among those of the last call.
+    content: u64,
 }
 
 impl Arrival {
@@ -315,7 +317,10 @@ impl Arrival {
     pub fn is_whole(&mut self, body: BodyLength, bytes: &[u8], rules: Rules) -> bool {
         match body {
             BodyLength::None | BodyLength::Tunnel => true,
-            BodyLength::Length(length) => bytes.len() as u64 >= length,
+            BodyLength::Length(length) => {
+                self.content = length.min(bytes.len() as u64);
+                self.content == length
+            }
             BodyLength::UntilClose => false,
             BodyLength::Chunked => loop {
                 match self.decoder.decode(&bytes[self.seen..], &rules.limits, rules.strictness) {
@@ -324,9 +329,17 @@ impl Arrival {
                         self.seen += used;
                         return false;
                     }
-                    Ok((used, Decoded::Data(_))) => self.seen += used,
+                    Ok((used, Decoded::Data(data))) => {
+                        self.seen += used;
+                        self.content += data.len() as u64;
+                    }
                 }
             },
         }
+    }
+
+    /// How much of the content the last call saw, framing not counted.
+    pub fn content(&self) -> u64 {
+        self.content
     }
 }

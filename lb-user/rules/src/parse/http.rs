@@ -1,6 +1,7 @@
 //! Actions of `http-request`, `http-response` and `http-after-response`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sockeye_http::FieldName;
 use sockeye_pattern::{Reference, Regex};
@@ -10,7 +11,7 @@ use sockeye_syntax::words::Words;
 
 use super::reply::{ReplyOf, reply};
 use super::{Context, Set, argument, call, number_or, time};
-use crate::action::{Action, NameMatch, Normalizer, TimeoutKind};
+use crate::action::{Action, NameMatch, Normalizer, NumberOr, TimeoutKind};
 use crate::redirect::{Cookie, Redirect, RedirectKind};
 
 /// `None`: not one of these.
@@ -97,7 +98,8 @@ pub(super) fn action(
             other => return Err(format!("expects 'on' or 'off', not '{other}'")),
         },
         "set-timeout" if before => {
-            let which = match argument(words, "a kind of timeout")? {
+            let word = argument(words, "a kind of timeout")?;
+            let which = match word {
                 "client" => TimeoutKind::Client,
                 "connect" if request => TimeoutKind::Connect,
                 "queue" if request => TimeoutKind::Queue,
@@ -110,7 +112,11 @@ pub(super) fn action(
             if needs_backend && !context.side.backend {
                 return Err("this timeout belongs to backends: the rule must stand in one".to_owned());
             }
-            Action::SetTimeout { which, value: number_or(words, context, stages, time)? }
+            let value = number_or(words, context, stages, time)?;
+            if let NumberOr::Fixed(Duration::ZERO) = value {
+                return Err(format!("null value is not valid for a 'set-timeout {word}' rule"));
+            }
+            Action::SetTimeout { which, value }
         }
         "disable-l7-retry" if request => Action::DisableRetry,
         "wait-for-handshake" if request => Action::WaitForHandshake,

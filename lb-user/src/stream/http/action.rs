@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sockeye_conn::clock;
 use sockeye_http::h1::EncodeOptions;
 use sockeye_http::{Version, h1};
 use sockeye_log::Origin;
@@ -87,12 +88,12 @@ impl Transaction<'_> {
                     let (run, messages) = self.pass(list, set, frontend, true);
                     run.pause(value, &messages)
                 };
-                if let Some(time) = time
-                    && !self.wait(time).await
-                {
-                    return Some(Refusal { silent: true, ..Refusal::new(Cause::Client, stage, 400) });
+                let refusal = self.wait_or_refuse(time?, stage).await;
+                if !response {
+                    // It counts as a part of the request's time.
+                    self.facts.received_at = self.facts.received_at.map(|_| clock::now());
                 }
-                None
+                refusal
             }
             Action::WaitForBody { time, at_least } => match answered {
                 Some(answered) => self.wait_for_response(answered, *time, *at_least).await.err(),

@@ -252,7 +252,11 @@ impl<'a> Transaction<'a> {
             Responded::Whole(whole) => transaction.finish(backend, reached, &whole),
             Responded::Tunnel => Box::pin(transaction.tunnel(backend, reached, server_input)).await,
             Responded::Broke(failure) => transaction.response_broke(failure, reached),
-            Responded::Refused(next) => next,
+            Responded::Refused(refusal) => {
+                // A client that takes its time with a reply of ours keeps no server.
+                drop(reached);
+                Box::pin(transaction.refuse(refusal)).await
+            }
         }
     }
 

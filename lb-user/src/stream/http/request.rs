@@ -158,9 +158,9 @@ impl Transaction<'_> {
         let rules = request_rules(self.session.frontend);
         let received_at = self.facts.received_at.take();
         let mut arrival = Arrival::default();
-        while enough.is_none_or(|enough| (self.input.len() as u64) < enough)
+        while !arrival.is_whole(self.heads.request.body, self.input.filled(), rules)
+            && enough.is_none_or(|enough| arrival.content() < enough)
             && !self.input.is_full()
-            && !arrival.is_whole(self.heads.request.body, self.input.filled(), rules)
         {
             match self.read_more().await {
                 Read::Some => {}

@@ -29,8 +29,8 @@ pub(super) enum Responded {
     Tunnel,
     /// It began and could not be completed.
     Broke(Failure),
-    /// Nothing of it has been sent, and the client has been told.
-    Refused(Next),
+    /// Nothing of it has been sent, and the client is to be told why.
+    Refused(Refusal),
 }
 
 /// What a whole response leaves to be decided.
@@ -53,7 +53,7 @@ impl Transaction<'_> {
             // The server's response is not wanted; its connection goes with it.
             self.facts.uploaded = answered.request.moved();
             self.request_read = request_done;
-            return Responded::Refused(Box::pin(self.refuse(refusal)).await);
+            return Responded::Refused(refusal);
         }
         let cut = self.fit_body();
         let response = &self.heads.response;
@@ -96,7 +96,7 @@ impl Transaction<'_> {
             // Nothing of it has been sent, so that the client can be told.
             server.observe_bad_response(Observed::HttpResponse);
             let refusal = Refusal::new(Cause::Proxy, Stage::Headers, 502);
-            return Responded::Refused(Box::pin(self.refuse(refusal)).await);
+            return Responded::Refused(refusal);
         };
         if self.session.frontend.cfg.options.logasap {
             self.log();

@@ -189,11 +189,8 @@ impl Transaction<'_> {
                 Step::Act(index, action) => (index, action),
                 Step::Wait(_) if waiting.is_some() => {
                     let delay = waiting.take().unwrap_or_default();
-                    if !self.wait(delay).await {
-                        return Err(Refusal {
-                            silent: true,
-                            ..Refusal::new(Cause::Client, Stage::Request, 400)
-                        });
+                    if let Some(refusal) = self.wait_or_refuse(delay, Stage::Request).await {
+                        return Err(refusal);
                     }
                     from = 0;
                     continue;

@@ -28,27 +28,47 @@ impl Transaction<'_> {
             .or_else(|| self.session.frontend.backend.and_then(|backend| backend.cfg.timeout_connect));
         self.facts.received_at = None;
         self.facts.tarpitted_at = Some(clock::now());
-        let stayed = self.wait(limit.unwrap_or_default()).await;
+        // A client that gives up gets the reply at once: it may have ended its direction alone.
+        let waited = self.wait(limit.unwrap_or_default(), true).await;
         self.facts.released_at = Some(clock::now());
         let mut refusal = Refusal::with_reply(Cause::Proxy, Stage::Tarpit, reply);
-        if !stayed {
-            refusal.ending = Ending::new(Cause::Client, Stage::Tarpit);
-            refusal.silent = true;
+        if let Waited::Killed = waited {
+            refusal.ending = Ending::new(self.control.cause(), Stage::Tarpit);
         }
         refusal
     }
 
-    /// Waits; whether the client is still there.
-    pub(super) async fn wait(&mut self, time: Duration) -> bool {
+    /// Lets time pass. A client that has ended its direction may still wait for a response; with `until_end` its end
+    /// counts as leaving. What the timer was set to before, it is set to again.
+    pub(super) async fn wait(&mut self, time: Duration, until_end: bool) -> Waited {
+        let before = self.timer.deadline();
         self.timer.set(clock::now().checked_add(time));
         let (session, control, timer) = (&*self.session, self.control, &mut *self.timer);
-        std::future::poll_fn(|cx| {
-            if control.is_killed() || session.client.is_closed_by_peer(cx) {
-                return Poll::Ready(false);
+        let waited = std::future::poll_fn(|cx| {
+            if control.is_killed() {
+                return Poll::Ready(Waited::Killed);
             }
-            timer.poll_expired(cx).map(|()| true)
+            let left = match until_end {
+                true => session.client.is_closed_by_peer(cx),
+                false => matches!(session.client.poll_peek(cx), Poll::Ready(Err(_))),
+            };
+            if left {
+                return Poll::Ready(Waited::Left);
+            }
+            timer.poll_expired(cx).map(|()| Waited::Over)
         })
-        .await
+        .await;
+        self.timer.set(before);
+        waited
+    }
+
+    /// The same for rules behind which the request goes on: whether it does not.
+    pub(super) async fn wait_or_refuse(&mut self, time: Duration, stage: Stage) -> Option<Refusal> {
+        match self.wait(time, false).await {
+            Waited::Over => None,
+            Waited::Left => Some(Refusal { silent: true, ..Refusal::new(Cause::Client, stage, 400) }),
+            Waited::Killed => Some(Refusal::new(self.control.cause(), stage, 503)),
+        }
     }
 
     /// Waits for the body, or as much of it as a rule needs or a buffer holds.
@@ -161,6 +181,14 @@ impl Transaction<'_> {
             }
         };
     }
+}
+
+/// How a wait ended.
+pub(super) enum Waited {
+    Over,
+    /// The client is gone.
+    Left,
+    Killed,
 }
 
 /// Decodes the chunks in `bytes` into `out`: whether the last one is there, and then all of them as one chunk, which is

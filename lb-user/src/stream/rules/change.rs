@@ -78,7 +78,8 @@ pub fn apply(change: Change, session: &mut Session, decided: &mut Decided) {
                 TimeoutKind::Tarpit => &mut timeouts.tarpit,
                 TimeoutKind::Tunnel => &mut timeouts.tunnel,
             };
-            *slot = Some(time);
+            // An expression that gives 0 leaves what is configured, as in HAProxy.
+            *slot = Some(time).filter(|time| !time.is_zero());
         }
         Change::Source(ip) => session.peer = Peer::from(SocketAddr::new(ip, session.peer.port())),
         Change::SourcePort(port) => {

@@ -236,8 +236,14 @@ impl Inspected<'_> {
                 Came::Over(ending) => More::Over(ending),
             };
         }
+        // The client may be silent for no longer than at any other time.
+        let end = timer.deadline();
+        let limit = self.decided.timeouts.client.or(self.session.frontend.cfg.timeout_client);
+        let silent = limit.and_then(|limit| clock::now().checked_add(limit));
+        let idle = silent.filter(|silent| end.is_none_or(|end| *silent < end));
+        timer.set(idle.or(end));
         let (session, input, control) = (&mut *self.session, &mut *self.input, self.control);
-        std::future::poll_fn(|cx| {
+        let more = std::future::poll_fn(|cx| {
             if control.is_killed() {
                 return Poll::Ready(More::Killed);
             }
@@ -250,9 +256,14 @@ impl Inspected<'_> {
                 Poll::Ready(Err(_)) => return Poll::Ready(More::Failed),
                 Poll::Pending => {}
             }
-            timer.poll_expired(cx).map(|()| More::Late)
+            timer.poll_expired(cx).map(|()| match idle {
+                Some(_) => More::Over(Ending::new(Cause::ClientTimeout, Phase::Request)),
+                None => More::Late,
+            })
         })
-        .await
+        .await;
+        timer.set(end);
+        more
     }
 }
 
