@@ -7,13 +7,14 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::Loaded;
-use crate::files::Stores;
+use crate::acceptor::Restricted;
+use crate::files::{Overrides, Stores};
 use crate::settings::{Global, Server, Verify};
 use crate::verify::{self, Names, ServerVerifier};
-use crate::words::{Side, terms};
+use crate::words::{Side, record_size, terms};
 
 /// Everything handshakes with one server run on. Cheap to clone; clones share sessions.
 #[derive(Clone)]
@@ -39,7 +40,7 @@ pub fn connector(server: &Server, global: &Global, stores: &Stores) -> Result<Lo
     let mut warnings = Vec::new();
     let mut errors = Vec::new();
     let terms = terms(Side::Server, &server.profile, &global.server, &mut warnings, &mut errors);
-    let certificate = server.certificate.as_ref().and_then(|path| match stores.certificates(path) {
+    let certificate = server.certificate.as_ref().and_then(|path| match stores.certificates(path, &Overrides::default()) {
         Ok(loaded) => {
             warnings.extend(loaded.warnings);
             loaded.value.into_iter().next()
@@ -74,7 +75,11 @@ pub fn connector(server: &Server, global: &Global, stores: &Stores) -> Result<Lo
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &certificate {
             Some(certificate) => {
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certificate.presented())))
+                let mut presented = CertifiedKey::clone(&certificate.presented());
+                if let Some(schemes) = &terms.sign {
+                    presented.key = Arc::new(Restricted { key: presented.key, schemes: schemes.clone().into() });
+                }
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(presented)))
             }
             None => builder.with_no_client_auth(),
         };
@@ -84,6 +89,7 @@ pub fn connector(server: &Server, global: &Global, stores: &Stores) -> Result<Lo
         config.enable_sni = sni;
         config.enable_early_data = server.allow_0rtt;
         config.resumption = resumption.clone();
+        config.max_fragment_size = record_size(global);
         Ok(Arc::new(config))
     };
     let host = server.verify_host.as_deref().map_or(Names::Any, |host| Names::Fixed(host.into()));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
 
+use crate::secrets::{SECRETS_MAX, Secret};
 use crate::verify::{ClientVerifier, Problem};
 
 thread_local! {
@@ -21,8 +22,14 @@ thread_local! {
 pub struct Handshake {
     /// The certificate that we presented; `cert[0]` is the leaf (`ssl_f_*`).
     pub presented: Option<Arc<CertifiedKey>>,
+    /// The name that the client asked for.
+    pub server_name: Option<Box<str>>,
     /// What became of the client's certificate, if it was looked at in this step.
     pub client: Option<Verdict>,
+    /// The client's chain, its own certificate first, if it was refused: rustls keeps it only where it was not.
+    pub refused: Vec<CertificateDer<'static>>,
+    /// `tune.ssl.keylog`: what was derived in this step.
+    pub secrets: Vec<Secret>,
     pub(crate) verifier: Option<Arc<ClientVerifier>>,
 }
 
@@ -54,6 +61,19 @@ impl Verdict {
 }
 
 impl Handshake {
+    /// Adds what a later step of the same handshake found out.
+    pub fn learn(&mut self, later: Self) {
+        self.presented = later.presented.or_else(|| self.presented.take());
+        self.server_name = later.server_name.or_else(|| self.server_name.take());
+        self.client = later.client.or(self.client);
+        if !later.refused.is_empty() {
+            self.refused = later.refused;
+        }
+        let room = SECRETS_MAX.saturating_sub(self.secrets.len());
+        self.secrets.extend(later.secrets.into_iter().take(room));
+        self.verifier = later.verifier.or_else(|| self.verifier.take());
+    }
+
     /// The verdict on `peer`, the client's chain. Sessions that are resumed bring the chain along, but nobody looks at it
     /// again; where errors may have been ignored, this does.
     #[must_use]

@@ -44,8 +44,8 @@ enum Lines {
 /// Which names a line of a `crt-list` stands for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Filters {
-    /// Names and wildcards; empty: those of the certificate.
-    pub(crate) names: Vec<Box<str>>,
+    /// Names and wildcards; `None`: those of the certificate.
+    pub(crate) names: Option<Vec<Box<str>>>,
     pub(crate) excluded: Vec<Box<str>>,
     /// `*`: one of the default certificates.
     pub(crate) default: bool,
@@ -55,7 +55,7 @@ impl Index {
     /// Adds a line behind those that are there. The first one becomes a default certificate, too.
     pub(crate) fn add(&mut self, certificate: Arc<Certificate>, filters: &Filters, options: u32) {
         let number = u32::try_from(self.lines.len()).expect("memory ends before 2^32 certificates");
-        let names = if filters.names.is_empty() && !filters.default { certificate.names() } else { &filters.names };
+        let names = filters.names.as_deref().unwrap_or_else(|| certificate.names());
         for name in names {
             match name.strip_prefix("*.") {
                 Some(suffix) => add(&mut self.wild, suffix, number),

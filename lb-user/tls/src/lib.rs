@@ -6,8 +6,13 @@
 
 pub mod settings;
 
+mod crt_list;
+mod der;
 mod files;
+mod generate;
 mod index;
+mod ocsp;
+mod sessions;
 mod verify;
 mod words;
 
@@ -21,8 +26,9 @@ pub use acceptor::{Acceptor, Refused, Start, acceptor};
 pub use connector::{Connection, Connector, connector};
 pub use files::{Certificate, Kind, Stores};
 pub use handshake::{Handshake, Verdict, taken};
+pub use ocsp::{OcspFault, OcspRequest};
 pub use reason::openssl_reason;
-pub use secrets::{NotedSecrets, taken_secrets};
+pub use secrets::Secret;
 pub use verify::{Problem, verify_error};
 
 /// Something that loaded, and what to warn of (without place).

@@ -1,36 +1,28 @@
-//! Secrets of handshakes for expressions, where `tune.ssl.keylog` allows them: left in the thread as what
-//! [`taken`](crate::taken) gives is.
+//! Secrets of handshakes for expressions, where `tune.ssl.keylog` allows them (manual 3.2).
 
-use std::cell::RefCell;
+use std::fmt;
 
 use rustls::KeyLog;
 
-thread_local! {
-    static NOTED: RefCell<Option<NotedSecrets>> = const { RefCell::new(None) };
-}
+use crate::handshake::note;
 
-/// Secrets that a handshake step brought, as lines of a key log (labels of NSS).
+/// A line of an SSLKEYLOGFILE.
 #[derive(Clone, PartialEq, Eq)]
-pub struct NotedSecrets {
-    /// Tells the connections apart; empty would be none, 32 bytes otherwise.
-    pub client_random: Vec<u8>,
-    pub lines: Vec<(Box<str>, Vec<u8>)>,
+pub struct Secret {
+    /// `CLIENT_RANDOM`, `SERVER_TRAFFIC_SECRET_0`, … (labels of NSS).
+    pub label: Box<str>,
+    pub client_random: Box<[u8]>,
+    pub secret: Box<[u8]>,
 }
 
-/// Labels of one handshake are eight at most; a caller that never takes them shall not gather more.
-const LINES_MAX: usize = 16;
+/// Secrets kept of one handshake: it has eight at most, and who never takes them shall not gather more.
+pub(crate) const SECRETS_MAX: usize = 16;
 
-impl std::fmt::Debug for NotedSecrets {
-    /// Nothing of what they are: this may end in a log.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NotedSecrets").field("lines", &self.lines.len()).finish_non_exhaustive()
+impl fmt::Debug for Secret {
+    /// Without the secret: this may end in a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Secret").field("label", &self.label).finish_non_exhaustive()
     }
-}
-
-/// Takes what was noted in this thread since the last call.
-#[must_use]
-pub fn taken_secrets() -> Option<NotedSecrets> {
-    NOTED.take()
 }
 
 /// The key log of configurations under `tune.ssl.keylog on`.
@@ -39,15 +31,12 @@ pub(crate) struct KeyNotes;
 
 impl KeyLog for KeyNotes {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        NOTED.with_borrow_mut(|noted| {
+        let secret = Secret { label: label.into(), client_random: client_random.into(), secret: secret.into() };
+        note(|handshake| {
             // Those of a connection before, which nobody took.
-            if noted.as_ref().is_some_and(|noted| noted.client_random != client_random) {
-                *noted = None;
-            }
-            let noted = noted
-                .get_or_insert_with(|| NotedSecrets { client_random: client_random.to_vec(), lines: Vec::new() });
-            if noted.lines.len() < LINES_MAX {
-                noted.lines.push((label.into(), secret.to_vec()));
+            handshake.secrets.retain(|noted| noted.client_random == secret.client_random);
+            if handshake.secrets.len() < SECRETS_MAX {
+                handshake.secrets.push(secret);
             }
         });
     }
@@ -57,27 +46,23 @@ impl KeyLog for KeyNotes {
 mod tests {
     use rustls::KeyLog;
 
-    use super::{KeyNotes, taken_secrets};
+    use super::{KeyNotes, SECRETS_MAX};
+    use crate::taken;
 
     #[test]
     fn secrets_of_one_connection_at_a_time() {
         KeyNotes.log("CLIENT_RANDOM", &[1; 32], b"one");
         KeyNotes.log("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &[2; 32], b"two");
         KeyNotes.log("SERVER_HANDSHAKE_TRAFFIC_SECRET", &[2; 32], b"three");
-        let noted = taken_secrets().unwrap();
-        assert_eq!(noted.client_random, [2; 32]);
-        let lines: Vec<_> = noted.lines.iter().map(|(label, secret)| (&**label, &secret[..])).collect();
-        assert_eq!(
-            lines,
-            [
-                ("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &b"two"[..]),
-                ("SERVER_HANDSHAKE_TRAFFIC_SECRET", &b"three"[..])
-            ]
-        );
-        assert_eq!(taken_secrets(), None);
+        let noted = taken().secrets;
+        let lines: Vec<_> = noted.iter().map(|secret| (&*secret.label, &*secret.secret)).collect();
+        let expected = [("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &b"two"[..]), ("SERVER_HANDSHAKE_TRAFFIC_SECRET", &b"three"[..])];
+        assert_eq!(lines, expected);
+        assert!(taken().secrets.is_empty());
         for _ in 0..100 {
             KeyNotes.log("CLIENT_RANDOM", &[1; 32], b"again");
         }
-        assert_eq!(taken_secrets().unwrap().lines.len(), super::LINES_MAX);
+        assert_eq!(taken().secrets.len(), SECRETS_MAX);
+        assert!(!format!("{noted:?}").contains("116"), "the bytes of a secret");
     }
 }

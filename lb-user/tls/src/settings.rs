@@ -45,6 +45,9 @@ pub struct Bind {
     pub list_lines: Vec<String>,
     /// `crt-list`.
     pub lists: Vec<PathBuf>,
+    /// In which order the line has the three: each stands for the next one of its list, and what it leaves out follows in
+    /// the order `default-crt`, `crt`, `crt-list`. The first certificate of all is a default one.
+    pub order: Vec<Source>,
     pub strict_sni: bool,
     pub client: ClientAuth,
     pub allow_0rtt: bool,
@@ -56,6 +59,14 @@ pub struct Bind {
     pub generate: bool,
     pub sign_file: Option<PathBuf>,
     pub sign_pass: Option<String>,
+}
+
+/// A word of a bind line that brings certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Certificate,
+    DefaultCertificate,
+    List,
 }
 
 /// `verify` of a bind line and what belongs to it.

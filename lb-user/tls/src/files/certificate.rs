@@ -1,5 +1,6 @@
 //! One certificate with its chain and key, as handshakes present it.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use x509_parser::public_key::PublicKey;
 
 use super::fault::{Fault, KeyFault};
 use super::pem;
+use crate::ocsp::{self, OcspFault, OcspRequest};
 
 /// Bits of an RSA key at least, as Debian's OpenSSL (security level 2) and every public authority demand; aws-lc signs with
 /// no smaller ones.
@@ -84,8 +86,8 @@ impl Kind {
 }
 
 /// Where the parts of a certificate are.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
     pub(crate) name: PathBuf,
     pub(crate) certificate: PathBuf,
     /// Prevails over a key beside the certificate in its file.
@@ -98,11 +100,13 @@ pub(crate) struct Parts {
     pub(crate) ocsp_update: bool,
     /// `ssl-skip-self-issued-ca`.
     pub(crate) skip_self_issued: bool,
+    /// `issuers-chain-path`.
+    pub(crate) chains: &'a HashMap<Vec<u8>, Arc<Vec<CertificateDer<'static>>>>,
 }
 
 impl Certificate {
     /// Reads all parts. The second value is what to warn of.
-    pub(crate) fn load(parts: &Parts, now: SystemTime) -> Result<(Self, Vec<String>), Fault> {
+    pub(crate) fn load(parts: &Parts<'_>, now: SystemTime) -> Result<(Self, Vec<String>), Fault> {
         let path = &parts.certificate;
         let mut warnings = Vec::new();
         let sections = pem::certificate_file(path)?;
@@ -126,6 +130,11 @@ impl Certificate {
         }
         facts.warn_of_dates(path, now, &mut warnings);
 
+        if chain.len() == 1
+            && let Some(rest) = parts.chains.get(&facts.issuer)
+        {
+            chain.extend_from_slice(rest);
+        }
         let mut issuer = issuer_among(&facts.issuer, &chain[1..]);
         if parts.skip_self_issued && chain.len() == 2 && issuer.as_deref().is_some_and(is_self_issued) {
             chain.truncate(1);
@@ -191,9 +200,34 @@ impl Certificate {
         self.presented.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Staples `response` (DER) from now on, `None`: nothing. It is not looked at: `Certificate::staple` is for what comes
-    /// from outside.
-    pub(crate) fn staple_unchecked(&self, response: Option<Vec<u8>>) {
+    /// Staples `response` (DER) from now on if it is a good one for this certificate (see [`OcspFault`]). Returns until
+    /// when it is valid, if it says so.
+    ///
+    /// # Errors
+    /// Why it is not; what was stapled before stays.
+    pub fn staple(&self, response: Vec<u8>, now: SystemTime) -> Result<Option<SystemTime>, OcspFault> {
+        let presented = self.presented();
+        let (Some(leaf), Some(issuer)) = (presented.cert.first(), &self.issuer) else {
+            return Err(OcspFault::NoIssuer);
+        };
+        let until = ocsp::check(&response, leaf, issuer, now)?;
+        self.replace_staple(Some(response));
+        Ok(until)
+    }
+
+    /// Staples nothing from now on: what there was has run out.
+    pub fn unstaple(&self) {
+        self.replace_staple(None);
+    }
+
+    /// What to ask whom for a new response; `None` if its authority has no responder or the issuer is not known.
+    #[must_use]
+    pub fn ocsp_request(&self) -> Option<OcspRequest> {
+        let presented = self.presented();
+        ocsp::request(presented.cert.first()?, self.issuer.as_ref()?)
+    }
+
+    fn replace_staple(&self, response: Option<Vec<u8>>) {
         let mut presented = self.presented.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = CertifiedKey::clone(&presented);
         next.ocsp = response;
@@ -207,9 +241,10 @@ impl Certificate {
             return Err(Fault::NoIssuer(file.to_owned(), issuer));
         }
         // An empty file says that stapling is wanted, and that a response will come later.
-        let _ = (now, warnings);
-        if !response.is_empty() {
-            self.staple_unchecked(Some(response));
+        if !response.is_empty()
+            && let Err(error) = self.staple(response, now)
+        {
+            warnings.push(format!("OCSP response from '{}' is ignored: {error}.", file.display()));
         }
         Ok(())
     }

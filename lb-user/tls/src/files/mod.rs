@@ -7,4 +7,5 @@ pub(crate) mod pem;
 mod stores;
 
 pub use certificate::{Certificate, Kind};
+pub(crate) use stores::Overrides;
 pub use stores::Stores;

@@ -38,6 +38,11 @@ impl ClientVerifier {
         }
     }
 
+    /// Who may vouch for clients.
+    pub(super) fn authorities(&self) -> &Authorities {
+        &self.authorities
+    }
+
     /// Whether a handshake may succeed although something is wrong.
     pub(crate) fn ignores(&self) -> bool {
         self.leaf_ignored != Ignored::Nothing || self.authority_ignored != Ignored::Nothing
@@ -90,7 +95,13 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let (verdict, fatal) = self.judge(end_entity, intermediates, now);
-        note(|handshake| handshake.client = Some(verdict));
+        note(|handshake| {
+            handshake.client = Some(verdict);
+            if fatal.is_some() {
+                let chain = std::iter::once(end_entity).chain(intermediates);
+                handshake.refused = chain.map(|der| der.clone().into_owned()).collect();
+            }
+        });
         match fatal {
             None => Ok(ClientCertVerified::assertion()),
             Some(problem) => Err(walk::error_of(problem.number)),

@@ -7,9 +7,9 @@
 
 pub(crate) mod authorities;
 mod client;
-mod der;
 mod names;
 mod numbers;
+mod root;
 mod server;
 mod signature;
 mod walk;

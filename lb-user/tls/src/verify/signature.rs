@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use rustls::{CertificateError, Error, PeerMisbehaved};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::der;
+use crate::der;
 
 /// Whether `der` (a certificate or a revocation list) is signed by the key in `spki`.
 pub(super) fn is_signed_by(der: &[u8], spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SignatureScheme, SupportedProtocolVersion};
 
-use crate::settings::{Profile, Version};
+use crate::settings::{Global, Profile, Version};
 
 /// A [`Profile`] after its defaults were applied, in rustls' terms.
 #[derive(Debug, Clone)]
@@ -88,4 +88,13 @@ pub(crate) fn over(profile: &Profile, defaults: &Profile) -> Profile {
         tickets: said.tickets.or(defaults.tickets),
         alpn: said.alpn.or_else(|| defaults.alpn.clone()),
     }
+}
+
+/// `tune.ssl.maxrecord` and `tune.ssl.hard-maxrecord` as rustls counts: with the header, within what TLS allows.
+pub(crate) fn record_size(global: &Global) -> Option<usize> {
+    /// Bytes of a record's header.
+    const HEADER: usize = 5;
+    let limits = [global.max_record, global.hard_max_record];
+    let most = limits.into_iter().filter(|limit| *limit > 0).min()?;
+    Some((most.min(16_384) + HEADER).max(32))
 }

@@ -1,5 +1,5 @@
 //! Certificates made on the spot, files of one test, and both ends of a connection in memory.
-#![allow(dead_code, unreachable_pub, reason = "every test program uses another part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "every test program uses another part of it")]
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -198,14 +198,7 @@ pub fn meet_client(acceptor: &Acceptor, mut client: ClientConnection) -> Result<
 }
 
 fn keep(facts: &mut Handshake) {
-    let more = taken();
-    if more.presented.is_some() {
-        let client = facts.client;
-        *facts = more;
-        facts.client = facts.client.or(client);
-    } else if more.client.is_some() {
-        facts.client = more.client;
-    }
+    facts.learn(taken());
 }
 
 fn pass(from: &mut ClientConnection, to: &mut ServerConnection) -> Result<(), rustls::Error> {
