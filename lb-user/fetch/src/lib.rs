@@ -33,6 +33,7 @@ use sockeye_sample::Fetch;
 
 pub use acl_words::{ACLS, PREDEFINED};
 pub use errors::error_text;
+pub use tls::{client_common_name, own_key, own_signature};
 
 /// Every fetch that is obeyed.
 pub fn all() -> Vec<&'static [Fetch]> {

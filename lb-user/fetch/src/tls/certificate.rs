@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::der::{self, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE};
+use super::der::{self, BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE};
 
 /// What expressions ask of a certificate.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,8 @@ pub(crate) struct Certificate<'a> {
     /// Object identifiers.
     pub(crate) key_algorithm: &'a [u8],
     pub(crate) signature_algorithm: &'a [u8],
+    /// The key itself, behind the number of its unused bits.
+    key: &'a [u8],
     extensions: &'a [u8],
 }
 
@@ -39,7 +41,9 @@ impl<'a> Certificate<'a> {
         let mut validity = Reader(fields.expect(SEQUENCE)?);
         let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
         let subject = name(&mut fields)?;
-        let key_algorithm = algorithm(Reader(fields.expect(SEQUENCE)?).expect(SEQUENCE)?)?;
+        let mut key = Reader(fields.expect(SEQUENCE)?);
+        let key_algorithm = algorithm(key.expect(SEQUENCE)?)?;
+        let key = key.expect(BIT_STRING)?;
         let _issuer_id = fields.optional(0x81);
         let _subject_id = fields.optional(0x82);
         let extensions = match fields.optional(0xa3) {
@@ -55,8 +59,27 @@ impl<'a> Certificate<'a> {
             not_after,
             key_algorithm,
             signature_algorithm,
+            key,
             extensions,
         })
+    }
+
+    /// What kind of key it has, and of how many bits; `None` for kinds without a choice.
+    pub(crate) fn key_bits(&self) -> Option<(&'static str, usize)> {
+        match self.key_algorithm {
+            b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01" => {
+                let modulus = Reader(Reader(self.key.get(1..)?).expect(SEQUENCE)?).expect(INTEGER)?;
+                let modulus = &modulus[modulus.iter().take_while(|byte| **byte == 0).count()..];
+                let unused = usize::try_from(modulus.first()?.leading_zeros()).ok()?;
+                Some(("RSA", modulus.len() * 8 - unused))
+            }
+            b"\x2a\x86\x48\xce\x3d\x02\x01" => {
+                // An uncompressed point: 4 and two coordinates, 521 bits of which fill 66 bytes.
+                let coordinate = self.key.get(2..)?.len() / 2;
+                Some(("EC", (coordinate * 8).min(if coordinate == 66 { 521 } else { usize::MAX })))
+            }
+            _ => None,
+        }
     }
 
     /// The serial number's magnitude, as OpenSSL keeps it, without the zero that only says that it is positive.

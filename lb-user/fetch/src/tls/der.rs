@@ -5,6 +5,7 @@
 
 // Tags that certificates consist of.
 pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OID: u8 = 0x06;
 pub(crate) const BOOLEAN: u8 = 0x01;

@@ -9,6 +9,7 @@ mod certificate;
 mod certificates;
 mod connection;
 mod der;
+mod header;
 mod name;
 mod oids;
 
@@ -16,6 +17,8 @@ mod oids;
 mod tests;
 
 use sockeye_sample::Fetch;
+
+pub use header::{client_common_name, own_key, own_signature};
 
 pub(crate) fn tables() -> [&'static [Fetch]; 3] {
     [connection::FETCHES, certificates::FETCHES, capture::FETCHES]

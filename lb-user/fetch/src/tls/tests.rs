@@ -268,3 +268,21 @@ fn refused_words() {
         ("ssl_fc_unique_id", "known to HAProxy but not implemented"),
     ]);
 }
+
+#[test]
+fn what_a_proxy_header_tells() {
+    let check = |facts: &TlsFacts, name: Option<&str>, own: Option<(&str, &str)>| {
+        assert_eq!(super::client_common_name(facts), name.map(str::as_bytes));
+        let told = super::own_key(facts).zip(super::own_signature(facts));
+        assert_eq!(told.as_ref().map(|(key, signature)| (key.as_str(), *signature)), own);
+    };
+    check(&TlsFacts::default(), None, None);
+    let mut facts = client(&[der!("ec-two-in-one-set")], None, 0);
+    check(&facts, Some("ec client"), Some(("EC256", "RSA-SHA256")));
+    facts.own_certificate = Some(der!("ec-two-in-one-set").into());
+    check(&facts, Some("ec client"), Some(("EC384", "ecdsa-with-SHA512")));
+    facts.own_certificate = Some(der!("many-fields").into());
+    check(&facts, Some("ec client"), Some(("RSA2048", "RSA-SHA256")));
+    facts.own_certificate = Some(der!("ed25519-version1").into());
+    check(&facts, Some("ec client"), None);
+}
