@@ -230,10 +230,14 @@ impl PipeEnd {
         }
     }
 
-    /// Whether the other end can no longer be written to: it was dropped, or the stream was cut off.
-    pub fn is_unread(&self) -> bool {
-        let way = &self.ways.borrow()[self.side];
-        way.unread || way.failed.is_some()
+    /// Ready when nobody reads what is written any more: the other end was dropped, or the stream was cut off.
+    pub fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let way = &mut self.ways.borrow_mut()[self.side];
+        if way.unread || way.failed.is_some() {
+            return Poll::Ready(());
+        }
+        register(&mut way.writer, cx);
+        Poll::Pending
     }
 
     /// The connection that carries the stream.
@@ -345,7 +349,7 @@ mod tests {
         write(&mut left, b"last");
         drop(left);
         assert_eq!(write(&mut right, b"x"), Some(Err(io::ErrorKind::BrokenPipe)));
-        assert!(right.is_unread());
+        assert!(right.poll_unread(&mut noop()).is_ready());
         assert_eq!(read(&mut right), Some(Ok(b"last".to_vec())));
         assert_eq!(read(&mut right), Some(Ok(Vec::new())));
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, SendFlags, recv};
@@ -12,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::{PipeEnd, TlsSocket};
+use crate::{PipeEnd, TlsSocket, pipe};
 
 /// A connected TCP or unix stream socket.
 ///
@@ -50,11 +51,36 @@ impl Socket {
         }
     }
 
+    /// Takes the socket out of its place, where something remains that has its addresses and nothing else.
+    ///
+    /// # Errors
+    /// When no descriptor is left; the socket is then where it was.
+    pub fn take(&mut self) -> io::Result<Self> {
+        let carrier = self.as_fd().try_clone_to_owned()?;
+        Ok(std::mem::replace(self, Self::Pipe(pipe(Rc::new(carrier)).0)))
+    }
+
     /// What the TLS handshake agreed on, if there was one.
-    pub fn tls(&self) -> Option<&Negotiated> {
+    pub fn tls(&self) -> Option<&Rc<Negotiated>> {
         match self {
             Self::Tls(tls) => Some(tls.negotiated()),
             _ => None,
+        }
+    }
+
+    /// What a TLS connection was made for, as whoever made it numbered it: connections of the same server that are told
+    /// apart by more than their address, such as by the name that was asked for. 0 without TLS.
+    pub fn identity(&self) -> u64 {
+        match self {
+            Self::Tls(tls) => tls.identity,
+            _ => 0,
+        }
+    }
+
+    /// Sets [`identity`](Self::identity); nothing without TLS.
+    pub fn set_identity(&mut self, identity: u64) {
+        if let Self::Tls(tls) = self {
+            tls.identity = identity;
         }
     }
 

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::SendFlags;
@@ -48,7 +49,9 @@ thread_local! {
 /// A socket after its TLS handshake.
 pub struct TlsSocket {
     io: Socket,
-    negotiated: Negotiated,
+    negotiated: Rc<Negotiated>,
+    /// See [`Socket::identity`].
+    pub(crate) identity: u64,
     state: RefCell<State>,
 }
 
@@ -149,7 +152,8 @@ impl TlsSocket {
         }
         Ok(Self {
             io,
-            negotiated: established.negotiated,
+            negotiated: Rc::new(established.negotiated),
+            identity: 0,
             state: RefCell::new(State {
                 opener: established.opener,
                 sealer: established.sealer,
@@ -171,7 +175,7 @@ impl TlsSocket {
     }
 
     /// What the handshake agreed on.
-    pub fn negotiated(&self) -> &Negotiated {
+    pub fn negotiated(&self) -> &Rc<Negotiated> {
         &self.negotiated
     }
 
@@ -595,7 +599,11 @@ impl Handshaking {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Socket, HandshakeError>> {
+    /// One poll of [`run`](Self::run), for whoever has to look at what rustls found out in it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Socket, HandshakeError>> {
         loop {
             let io = self.io.as_mut().ok_or_else(gone)?;
             while self.sent < self.outgoing.len() {

@@ -12,7 +12,7 @@ use sockeye_sys::{process, sockopt};
 use tokio::time::{Instant, timeout_at};
 
 use super::server::{Destination, Server};
-use super::{Backend, proxy_header, source};
+use super::{Backend, proxy_header, source, tls};
 
 /// What the connection is made for.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub struct Purpose<'a> {
     pub marking: Marking,
     /// The PROXY header that goes out first.
     pub header: Option<&'a [u8]>,
+    /// The name that a server behind TLS is asked for.
+    pub server_name: Option<&'a str>,
 }
 
 /// How the packets to a server are marked (`set-bc-mark`, `set-bc-tos`).
@@ -87,7 +89,15 @@ pub async fn connect(
         }
         .map_err(ConnectError::Failed)?;
     }
-    Ok(socket)
+    if !server.cfg.ssl {
+        return Ok(socket);
+    }
+    let shaken = Box::pin(tls::shake(socket, server, purpose.server_name));
+    match deadline {
+        Some(deadline) => timeout_at(deadline, shaken).await.map_err(|_| ConnectError::TimedOut)?,
+        None => shaken.await,
+    }
+    .map_err(ConnectError::Failed)
 }
 
 /// Waits for the end of the handshake.

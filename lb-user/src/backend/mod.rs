@@ -11,6 +11,7 @@ pub mod proxy_header;
 pub mod queue;
 pub mod server;
 pub mod source;
+pub mod tls;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -13,6 +13,7 @@ use sockeye_conn::Socket;
 use tokio::time::Instant;
 
 use super::server::Server;
+use crate::mux::h2_back;
 
 /// Idle connections one thread keeps for one server when `pool-max-conn` sets no limit.
 const IDLE_PER_SERVER_MAX: usize = 4_096;
@@ -58,7 +59,9 @@ struct Shelf {
 }
 
 /// Lends an idle connection that the rules allow. `first` is whether the session has sent no request before.
-pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool) -> Option<Idle> {
+///
+/// `identity` is [that of the connection](Socket::identity) that is wanted.
+pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool, identity: u64) -> Option<Idle> {
     let needs_proof = match (reuse, first) {
         (HttpReuse::Never, _) | (HttpReuse::Safe, true) => return None,
         (HttpReuse::Aggressive, true) => true,
@@ -68,11 +71,9 @@ pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool) -> Option<Id
         let shelf = pool.get_mut(server.ordinal)?;
         loop {
             // A connection that was used again once has shown that the server keeps its word.
-            let at = if needs_proof {
-                shelf.idle.iter().rposition(|(idle, _)| idle.uses > 1)?
-            } else {
-                shelf.idle.len().checked_sub(1)?
-            };
+            let at = shelf.idle.iter().rposition(|(idle, _)| {
+                (!needs_proof || idle.uses > 1) && idle.socket.identity() == identity
+            })?;
             let (mut idle, _) = shelf.idle.remove(at)?;
             left(server);
             if is_quiet(&mut idle.socket) {
@@ -84,7 +85,9 @@ pub fn lend(server: &'static Server, reuse: HttpReuse, first: bool) -> Option<Id
 
 /// Keeps a connection for later, unless limits say otherwise.
 pub fn keep(server: &'static Server, idle: Idle, now: Instant) {
-    if !server.shareable || !server.usable() || IDLE.get() >= IDLE_MAX.load(Ordering::Relaxed) {
+    // A stream has no second request; its connection is kept by itself.
+    let is_stream = matches!(idle.socket, Socket::Pipe(_));
+    if is_stream || !server.shareable || !server.usable() || IDLE.get() >= IDLE_MAX.load(Ordering::Relaxed) {
         return;
     }
     if server.cfg.max_reuse.is_some_and(|max| idle.uses > max) {
@@ -121,6 +124,7 @@ fn left(server: &Server) {
 
 /// Drops connections that ended, and half of those idle for longer than their server's `pool-purge-delay`.
 pub fn sweep(now: Instant) {
+    h2_back::sweep(now);
     POOL.with_borrow_mut(|pool| {
         for shelf in pool.iter_mut() {
             let Some(owner) = shelf.owner else { continue };
@@ -140,6 +144,7 @@ pub fn sweep(now: Instant) {
 
 /// Drops every idle connection of this thread, or those to one server.
 pub fn clear(server: Option<ServerId>) {
+    h2_back::clear(server);
     POOL.with_borrow_mut(|pool| {
         for shelf in pool.iter_mut() {
             let Some(owner) = shelf.owner.filter(|owner| server.is_none_or(|id| id == owner.id)) else {

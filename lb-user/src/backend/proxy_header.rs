@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sockeye_config::model::SendProxy;
+use sockeye_config::model::{ProxyV2Options, SendProxy};
 use sockeye_conn::Socket;
 use sockeye_http::RequestHead;
 use sockeye_proxyproto::{Extras, SslFacts, tlv, write_v1, write_v2};
+use sockeye_sample::tls::TlsFacts;
 use sockeye_sample::{Format, Now, Scene, Stage};
 
 use super::Server;
@@ -57,26 +58,24 @@ pub fn header(
         return Ok(Some(out.into()));
     }
     let options = cfg.options;
-    let tls = client_tls(session);
     let values = tlvs(cfg, session, attempts, told);
     let custom: Vec<(u8, &[u8])> = values.iter().map(|(kind, value)| (*kind, &value[..])).collect();
     let unique_id = || log::unique_id(session, told.facts, attempts, told.request, told.decided);
+    let tls = session.tls.as_ref().map(|tls| tls.facts()).filter(|tls| tls.established);
+    let key = tls.filter(|_| options.ssl && options.cert_key).and_then(sockeye_fetch::own_key);
     let extras = Extras {
         custom: &custom,
         crc32c: options.crc32c,
-        alpn: tls.alpn.as_deref(),
+        alpn: tls.and_then(|tls| tls.alpn.as_deref()),
         authority: (options.authority)
-            .then(|| session.proxy.tlv(tlv::AUTHORITY, 0).or(tls.server_name.as_deref()))
+            .then(|| session.proxy.tlv(tlv::AUTHORITY, 0).or(tls.and_then(|tls| tls.sni.as_deref())))
             .flatten(),
         unique_id: (options.unique_id).then(unique_id).flatten().filter(|id| id.len() <= tlv::UNIQUE_ID_MAX),
-        ssl: options.ssl.then(|| SslFacts {
-            client: tls.client,
-            verify: tls.verify,
-            version: tls.version.as_deref(),
-            common_name: tls.common_name.as_deref().filter(|_| options.cert_cn),
-            cipher: tls.cipher.as_deref().filter(|_| options.ssl_cipher),
-            signature: tls.signature.as_deref().filter(|_| options.cert_sig),
-            key: tls.key.as_deref().filter(|_| options.cert_key),
+        ssl: options.ssl.then(|| {
+            tls.map_or_else(SslFacts::default, |tls| SslFacts {
+                key: key.as_deref().map(str::as_bytes),
+                ..ssl(tls, options)
+            })
         }),
         ..Extras::default()
     };
@@ -147,25 +146,22 @@ fn tlvs(
     cfg.tlvs.iter().map(value).collect()
 }
 
-/// The client's TLS connection, as version 2 tells of it.
-#[derive(Debug, Default)]
-struct ClientTls {
-    /// The protocol that was negotiated; told without being asked for.
-    alpn: Option<Vec<u8>>,
-    /// SNI.
-    server_name: Option<Vec<u8>>,
-    /// [`tlv::CLIENT_SSL`] and its kin.
-    client: u8,
-    /// OpenSSL's result of the verification of the client's certificate.
-    verify: u32,
-    version: Option<Vec<u8>>,
-    common_name: Option<Vec<u8>>,
-    cipher: Option<Vec<u8>>,
-    signature: Option<Vec<u8>>,
-    key: Option<Vec<u8>>,
-}
-
-/// Nothing of connections without TLS.
-fn client_tls(_session: &Session) -> ClientTls {
-    ClientTls::default()
+/// What is told of a client's TLS connection, its key aside.
+fn ssl(tls: &TlsFacts, options: ProxyV2Options) -> SslFacts<'_> {
+    let mut client = tlv::CLIENT_SSL;
+    if tls.peer_certificate().is_some() {
+        client |= tlv::CLIENT_CERT_SESS;
+        if tls.peer_certificate_sent {
+            client |= tlv::CLIENT_CERT_CONN;
+        }
+    }
+    SslFacts {
+        client,
+        verify: tls.verification.result,
+        version: tls.version_name().map(str::as_bytes),
+        common_name: options.cert_cn.then(|| sockeye_fetch::client_common_name(tls)).flatten(),
+        cipher: options.ssl_cipher.then(|| tls.cipher_name().map(str::as_bytes)).flatten(),
+        signature: (options.cert_sig).then(|| sockeye_fetch::own_signature(tls).map(str::as_bytes)).flatten(),
+        key: None,
+    }
 }

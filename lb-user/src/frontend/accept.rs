@@ -125,6 +125,7 @@ fn adopt(
         accept_date: SystemTime::now(),
         accepted_at: now,
         idle_since: now,
+        handshake: Duration::ZERO,
         requests: 0,
         private: None,
         last_server: None,
@@ -134,6 +135,7 @@ fn adopt(
         upgraded: false,
         arrived: (peer, None),
         proxy: ProxyHeader::expected_on(listener.cfg),
+        tls: None,
         fault: Fault::NONE,
         private_header: None,
     }))

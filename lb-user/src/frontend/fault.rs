@@ -1,5 +1,9 @@
 //! Why a client's connection ended before it had a stream.
 
+use std::borrow::Cow;
+
+use super::tls::ClientTls;
+
 /// A number of the manual's table of `fc_err_str` (7.3.3), which logs and expressions show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fault(pub u8);
@@ -22,10 +26,19 @@ impl Fault {
     pub const CIP_BAD_PROTOCOL: Self = Self(23);
     pub const SSL_EMPTY: Self = Self(24);
     pub const SSL_ABORT: Self = Self(25);
+    pub const SSL_HANDSHAKE: Self = Self(34);
 
     /// The words of the log.
     pub fn text(self) -> &'static str {
         sockeye_fetch::error_text(self.0)
+    }
+
+    /// The same with what OpenSSL would say of a handshake that failed.
+    pub fn message(self, tls: Option<&ClientTls>) -> Cow<'static, str> {
+        match tls.filter(|_| self == Self::SSL_HANDSHAKE).and_then(|tls| tls.facts().error) {
+            Some(error) => format!("{} ({error})", self.text()).into(),
+            None => self.text().into(),
+        }
     }
 
     /// Whether the client did nothing that an error could be seen in: `option dontlognull` keeps such connections out

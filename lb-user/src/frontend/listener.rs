@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use sockeye_config::model::{self, Bind, BindAddress, Identity, Shards};
 use sockeye_sys::{process, sockopt};
+use sockeye_tls::Acceptor;
 
 use super::limit::Limit;
 use crate::backend::connect;
@@ -24,6 +25,13 @@ pub struct Listener {
     /// Position among the binds of its frontend, from 1.
     pub number: u32,
     pub limit: Limit,
+}
+
+impl Listener {
+    /// What TLS handshakes run on, if clients speak TLS.
+    pub fn acceptor(&self) -> Option<&'static Acceptor> {
+        self.cfg.tls.as_ref()?.acceptor.as_deref()
+    }
 }
 
 /// The sockets of one address, each with the workers that accept from it.

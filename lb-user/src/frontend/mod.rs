@@ -9,6 +9,7 @@ pub mod limit;
 pub mod listener;
 pub mod proxy_header;
 pub mod session;
+pub mod tls;
 pub mod worker;
 
 use sockeye_config::model;

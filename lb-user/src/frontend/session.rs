@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sockeye_config::model::{Mode, Proto, ServerId};
 use sockeye_conn::{Buffer, Peer, Socket, clock};
@@ -18,6 +18,7 @@ use super::fault::Fault;
 use super::limit::Admission;
 use super::listener::Listener;
 use super::proxy_header::{self, ProxyHeader};
+use super::tls::{self, ClientTls};
 use super::worker::{Control, Registration};
 use crate::backend::pool::Idle;
 use crate::mux::h2_front;
@@ -33,8 +34,10 @@ pub struct Session {
     /// Wall clock at accept, for the log's date.
     pub accept_date: SystemTime,
     pub accepted_at: Instant,
-    /// Accept, or the end of the last request: what idle and total times count from.
+    /// The end of the handshakes, or of the last request: what idle times count from.
     pub idle_since: Instant,
+    /// What the handshakes took, PROXY headers included (Th); zero for the requests after the first.
+    pub handshake: Duration,
     /// Requests begun on it.
     pub requests: u32,
     /// The server connection that only this session may use again: `http-reuse never`, an address that follows the
@@ -54,6 +57,8 @@ pub struct Session {
     pub arrived: (Peer, Option<SocketAddr>),
     /// The header of a proxy in front, expected or received.
     pub proxy: ProxyHeader,
+    /// TLS with the client; the streams of a connection share it.
+    pub tls: Option<Rc<ClientTls>>,
     /// What ended the connection before it had a stream.
     pub fault: Fault,
     /// The PROXY header with which the newest connection to a server began, which then is this session's alone.
@@ -75,8 +80,19 @@ impl Session {
                 None => return,
             }
         }
+        if let Some(acceptor) = self.listener.acceptor() {
+            match Box::pin(tls::shake(&mut self, acceptor, control)).await {
+                Some(Ok(())) => {}
+                Some(Err(fault)) => return self.fail(fault),
+                None => return,
+            }
+        }
+        if self.proxy.is_seen() || self.tls.is_some() {
+            self.idle_since = clock::now();
+            self.handshake = self.idle_since.duration_since(self.accepted_at);
+        }
         if self.frontend.ruled && !stream::rules::tcp::admit_session(&mut self) {
-            if self.proxy.is_seen() {
+            if self.proxy.is_seen() || self.tls.is_some() {
                 // HAProxy logs what it refuses after a handshake, in these words.
                 self.fail(Fault::NONE);
             }
@@ -136,6 +152,7 @@ impl Session {
             accept_date: SystemTime::now(),
             accepted_at: now,
             idle_since: now,
+            handshake: Duration::ZERO,
             // No stream is the first request of a connection: a server's connection that serves one has proved itself
             // as much as it can.
             requests: 1,
@@ -147,6 +164,7 @@ impl Session {
             upgraded: self.upgraded,
             arrived: self.arrived,
             proxy: self.proxy.clone(),
+            tls: self.tls.clone(),
             fault: Fault::NONE,
             private_header: None,
         })
@@ -154,7 +172,10 @@ impl Session {
 
     /// Whether the client speaks HTTP/2 from its first byte, rather than possibly.
     fn speaks_http2(&self) -> bool {
-        self.listener.cfg.proto == Some(Proto::H2)
+        match self.listener.cfg.proto {
+            Some(proto) => proto == Proto::H2,
+            None => self.tls.as_ref().and_then(|tls| tls.alpn()) == Some(b"h2"),
+        }
     }
 
     /// Whether it is a stream of a connection that has several, rather than a connection.

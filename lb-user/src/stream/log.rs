@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use sockeye_config::model::{Level, LogFormats, Mode};
@@ -19,6 +20,7 @@ use super::capture::Captured;
 use super::retry::Attempts;
 use super::rules::decided::Decided;
 use super::rules::scene::View;
+use crate::backend::tls::ServerTls;
 use crate::backend::{Backend, Server};
 use crate::frontend::session::Session;
 
@@ -57,6 +59,8 @@ pub struct Facts {
     pub number: u64,
     /// What the frontend captures; `None` where it captures nothing.
     pub captured: Option<Box<Captured>>,
+    /// TLS with the server.
+    pub server_tls: Option<ServerTls>,
     /// Our and the server's end of the connection to it, where a line shows them.
     pub server_ends: Option<(SocketAddr, SocketAddr)>,
     pub unique_id: OnceCell<Box<[u8]>>,
@@ -88,6 +92,7 @@ impl Facts {
             logged: false,
             number: 0,
             captured: None,
+            server_tls: None,
             server_ends: None,
             unique_id: OnceCell::new(),
             making_id: Cell::new(false),
@@ -125,6 +130,7 @@ impl Facts {
 
     /// Keeps the ends of the connection to the server, if a line shows them: asking costs two system calls.
     pub fn keep_server_ends(&mut self, session: &Session, socket: &Socket) {
+        self.server_tls = socket.tls().map(|agreed| ServerTls::new(Rc::clone(agreed)));
         if session.frontend.shown.server_ends {
             let socket = socket.as_fd();
             let source = rustix::net::getsockname(socket).ok().and_then(|end| SocketAddr::try_from(end).ok());
@@ -274,7 +280,8 @@ pub fn connection_error(session: &Session) {
     let Some(format) = &formats.error else {
         let number = session.listener.number.to_string();
         let name = session.listener.cfg.name.as_deref().unwrap_or(&number);
-        let message = session.fault.text();
+        let message = session.fault.message(session.tls.as_deref());
+        let message = &*message;
         return frontend.logger.emit(level, |out, dates| {
             let client = Some(client(session));
             let accepted = session.accept_date;
@@ -355,6 +362,7 @@ pub fn record<'a>(
     let server = facts.backend.zip(facts.server).map(|(backend, index)| &backend.servers[index]);
     let mut record = Record::new(mode, frontend.name(), session.accept_date);
     record.client = Some(client(session));
+    record.tls = session.tls.as_ref().map(|tls| tls.facts().into());
     record.destination = destination(session);
     record.backend = match facts.backend {
         Some(backend) => backend.name(),
@@ -417,13 +425,13 @@ fn timers(session: &Session, facts: &Facts, attempts: &Attempts, mode: Mode) -> 
         Mode::Http => facts.received_at,
     };
     Timers {
-        handshake: 0,
+        handshake: milliseconds(session.handshake),
         idle: (mode == Mode::Http).then(|| milliseconds(facts.started_at.duration_since(facts.idle_since))),
         request: from(Some(facts.started_at), facts.received_at),
         queue: from(begun.or(facts.tarpitted_at), attempts.placed_at.or(facts.released_at)),
         connect: from(attempts.placed_at, attempts.connected_at),
         response: from(attempts.connected_at, facts.response_at),
-        total: milliseconds(end.duration_since(facts.idle_since)),
+        total: milliseconds(end.duration_since(facts.idle_since) + session.handshake),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use sockeye_balance::Algorithm;
+use sockeye_config::model::Mode;
 use sockeye_conn::{Peer, Socket, clock};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,8 +16,9 @@ use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
 use crate::backend::connect::{self, ConnectError, Marking, Purpose};
 use crate::backend::proxy_header::{self, Told};
 use crate::backend::queue::{Grant, Ticket};
-use crate::backend::{Backend, Server, pool};
+use crate::backend::{Backend, Server, pool, tls};
 use crate::frontend::session::Session;
+use crate::mux::h2_back;
 
 /// The pause before the same server is tried again; `timeout connect` when that is shorter.
 const TURN_AROUND: Duration = Duration::from_secs(1);
@@ -208,11 +210,13 @@ pub async fn reach(
         let Ok(header) = proxy_header::header(server, session, attempts, want.told) else {
             return Err(unreached(Cause::Resource, Stage::Connect, 503, Some(place.index())));
         };
+        let server_name = tls::server_name(server, session, attempts, want.told);
         let purpose = Purpose {
             client: session.peer,
             wanted: wanted(session, &place),
             marking: attempts.marking,
             header: header.as_deref(),
+            server_name: server_name.as_deref(),
         };
         let begun = clock::now();
         let limit = attempts.connect_limit.or(backend.cfg.timeout_connect);
@@ -222,6 +226,13 @@ pub async fn reach(
                 .await;
         let Some(connected) = connected else {
             return Err(unreached(Cause::Client, Stage::Connect, 400, Some(place.index())));
+        };
+        let connected = match connected {
+            Ok(socket) if session.mode() == Mode::Http && h2_back::is_spoken(server, &socket) => {
+                let shared = server.shareable && header.is_none() && attempts.marking.is_none();
+                h2_back::begin(backend, server, socket, shared).await
+            }
+            connected => connected,
         };
         let error = match connected {
             Ok(socket) => {
@@ -314,8 +325,10 @@ fn lend(
     told: Told<'_>,
 ) -> Option<pool::Idle> {
     let server = slot.server();
+    let identity = tls::identity(tls::server_name(server, session, attempts, told).as_deref());
     if let Some((id, mut idle)) = session.private.take()
         && id == server.id
+        && idle.socket.identity() == identity
         && says_the_same(session, server, attempts, told)
         && pool::is_quiet(&mut idle.socket)
     {
@@ -324,7 +337,8 @@ fn lend(
     if !server.shareable {
         return None;
     }
-    let idle = pool::lend(server, backend.cfg.http_reuse, first)?;
+    let idle = h2_back::lend(backend, server, first, identity)
+        .or_else(|| pool::lend(server, backend.cfg.http_reuse, first, identity))?;
     // It may become private, by an authentication.
     session.private_header = None;
     Some(idle)

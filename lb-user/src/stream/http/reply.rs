@@ -141,6 +141,7 @@ impl Transaction<'_> {
         let now = clock::now();
         self.facts.ended_at = Some(now);
         self.session.idle_since = now;
+        self.session.handshake = Duration::ZERO;
         self.log_unless_logged();
         match (keeps, whole) {
             (true, _) => Next::KeepAlive,

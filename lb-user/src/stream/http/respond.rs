@@ -1,6 +1,7 @@
 //! Back to the client: the response, what becomes of both connections, and what follows a switch of protocols.
 
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use sockeye_config::model::{ConnectionMode, HttpReuse};
 use sockeye_conn::{Buffer, clock};
@@ -163,6 +164,7 @@ impl Transaction<'_> {
         let now = clock::now();
         self.facts.ended_at = Some(now);
         self.session.idle_since = now;
+        self.session.handshake = Duration::ZERO;
         self.session.last_server = Some(server.id);
         self.control.server.set(None);
         // A marked connection is for requests that are marked so.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use sockeye_conn::clock;
 use sockeye_http::RequestHead;
 use sockeye_sample as sample;
+use sockeye_sample::tls::{TlsFacts, TlsSide};
 use sockeye_sample::{Address, Alias, Date, Format, Now, Number, Scene, Stage, Text, VariablesInUse};
 
 use super::decided::Decided;
@@ -66,6 +67,11 @@ impl<'a> View<'a> {
         let record = log::record(self.session, self.facts, self.attempts, request, &slots);
         self.session.frontend.logger.text(format, &record, Some(scene), out);
         out.truncate(limit);
+    }
+
+    fn failed(&self) -> bool {
+        let slots = log::Slots::default();
+        log::record(self.session, self.facts, self.attempts, None, &slots).is_error()
     }
 
     fn server(&self) -> Option<&'static Server> {
@@ -134,6 +140,8 @@ impl sample::Facts for View<'_> {
             Number::BytesIn | Number::RequestBytesOut => i64::try_from(self.facts.uploaded).ok()?,
             Number::BytesOut | Number::ResponseBytesOut => i64::try_from(self.facts.downloaded).ok()?,
             Number::Retries => i64::from(self.attempts.retries),
+            Number::Failed => i64::from(self.failed()),
+            Number::Forwarded => i64::from(self.facts.server.is_some()),
             Number::Redispatched => i64::from(self.attempts.redispatched),
             Number::TransactionId | Number::StreamId => {
                 i64::try_from(PROCESS.streams.now().saturating_sub(1) & 0xffff_ffff).ok()?
@@ -255,6 +263,13 @@ impl sample::Facts for View<'_> {
 
     fn tlv(&self, kind: u8, index: usize) -> Option<&[u8]> {
         self.session.proxy.tlv(kind, index)
+    }
+
+    fn tls(&self, side: TlsSide) -> Option<&TlsFacts> {
+        Some(match side {
+            TlsSide::Front => self.session.tls.as_ref()?.facts(),
+            TlsSide::Back => self.facts.server_tls.as_ref()?.facts(),
+        })
     }
 
     fn unique_id(&self, request: Option<&RequestHead>) -> Option<&[u8]> {

@@ -1,0 +1,255 @@
+//! TLS with clients: the handshake before anything else is read, and what is known of it afterwards.
+//!
+//! It runs in the session's own task, one step for each time that bytes arrive, so another connection of the thread
+//! waits for one step at most.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
+use sockeye_conn::{HandshakeError, Handshaking, Timer};
+use sockeye_record::{Handshake, Negotiated};
+use sockeye_sample::tls::{
+    EarlyData, HandshakeFailure, HandshakeMessage, HelloCapture, OpenSslError, TlsFacts, Verification,
+};
+use sockeye_tls::{Acceptor, Refused, Start, openssl_reason, taken};
+
+use super::fault::Fault;
+use super::session::Session;
+use super::worker::Control;
+
+/// Bytes of a ClientHello at most; real ones have two thousand with post-quantum key shares.
+const HELLO_BYTES_MAX: usize = 20 * 1024;
+/// How much of a ClientHello is read at a time.
+const READ_BYTES: usize = 4 * 1024;
+
+/// TLS of a client's connection, from the moment the handshake begins.
+#[derive(Debug, Default)]
+pub struct ClientTls {
+    agreed: Option<Rc<Negotiated>>,
+    found: sockeye_tls::Handshake,
+    hello: Option<HelloCapture>,
+    error: Option<OpenSslError>,
+    facts: OnceCell<TlsFacts>,
+}
+
+impl ClientTls {
+    /// The protocol that was negotiated (ALPN).
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.agreed.as_ref()?.alpn.as_deref()
+    }
+
+    /// What expressions and logs can know, put together when first asked for.
+    pub fn facts(&self) -> &TlsFacts {
+        self.facts.get_or_init(|| {
+            let chain = self.agreed.as_ref().map_or(&[][..], |agreed| &agreed.certificates);
+            let verdict = self.found.verdict(chain, UnixTime::now());
+            let mut facts = TlsFacts {
+                sni: self.found.server_name.as_deref().map(|name| name.as_bytes().into()),
+                verification: Verification {
+                    result: verdict.verify,
+                    leaf_error: verdict.error,
+                    authority_error: verdict.ca_error,
+                    authority_depth: verdict.ca_depth.into(),
+                },
+                own_certificate: self
+                    .found
+                    .presented
+                    .as_ref()
+                    .and_then(|key| key.cert.first())
+                    .map(|leaf| leaf.as_ref().into()),
+                hello: self.hello.clone(),
+                error: self.error,
+                ..TlsFacts::default()
+            };
+            if let Some(agreed) = &self.agreed {
+                tell(agreed, &mut facts);
+            }
+            facts
+        })
+    }
+}
+
+/// What both sides agreed on, in either role.
+pub fn tell(agreed: &Negotiated, facts: &mut TlsFacts) {
+    facts.established = true;
+    facts.version = Some(agreed.version.into());
+    facts.cipher = Some(agreed.suite.suite().into());
+    facts.group = agreed.group.map(Into::into);
+    facts.alpn = agreed.alpn.as_deref().map(Into::into);
+    facts.resumed = agreed.resumed;
+    facts.early_data = if agreed.early > 0 { EarlyData::Confirmed } else { EarlyData::None };
+    facts.peer_certificate_sent = !agreed.resumed && !agreed.certificates.is_empty();
+    facts.peer_chain = agreed.certificates.iter().map(|der| der.as_ref().into()).collect();
+}
+
+/// Shakes hands with the client of a session whose listener speaks TLS. `None`: the session was told to end.
+///
+/// # Errors
+/// Why the connection must end; the client has been told.
+pub async fn shake(
+    session: &mut Session,
+    acceptor: &Acceptor,
+    control: &Control,
+) -> Option<Result<(), Fault>> {
+    let cfg = session.frontend.cfg;
+    let limit = cfg.timeout_client_hs.or(cfg.timeout_client);
+    let mut timer = Timer::new();
+    timer.set(limit.and_then(|limit| session.accepted_at.checked_add(limit)));
+    let mut tls = ClientTls::default();
+    let shaken = run(session, acceptor, control, &mut timer, &mut tls).await?;
+    let failure = shaken.err().map(|failure| match failure {
+        Failure::Other => HandshakeFailure::of(tls.facts()).into(),
+        Failure::Aborted => Fault::SSL_ABORT,
+        Failure::Closed => HandshakeFailure::Closed.into(),
+        Failure::TimedOut => HandshakeFailure::TimedOut.into(),
+    });
+    session.tls = Some(tls.into());
+    Some(failure.map_or(Ok(()), Err))
+}
+
+impl From<HandshakeFailure> for Fault {
+    fn from(failure: HandshakeFailure) -> Self {
+        Self(u8::try_from(failure.number()).unwrap_or_default())
+    }
+}
+
+/// Why there was no handshake.
+enum Failure {
+    Closed,
+    Aborted,
+    TimedOut,
+    /// What the two sides did not agree on.
+    Other,
+}
+
+async fn run(
+    session: &mut Session,
+    acceptor: &Acceptor,
+    control: &Control,
+    timer: &mut Timer,
+    tls: &mut ClientTls,
+) -> Option<Result<(), Failure>> {
+    let mut read = Vec::new();
+    let start = acceptor.start();
+    let capture = acceptor.capture_buffer();
+    if capture > 0 || matches!(start, Start::ByHello) {
+        if let Err(failure) = read_hello(session, control, timer, &mut read).await? {
+            return Some(Err(failure));
+        }
+        if capture > 0 {
+            tls.hello = HelloCapture::from_records(&read, capture);
+        }
+    }
+    let config = match start {
+        Start::Direct(config) => Arc::clone(config),
+        Start::ByHello => match choose(acceptor, &read) {
+            Ok(config) => config,
+            Err((alert, error)) => {
+                tls.error = Some(OpenSslError::of_reason(error));
+                // Whether it arrives or not, the connection ends.
+                let _ = rustix::net::send(&session.client, &alert, rustix::net::SendFlags::NOSIGNAL);
+                return Some(Err(Failure::Other));
+            }
+        },
+    };
+    let begun = Handshake::server(config).ok().zip(session.client.take().ok());
+    let Some((handshake, socket)) = begun else { return Some(Err(Failure::Aborted)) };
+    let mut shaking = Handshaking::new(socket, handshake, read);
+    let shaken = std::future::poll_fn(|cx| {
+        if control.is_killed() {
+            return Poll::Ready(None);
+        }
+        // The callbacks of rustls leave what they learn in the thread.
+        drop(taken());
+        let polled = shaking.poll(cx);
+        tls.found.learn(taken());
+        match polled {
+            Poll::Ready(shaken) => Poll::Ready(Some(Ok(shaken))),
+            Poll::Pending => timer.poll_expired(cx).map(|()| Some(Err(Failure::TimedOut))),
+        }
+    })
+    .await?;
+    Some(match shaken {
+        Err(failure) => Err(failure),
+        Ok(Ok(socket)) => {
+            tls.agreed = socket.tls().cloned();
+            session.client = socket;
+            Ok(())
+        }
+        Ok(Err(HandshakeError::Closed { .. })) => Err(Failure::Closed),
+        Ok(Err(HandshakeError::Io(_))) => Err(Failure::Aborted),
+        Ok(Err(HandshakeError::TooLong)) => Err(Failure::Other),
+        Ok(Err(HandshakeError::Tls(error))) => {
+            tls.error = Some(OpenSslError::of_reason(openssl_reason(&error)));
+            Err(Failure::Other)
+        }
+    })
+}
+
+/// Reads until the ClientHello is whole, or is found not to be one.
+async fn read_hello(
+    session: &mut Session,
+    control: &Control,
+    timer: &mut Timer,
+    read: &mut Vec<u8>,
+) -> Option<Result<(), Failure>> {
+    let client = &mut session.client;
+    std::future::poll_fn(|cx| {
+        if control.is_killed() {
+            return Poll::Ready(None);
+        }
+        while client.poll_read_ready(cx).is_ready() {
+            let at = read.len();
+            read.resize(at + READ_BYTES, 0);
+            let got = client.read_now(&mut read[at..]);
+            read.truncate(at + got.as_ref().map_or(0, |n| n.unwrap_or(0)));
+            match got {
+                Ok(None) => continue,
+                Ok(Some(0)) => return Poll::Ready(Some(Err(Failure::Closed))),
+                Ok(Some(_)) => {}
+                Err(_) => return Poll::Ready(Some(Err(Failure::Aborted))),
+            }
+            // What is none, or none that ends, is for rustls to name.
+            let whole = !matches!(HandshakeMessage::read(read), HandshakeMessage::Incomplete);
+            if whole || read.len() > HELLO_BYTES_MAX {
+                return Poll::Ready(Some(Ok(())));
+            }
+        }
+        timer.poll_expired(cx).map(|()| Some(Err(Failure::TimedOut)))
+    })
+    .await
+}
+
+/// The configuration for the name that the hello asks for, or the alert to send and OpenSSL's reason.
+fn choose(acceptor: &Acceptor, hello: &[u8]) -> Result<Arc<ServerConfig>, (Vec<u8>, u16)> {
+    let mut parser = rustls::server::Acceptor::default();
+    let mut rest = hello;
+    let refused = |error: &rustls::Error, alert: Vec<u8>| Err((alert, openssl_reason(error)));
+    loop {
+        if !matches!(parser.read_tls(&mut rest), Ok(1..)) {
+            let error = rustls::Error::General("the hello does not end".to_owned());
+            return refused(&error, Vec::new());
+        }
+        match parser.accept() {
+            Ok(Some(accepted)) => {
+                return match acceptor.config_for(&accepted.client_hello()) {
+                    Ok(config) => Ok(Arc::clone(config)),
+                    Err(refusal) => {
+                        refused(&rustls::Error::General(refusal.to_string()), Refused::ALERT.to_vec())
+                    }
+                };
+            }
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut out = Vec::new();
+                // Into memory, which does not fail.
+                let _ = alert.write_all(&mut out);
+                return refused(&error, out);
+            }
+        }
+    }
+}
