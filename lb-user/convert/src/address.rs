@@ -1,6 +1,6 @@
 //! Addresses, the Host field, and languages.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use sockeye_sample::{Arg, Converter, Scene, Type, Value};
 
@@ -41,14 +41,8 @@ fn ip_mask<'a>(value: Value<'a>, args: &'a [Arg], _: &Scene<'a>) -> Option<Value
         _ => value.to_ip()?,
     };
     match (address, args) {
-        (IpAddr::V4(address), [Arg::Mask4(bits), ..]) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(*bits)).unwrap_or(0);
-            Some(Value::Ipv4(Ipv4Addr::from_bits(address.to_bits() & mask)))
-        }
-        (IpAddr::V6(address), [_, Arg::Mask6(bits)]) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(*bits)).unwrap_or(0);
-            Some(Value::Ipv6(Ipv6Addr::from_bits(address.to_bits() & mask)))
-        }
+        (IpAddr::V4(address), [Arg::Mask4(mask), ..]) => Some(Value::Ipv4(address & mask)),
+        (IpAddr::V6(address), [_, Arg::Mask6(mask)]) => Some(Value::Ipv6(address & mask)),
         _ => None,
     }
 }

@@ -14,10 +14,10 @@ pub enum Arg {
     Int(i64),
     Str(Box<[u8]>),
     Ipv4(Ipv4Addr),
-    /// Prefix length in bits.
-    Mask4(u8),
+    /// The bits that count, which need not stand together.
+    Mask4(Ipv4Addr),
     Ipv6(Ipv6Addr),
-    Mask6(u8),
+    Mask6(Ipv6Addr),
     Var(VarId),
     Name(Arc<NameRef>),
     /// What a word's `prepare` made: a compiled expression, a map, a key.

@@ -1,5 +1,7 @@
 //! `fetch(args),converter(args),…` (manual 7.3): read, type-checked, evaluated.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use crate::arguments::{Arg, Named};
 use crate::compile::Compiler;
 use crate::language::{self, ArgKind, Converter, Fetch, Signature};
@@ -365,8 +367,8 @@ fn argument(kind: ArgKind, word: &str, index: usize, compiler: &mut Compiler<'_>
         ArgKind::Int => Arg::Int(word.trim().parse().map_err(|_| unreadable())?),
         ArgKind::Ipv4 => Arg::Ipv4(word.parse().map_err(|_| unreadable())?),
         ArgKind::Ipv6 => Arg::Ipv6(word.parse().map_err(|_| unreadable())?),
-        ArgKind::Mask4 => Arg::Mask4(mask(word, 32).ok_or_else(unreadable)?),
-        ArgKind::Mask6 => Arg::Mask6(mask(word, 128).ok_or_else(unreadable)?),
+        ArgKind::Mask4 => Arg::Mask4(mask4(word).ok_or_else(unreadable)?),
+        ArgKind::Mask6 => Arg::Mask6(mask6(word).ok_or_else(unreadable)?),
         ArgKind::Frontend => Arg::Name(compiler.name(Named::Frontend, word)),
         ArgKind::Backend => Arg::Name(compiler.name(Named::Backend, word)),
         ArgKind::Server => Arg::Name(compiler.name(Named::Server, word)),
@@ -375,19 +377,20 @@ fn argument(kind: ArgKind, word: &str, index: usize, compiler: &mut Compiler<'_>
     })
 }
 
-/// A prefix length, as a number or as a mask in address form.
-fn mask(word: &str, bits: u8) -> Option<u8> {
-    if let Ok(length) = word.parse::<u8>() {
-        return (length <= bits).then_some(length);
+/// A mask as an address, or as a number of leading bits.
+fn mask4(word: &str) -> Option<Ipv4Addr> {
+    match word.parse::<u32>() {
+        Ok(bits @ 0..=32) => Some(Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - bits).unwrap_or(0))),
+        Ok(_) => None,
+        Err(_) => word.parse().ok(),
     }
-    let (ones, zeros) = match word.parse::<std::net::IpAddr>().ok()? {
-        std::net::IpAddr::V4(addr) if bits == 32 => {
-            (addr.to_bits().leading_ones(), addr.to_bits().count_ones())
-        }
-        std::net::IpAddr::V6(addr) if bits == 128 => {
-            (addr.to_bits().leading_ones(), addr.to_bits().count_ones())
-        }
-        _ => return None,
-    };
-    (ones == zeros).then(|| u8::try_from(ones).ok()).flatten()
+}
+
+/// The same for IPv6.
+fn mask6(word: &str) -> Option<Ipv6Addr> {
+    match word.parse::<u32>() {
+        Ok(bits @ 0..=128) => Some(Ipv6Addr::from_bits(u128::MAX.checked_shl(128 - bits).unwrap_or(0))),
+        Ok(_) => None,
+        Err(_) => word.parse().ok(),
+    }
 }
