@@ -114,6 +114,11 @@ pub(super) fn compile(
     draft: &mut DraftServer,
     scope: &mut ProxyScope<'_>,
 ) {
+    let proxy = &draft.server.send_proxy;
+    let unused = [("proxy-v2-options", proxy.options != ProxyV2Options::default()), (TLV, !draft.tlvs.is_empty())];
+    for (name, _) in unused.iter().filter(|(_, given)| *given && !proxy.v2) {
+        say(words, Severity::Notice, &format!("{title}'{name}' has no effect without 'send-proxy-v2'."));
+    }
     let (file, line) = (words.location().file.clone(), words.location().line);
     for (kind, text) in std::mem::take(&mut draft.tlvs) {
         let mut warnings = Vec::new();
