@@ -4,6 +4,7 @@ use sockeye_sample::Converter;
 
 mod address;
 mod calendar;
+mod condition;
 mod crypto;
 mod date;
 mod encode;
@@ -28,6 +29,7 @@ mod x509;
 pub fn all() -> Vec<&'static [Converter]> {
     vec![
         address::TABLE,
+        condition::TABLE,
         crypto::TABLE,
         date::TABLE,
         encode::TABLE,

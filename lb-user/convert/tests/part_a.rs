@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use proptest::prelude::*;
 use sockeye_pattern::Library;
 use sockeye_sample::{
-    Address, Date, Expr, Expressions, Facts, Fetch, Language, Number, ProcessNumber, ProcessText,
+    Address, Console, Date, Expr, Expressions, Facts, Fetch, Language, Number, ProcessNumber, ProcessText,
     ProxyNumber, Scene, ServerNumber, Stage, Target, Text, Type, Value, Variables, VariablesInUse, World,
 };
 
@@ -53,6 +53,15 @@ impl World for SmallWorld {
     fn random(&self, _: Option<u32>) -> u32 {
         0
     }
+    fn show(&self, console: Console, line: &[u8]) {
+        assert_eq!(console, Console::Output);
+        SHOWN.with_borrow_mut(|shown| shown.push_str(&String::from_utf8_lossy(line)));
+    }
+}
+
+thread_local! {
+    /// What `debug` wrote.
+    static SHOWN: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// A stream with one slot for captures of the request.
@@ -64,7 +73,11 @@ struct Stream {
 
 impl Facts for Stream {
     fn number(&self, what: Number) -> Option<i64> {
-        if what == Number::BackendIndex { self.backend } else { None }
+        match what {
+            Number::BackendIndex => self.backend,
+            Number::Forwarded => Some(i64::from(self.backend.is_some())),
+            _ => None,
+        }
     }
     fn text(&self, _: Text) -> Option<&[u8]> {
         None
@@ -185,6 +198,42 @@ fn proxies_and_servers() {
         ("str(be1/s2),srv_queue", &Stream::default(), "=7"),
     ] {
         assert_eq!(shown(eval(expr, b"", stream)), expected, "{expr}");
+    }
+}
+
+#[test]
+fn when() {
+    let (new, forwarded) = (Stream::default(), Stream { backend: Some(0), ..Stream::default() });
+    for (expr, stream, expected) in [
+        ("int(5),when(normal),add(1)", &new, "=6"),
+        ("int(5),when(!normal),add(1)", &new, "-"),
+        ("int(5),when(error)", &new, "-"),
+        ("int(5),when(!error)", &new, "=5"),
+        ("int(5),when(forwarded)", &new, "-"),
+        ("int(5),when(forwarded)", &forwarded, "=5"),
+        ("int(5),when(!processed)", &forwarded, "-"),
+        ("int(5),when(toapplet)", &forwarded, "-"),
+        ("int(5),when(stopping)", &forwarded, "-"),
+    ] {
+        assert_eq!(shown(eval(expr, b"", stream)), expected, "{expr}");
+    }
+    for expr in ["int(5),when(foo)", "int(5),when(!)", "int(5),when(acl)", "int(5),when(acl,nobody)"] {
+        assert!(eval(expr, b"", &new).is_err(), "{expr}");
+    }
+}
+
+#[test]
+fn debug_shows_what_passes() {
+    for (expr, value, line) in [
+        ("str(abc),debug(pre,stdout),upper", "=ABC", "[debug] pre: type=str <abc>\n"),
+        ("int(5),debug(,stdout)", "=5", "[debug] : type=sint <5>\n"),
+        ("bin(610162),debug(x,stdout)", "=a\\x01b", "[debug] x: type=bin <a.b>\n"),
+        ("ipv4(10.0.0.1),debug(x,stdout)", "=10.0.0.1", "[debug] x: type=ipv4 <10.0.0.1>\n"),
+        ("bool(true),debug(x,stdout)", "=1", "[debug] x: type=bool <1>\n"),
+        ("str(abc),debug", "=abc", ""),
+    ] {
+        assert_eq!(shown(eval(expr, b"", &Stream::default())), value, "{expr}");
+        assert_eq!(SHOWN.take(), line, "{expr}");
     }
 }
 

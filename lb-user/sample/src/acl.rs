@@ -121,24 +121,27 @@ impl AclScope {
         self.acls.borrow().get(name).map(|lines| Arc::clone(&lines.acl))
     }
 
+    /// The ACL of that name: of the section, or one that always exists.
+    ///
+    /// # Errors
+    /// A message that says that there is none.
+    pub fn named(name: &str, compiler: &mut Compiler<'_>) -> Result<Arc<Acl>, String> {
+        if let Some(acl) = compiler.acls.find(name) {
+            return Ok(acl);
+        }
+        let Some(words) = compiler.language.predefined_acl(name) else {
+            return Err(format!("no such ACL : '{name}'"));
+        };
+        let test = Test::parse(words, compiler)?;
+        Ok(compiler.acls.add(name, test))
+    }
+
     /// The section ends: its ACLs are what they are now.
     pub fn finish(&self) {
         for (_, lines) in self.acls.borrow_mut().drain() {
             let _ = lines.acl.tests.set(lines.tests.into());
         }
     }
-}
-
-/// The ACL of that name: of this section, or one that always exists.
-fn named(name: &str, compiler: &mut Compiler<'_>) -> Result<Arc<Acl>, String> {
-    if let Some(acl) = compiler.acls.find(name) {
-        return Ok(acl);
-    }
-    let Some(words) = compiler.language.predefined_acl(name) else {
-        return Err(format!("no such ACL : '{name}'"));
-    };
-    let test = Test::parse(words, compiler)?;
-    Ok(compiler.acls.add(name, test))
 }
 
 impl Acl {
@@ -329,7 +332,7 @@ impl Condition {
                 at += length + 1;
                 Acl::anonymous(test)
             } else {
-                named(word, compiler)?
+                AclScope::named(word, compiler)?
             };
             current.push(Literal { negated, acl });
             negated = false;
@@ -412,7 +415,7 @@ fn prepare(args: &mut [Arg], compiler: &mut Compiler<'_>) -> Result<(), String> 
             Some(name) => (true, name),
             None => (false, &*text),
         };
-        let acl = named(name, compiler)?;
+        let acl = AclScope::named(name, compiler)?;
         literals.push(Literal { negated, acl });
     }
     args[0] = Arg::Prepared(Arc::new(literals));

@@ -27,7 +27,7 @@ pub use language::{
     converters, fetches,
 };
 pub use scene::{
-    Address, Body, Bytes, Date, Facts, Now, Number, ProcessNumber, ProcessText, ProxyNumber, Scene,
+    Address, Body, Bytes, Console, Date, Facts, Now, Number, ProcessNumber, ProcessText, ProxyNumber, Scene,
     ServerNumber, Text, World,
 };
 pub use stage::{Stage, Stages};

@@ -145,6 +145,15 @@ pub trait World {
     fn groups_of(&self, userlist: usize, user: &[u8], visit: &mut dyn FnMut(&str) -> bool);
     /// A random number below `range`, or of 32 bits without one.
     fn random(&self, range: Option<u32>) -> u32;
+    /// Writes a line of the converter `debug`, without waiting.
+    fn show(&self, _console: Console, _line: &[u8]) {}
+}
+
+/// Where an operator looks on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    Output,
+    Error,
 }
 
 /// Numbers of the process.
@@ -327,6 +336,10 @@ pub enum Number {
     BytesOut,
     Retries,
     Redispatched,
+    /// 1 if the stream has failed so far, by the rules of `option dontlog-normal`.
+    Failed,
+    /// 1 if a server has got the request.
+    Forwarded,
     /// `txn.id32`.
     TransactionId,
     StreamId,

@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{OnceLock, RwLock};
+use std::sync::{LazyLock, OnceLock, RwLock};
 use std::time::{Instant, SystemTime};
 
 use sockeye_auth::Verifier;
-use sockeye_config::model::{Config, StartValue};
+use sockeye_config::model::{Config, Facility, Level, LogAddress, LogTarget, LogWire, StartValue};
+use sockeye_log::Sink;
 use sockeye_sample as sample;
 use sockeye_sample::{
-    Now, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber, Stage, Target, Value, Variables,
+    Console, Now, ProcessNumber, ProcessText, ProxyNumber, Scene, ServerNumber, Stage, Target, Value,
+    Variables,
 };
 
 use crate::backend::{Backend, Server};
@@ -47,6 +49,22 @@ fn random_key() -> [u8; 32] {
 }
 
 static WORLD: OnceLock<World> = OnceLock::new();
+
+/// Standard output and error, for `debug`.
+static CONSOLES: LazyLock<[Option<Sink>; 2]> = LazyLock::new(|| {
+    [LogAddress::Stdout, LogAddress::Stderr].map(|address| {
+        Sink::open(&LogTarget {
+            address,
+            length: usize::MAX,
+            format: LogWire::Raw,
+            sample: None,
+            facility: Facility(0),
+            level: Level::Debug,
+            minlevel: None,
+        })
+        .ok()
+    })
+});
 
 /// The process's world. Set before the first connection is accepted.
 pub fn world() -> &'static World {
@@ -252,6 +270,12 @@ impl sample::World for World {
             return false;
         };
         VERIFIER.with_borrow_mut(|verifier| verifier.check(user, password, Instant::now()))
+    }
+
+    fn show(&self, console: Console, line: &[u8]) {
+        if let Some(sink) = &CONSOLES[usize::from(console == Console::Error)] {
+            sink.send(line);
+        }
     }
 
     fn environment(&self, name: &[u8]) -> Option<&[u8]> {
