@@ -110,6 +110,8 @@ pub(crate) struct Proxy {
     pub(crate) numeric_id: Option<(u32, Location)>,
     pub(crate) description: Option<String>,
     pub(crate) binds: Vec<Bind>,
+    /// `ssl-f-use`, for every `ssl` line.
+    pub(crate) list_lines: Vec<String>,
     pub(crate) servers: Vec<DraftServer>,
     pub(crate) captures: Captures,
     /// Names of `http-errors` sections that its rules use and that do not exist.
@@ -260,6 +262,8 @@ pub(crate) enum DraftCheckKind {
     Connect,
     Tcp,
     Http,
+    /// `option ssl-hello-chk`.
+    SslHello,
 }
 
 /// A server whose names are not resolved, or what `default-server` accumulated.

@@ -186,6 +186,7 @@ fn frontend(out: &mut Text, config: &Config, fe: &Frontend) {
     let options = &fe.options;
     for (name, on) in [
         ("dontlognull", options.dontlognull),
+        ("disable-h2-upgrade", options.disable_h2_upgrade),
         ("dontlog-normal", options.dontlog_normal),
         ("log-separate-errors", options.log_separate_errors),
         ("logasap", options.logasap),

@@ -175,6 +175,7 @@ fn open(
         numeric_id: None,
         description: None,
         binds: Vec::new(),
+        list_lines: Vec::new(),
         servers: Vec::new(),
         captures: Captures::default(),
     })

@@ -60,7 +60,7 @@ pub(crate) const TABLE: &[Keyword<Parser>] = &[
     // --- not implemented yet, or with nothing to act on ---
     takes(1, no_effect("expose-fd", F, "it is for the command socket")),
     takes(1, not_yet("guid-prefix", F)),
-    takes(1, no_effect("idle-ping", F, "it is for HTTP/2")),
+    takes(1, no_effect("idle-ping", F, "idle connections end by their timeouts")),
     takes(1, no_effect("label", F, "nothing shows it")),
     takes(1, no_effect("level", F, "it is for the command socket")),
     takes(1, no_effect("nbconn", F, "there is no reverse HTTP")),

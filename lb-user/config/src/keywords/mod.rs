@@ -18,6 +18,7 @@ mod ruleset;
 mod samples;
 pub(crate) mod server;
 mod source;
+pub(crate) mod ssl_hello;
 pub(crate) mod timeout;
 pub(crate) mod tls;
 mod tune;

@@ -51,6 +51,12 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
         "tolerates some malformed requests",
     ),
     supported("clitcpka", FRONT, Switch(|s, on| s.clitcpka.enabled = on), "TCP keep-alives to clients"),
+    supported(
+        "disable-h2-upgrade",
+        FRONT,
+        HttpSwitch(|s, on| s.frontend.disable_h2_upgrade = on),
+        "no HTTP/2 on clear ports without 'proto h2'",
+    ),
     supported("dontlog-normal", FRONT, Switch(|s, on| s.frontend.dontlog_normal = on), "logs only errors"),
     supported(
         "dontlognull",
@@ -121,6 +127,7 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
     ),
     supported("redispatch", BACK, Negatable(redispatch), "retries on another server"),
     supported("srvtcpka", BACK, Switch(|s, on| s.srvtcpka.enabled = on), "TCP keep-alives to servers"),
+    supported("ssl-hello-chk", BACK, Plain(ssl_hello_chk), "health checks by an SSLv3 hello"),
     supported("tcp-check", BACK, Plain(tcp_check), "scripted TCP health checks"),
     // --- known, with nothing to act on ---
     no_effect("contstats", FRONT, "counters are updated while bytes pass"),
@@ -129,7 +136,6 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
     no_effect("tcp-smart-connect", BACK, "the kernel decides when to acknowledge"),
     // --- not implemented yet ---
     not_yet("checkcache", BACK),
-    not_yet("disable-h2-upgrade", FRONT),
     not_yet("external-check", BACK),
     not_yet("h1-case-adjust-bogus-client", FRONT),
     not_yet("h1-case-adjust-bogus-server", BACK),
@@ -145,7 +151,6 @@ pub(crate) const TABLE: &[Keyword<OptionParser>] = &[
     not_yet("smtpchk", BACK),
     not_yet("socket-stats", FRONT),
     not_yet("spop-check", BACK),
-    not_yet("ssl-hello-chk", BACK),
     not_yet("transparent", BACK),
     // --- removed ---
     removed(
@@ -431,6 +436,12 @@ fn forwarded(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 fn tcp_check(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     if words.end() {
         scope.proxy.settings.check.kind = DraftCheckKind::Tcp;
+    }
+}
+
+fn ssl_hello_chk(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    if words.end() {
+        scope.proxy.settings.check.kind = DraftCheckKind::SslHello;
     }
 }
 

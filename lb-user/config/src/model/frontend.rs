@@ -53,6 +53,8 @@ pub struct Frontend {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FrontendOptions {
     pub dontlognull: bool,
+    /// `disable-h2-upgrade`: a clear connection that begins with HTTP/2's preface is not taken for one.
+    pub disable_h2_upgrade: bool,
     pub dontlog_normal: bool,
     pub log_separate_errors: bool,
     pub logasap: bool,

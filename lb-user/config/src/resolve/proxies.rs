@@ -10,7 +10,7 @@ use crate::Options;
 use crate::draft::{
     Draft, DraftAlgorithm, DraftCheckKind, DraftFormat, DraftLog, FormatText, Kind, Proxy, Settings,
 };
-use crate::keywords::{check, option};
+use crate::keywords::{check, option, ssl_hello};
 use crate::model::{
     Backend, BackendId, Bind, Check, CheckStep, Config, Frontend, Global, HashPreserveAffinity, LogFormats,
     LogTarget, Mode, SectionKind, Shared,
@@ -238,7 +238,7 @@ fn check_rules(title: &str, proxy: &Proxy, findings: &mut Findings<'_>) {
         ));
     }
     let rules = match check.kind {
-        DraftCheckKind::Connect => return,
+        DraftCheckKind::Connect | DraftCheckKind::SslHello => return,
         DraftCheckKind::Tcp => &check.tcp_rules,
         DraftCheckKind::Http => &check.http_rules,
     };
@@ -387,6 +387,7 @@ fn check_of(settings: &Settings) -> Check {
         DraftCheckKind::Connect => Check::Connect,
         DraftCheckKind::Tcp => Check::Tcp(settings.check.tcp_rules.clone()),
         DraftCheckKind::Http => Check::Http(check::http_steps(&settings.check)),
+        DraftCheckKind::SslHello => Check::Tcp(ssl_hello::steps()),
     }
 }
 

@@ -91,6 +91,7 @@ impl Loader {
         let at = format!("bind '{}' at [{}:{}]", bind.text, bind.place.file, bind.place.line);
         let name = &proxy.name;
         let mut settings = line.clone();
+        settings.list_lines.clone_from(&proxy.list_lines);
         match range(&line.profile, &self.bind) {
             Range::Disabled => {
                 findings.alert(format!("Proxy '{name}': all SSL/TLS versions are disabled for {at}."));

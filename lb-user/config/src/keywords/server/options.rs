@@ -86,7 +86,7 @@ pub(crate) const TABLE: &[Keyword<Parser>] = &[
     takes(1, not_yet("guid", B)),
     takes(1, not_yet("hash-key", B)),
     takes(1, not_yet("healthcheck", B)),
-    takes(1, not_yet("idle-ping", B)),
+    takes(1, no_effect("idle-ping", B, "idle connections end by pool-purge-delay")),
     takes(1, not_yet("log-bufsize", B)),
     takes(1, not_yet("log-proto", B)),
     no_effect("no-agent-check", B, "it is off"),

@@ -1,6 +1,7 @@
 //! TLS words: of bind lines, servers, `global` and `crt-store`, and the values that they share.
 
 pub(crate) mod bind;
+pub(crate) mod f_use;
 pub(crate) mod global;
 pub(crate) mod ignored;
 pub(crate) mod server;
