@@ -22,7 +22,12 @@ const TLV: &str = "set-proxy-v2-tlv-fmt";
 
 pub(crate) const WORDS: &[Keyword<Parser>] = &[
     supported("check-send-proxy", B, |_, s, _| set(s, |p| p.checks = true), "PROXY header of checks"),
-    supported("no-check-send-proxy", B, |_, s, _| set(s, |p| p.checks = false), "takes 'check-send-proxy' back"),
+    supported(
+        "no-check-send-proxy",
+        B,
+        |_, s, _| set(s, |p| p.checks = false),
+        "takes 'check-send-proxy' back",
+    ),
     supported("no-send-proxy", B, |_, s, _| set(s, |p| p.v1 = false), "takes 'send-proxy' back"),
     supported("no-send-proxy-v2", B, |_, s, _| set(s, |p| p.v2 = false), "takes 'send-proxy-v2' back"),
     supported("no-send-proxy-v2-ssl", B, |_, s, _| ssl(s, false), "takes 'send-proxy-v2-ssl' back"),
@@ -88,6 +93,8 @@ fn options(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) 
 fn tlv(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> Result<(), String> {
     words.seek(words.position() - 1);
     let word = words.next().unwrap_or_default();
+    // Taken in any case, so that it is not read as a word of its own.
+    let format = words.next();
     let kind = word.strip_prefix(TLV).and_then(|rest| rest.strip_prefix('(')?.split_once(')'));
     let Some((kind, "")) = kind else {
         return Err(format!("'{word}' : expects set-proxy-v2-tlv(<TLV ID>)."));
@@ -99,7 +106,7 @@ fn tlv(words: &mut Words<'_>, draft: &mut DraftServer, _: &mut Context<'_>) -> R
     let number = number.map_err(|_| format!("'{word}' : could not convert TLV ID."))?;
     let number =
         u8::try_from(number).map_err(|_| format!("'{word}' : the maximum allowed TLV ID is 255."))?;
-    let format = words.next().ok_or_else(|| format!("'{word}' : expects a format as argument."))?;
+    let format = format.ok_or_else(|| format!("'{word}' : expects a format as argument."))?;
     if draft.tlvs.len() >= TLVS_MAX {
         return Err(format!("'{word}' : a server line sets {TLVS_MAX} TLVs at most."));
     }
@@ -115,7 +122,8 @@ pub(super) fn compile(
     scope: &mut ProxyScope<'_>,
 ) {
     let proxy = &draft.server.send_proxy;
-    let unused = [("proxy-v2-options", proxy.options != ProxyV2Options::default()), (TLV, !draft.tlvs.is_empty())];
+    let unused =
+        [("proxy-v2-options", proxy.options != ProxyV2Options::default()), (TLV, !draft.tlvs.is_empty())];
     for (name, _) in unused.iter().filter(|(_, given)| *given && !proxy.v2) {
         say(words, Severity::Notice, &format!("{title}'{name}' has no effect without 'send-proxy-v2'."));
     }
