@@ -15,6 +15,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockeye-http", &[]),
     ("sockeye-proxyproto", &[]),
     ("sockeye-record", &[]),
+    ("sockeye-tls", &[]),
+    ("sockeye-h2", &["sockeye-http"]),
     ("sockeye-balance", &[]),
     ("sockeye-pattern", &[]),
     ("sockeye-auth", &[]),
@@ -55,6 +57,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sockeye-auth",
             "sockeye-fetch",
             "sockeye-proxyproto",
+            "sockeye-record",
+            "sockeye-tls",
+            "sockeye-h2",
             "sockeye-rules",
             "sockeye-config",
             "sockeye-conn",
@@ -70,8 +75,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates of pure code, and what none of them may use: sockets, tasks, clocks, randomness.
-pub(super) const PURE: [&str; 12] =
-    ["syntax", "http", "record", "proxyproto", "balance", "pattern", "auth", "sample", "convert", "fetch", "rules", "config"];
+pub(super) const PURE: [&str; 12] = [
+    "syntax",
+    "http",
+    "record",
+    "proxyproto",
+    "balance",
+    "pattern",
+    "auth",
+    "sample",
+    "convert",
+    "fetch",
+    "rules",
+    "config",
+];
 const IMPURE: [&str; 10] =
     ["tokio", "hyper", "hyper-util", "libc", "rustix", "socket2", "fastrand", "jiff", "aya", "mimalloc"];
 /// Read once and the same from then on: the time zone, for converters that write local dates.
