@@ -375,3 +375,57 @@ async fn a_refused_response_gives_its_place_on_the_server_back_first() {
     assert_eq!(client.reply().await.status(), 502);
     rig.log().wait("<*> 502 <*> PH-- 1/1/0/0/0 <*>").await;
 }
+
+#[tokio::test]
+async fn only_a_client_that_knows_of_a_tunnel_gets_one() {
+    if is_haproxy() {
+        return; // It sends the tunnel's bytes as a body.
+    }
+    let upgrade = "GET /a HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nraw";
+    for (rule, request, answer) in [
+        ("http-response set-status 200 if { status 101 }", upgrade.to_owned(), switch),
+        ("http-request set-method CONNECT if { path /a }", get("/a"), "HTTP/1.1 200 OK\r\n\r\nraw"),
+    ] {
+        println!("{rule}");
+        let mut rig = Rig::http().frontend(rule).start();
+        let (mut client, mut origin) = rig.asked(request).await;
+        origin.head().await;
+        origin.send(answer).await;
+        client.expect(NOTHING).await;
+        origin.expect_closed().await;
+        client.send(get("/next")).await;
+        let mut origin = rig.origin.accept().await;
+        origin.expect(get("/next")).await;
+        origin.send(ok("next")).await;
+        client.expect(ok("next")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_response_leaves_no_word() {
+    for (rule, status, code) in [("reject", None, " -1 0 - - PD--"), ("close", Some(502), " 502 <n> - - SH--")] {
+        let mut rig = Rig::http().backend(&format!("tcp-response content {rule}")).start();
+        let (mut client, mut origin) = rig.asked(get("/")).await;
+        origin.head().await;
+        origin.send(ok("a")).await;
+        match status {
+            None => client.expect_end().await,
+            Some(status) => assert_eq!(client.reply().await.status(), status),
+        }
+        rig.log().wait(&format!("<*>/-1/<n>{code}<*>")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_keeps_its_number() {
+    let rules = "http-request set-header id %[txn.id32]\nhttp-response set-header id %[txn.id32]";
+    let mut rig = Rig::http().frontend(rules).start();
+    let (mut first, mut origin) = rig.asked(get("/")).await;
+    let sent = origin.head().await;
+    let id = lb_tests::http::header(&sent, "id").expect("the request's id");
+    let (_second, mut other) = rig.asked(get("/")).await;
+    assert!(!other.head().await.contains(&format!("id: {id}\r\n")));
+    origin.send(ok("a")).await;
+    assert_eq!(first.reply().await.header("id"), Some(id));
+}

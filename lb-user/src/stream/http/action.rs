@@ -61,7 +61,13 @@ impl Transaction<'_> {
             Action::Reject | Action::Close => {
                 let refusal = Refusal::new(Cause::Proxy, stage, 400);
                 Some(if response {
-                    Refusal::new(Cause::Proxy, stage, 502)
+                    // As if no response had come.
+                    self.facts.response_at = None;
+                    self.facts.status = None;
+                    match action {
+                        Action::Close => Refusal::new(Cause::Server, stage, 502),
+                        _ => Refusal { silent: true, ..Refusal::new(Cause::Proxy, Stage::Data, 502) },
+                    }
                 } else {
                     self.facts.received_at = None;
                     if set == Set::TcpContent {

@@ -72,6 +72,8 @@ impl Transaction<'_> {
             && !response.headers().asks_close()
             // Clients take a rule's 1xx for one that another response follows.
             && (response.status() >= 200 || body == BodyLength::Tunnel)
+            // It takes what follows for its tunnel.
+            && (self.heads.request.received_method() != Method::Connect || response.status() >= 300)
             && mode != ConnectionMode::Close
             && !worker::is_stopping();
         let response_is_10 = response.version() < Version::Http11;
@@ -141,7 +143,14 @@ impl Transaction<'_> {
         let status = self.heads.response.status();
         let bodyless = self.expects_no_body(status);
         match self.heads.response.body {
-            BodyLength::Tunnel => false,
+            // A client that has not asked for a tunnel, or is not told of one, goes on with HTTP.
+            BodyLength::Tunnel => {
+                let begins = status == 101 || self.heads.request.received_method() == Method::Connect;
+                if !begins {
+                    self.heads.response.body = BodyLength::Length(0);
+                }
+                !begins
+            }
             BodyLength::None => {
                 if !bodyless {
                     self.heads.response.body = BodyLength::Length(0);

@@ -15,7 +15,6 @@ use super::world;
 use crate::backend::Server;
 use crate::backend::server::Destination;
 use crate::frontend::session::Session;
-use crate::stats::PROCESS;
 use crate::stream::log;
 use crate::stream::log::Facts;
 use crate::stream::retry::Attempts;
@@ -143,9 +142,7 @@ impl sample::Facts for View<'_> {
             Number::Failed => i64::from(self.failed()),
             Number::Forwarded => i64::from(self.facts.server.is_some()),
             Number::Redispatched => i64::from(self.attempts.redispatched),
-            Number::TransactionId | Number::StreamId => {
-                i64::try_from(PROCESS.streams.now().saturating_sub(1) & 0xffff_ffff).ok()?
-            }
+            Number::TransactionId | Number::StreamId => i64::try_from(self.facts.number & 0xffff_ffff).ok()?,
             Number::ResponseStatus => i64::from(self.facts.status?),
             Number::ServerStatus => i64::from(self.decided.server_status?),
             Number::FirstRequest => i64::from(self.session.requests <= 1),
