@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::timeout;
@@ -17,6 +17,7 @@ use super::origin::BODY_BYTES;
 use super::proxy::Proxy;
 use super::rules;
 use super::scenario::{Load, Measured};
+use super::tls::{Resumption, Tls};
 use super::usage;
 
 /// Time for connections, pools and the relay's choice of path to settle before anything counts.
@@ -64,7 +65,33 @@ pub(super) async fn run(load: Load, proxy: &Proxy, duration: Duration) -> Result
             let busy = busy(proxy, connections, duration, |count| bulk(addr, count)).await?;
             Ok(busy.per_gigabyte())
         }
-        Load::Idle { connections } => idle(proxy, connections).await,
+        Load::Idle { connections } => idle(proxy, connections, || connect(addr)).await,
+        Load::TlsKeepAlive { connections } => {
+            let tls = Tls::new(Resumption::Off, HTTP1)?;
+            let busy = busy(proxy, connections, duration, |count| tls_keep_alive(addr, tls.clone(), count));
+            Ok(busy.await?.per_piece())
+        }
+        Load::TlsHandshake { connections, resumed } => {
+            let resumption = if resumed { Resumption::On } else { Resumption::Off };
+            let work = |count| async move {
+                tls_handshakes(addr, &Tls::new(resumption, HTTP1)?, resumed, count).await
+            };
+            Ok(busy(proxy, connections, duration, work).await?.per_piece())
+        }
+        Load::TlsBulk { connections } => {
+            let tls = Tls::new(Resumption::Off, "")?;
+            let busy = busy(proxy, connections, duration, |count| tls_bulk(addr, tls.clone(), count)).await?;
+            Ok(busy.per_gigabyte())
+        }
+        Load::TlsIdle { connections } => {
+            let tls = Tls::new(Resumption::Off, HTTP1)?;
+            idle(proxy, connections, || tls.connect(addr)).await
+        }
+        Load::Http2 { connections, streams } => {
+            let tls = Tls::new(Resumption::Off, "h2")?;
+            let busy = busy(proxy, connections, duration, |count| http2(addr, tls.clone(), streams, count));
+            Ok(busy.await?.per_piece())
+        }
     }
 }
 
@@ -125,7 +152,7 @@ async fn busy<F: Future<Output = Result<()>> + 'static>(
     Ok(Busy { count: after - before, elapsed, cpu })
 }
 
-async fn connect(addr: SocketAddr) -> Result<TcpStream> {
+pub(super) async fn connect(addr: SocketAddr) -> Result<TcpStream> {
     let stream = timeout(PATIENCE, TcpStream::connect(addr)).await.context("connect timed out")??;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -186,7 +213,10 @@ async fn connection_per_request(addr: SocketAddr, count: Count) -> Result<()> {
 }
 
 /// Sends a request and reads its whole response, which must be the origin's.
-pub(super) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
+pub(super) async fn exchange(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+) -> Result<()> {
     stream.write_all(request).await?;
     let mut buffer = [0; 2048];
     let mut filled = 0;
@@ -220,14 +250,86 @@ async fn ping_pong(addr: SocketAddr, count: Count) -> Result<()> {
     }
 }
 
+/// What the client offers by ALPN.
+const HTTP1: &str = "http/1.1";
+
+async fn tls_keep_alive(addr: SocketAddr, tls: Tls, count: Count) -> Result<()> {
+    let request = request(addr, "");
+    let mut stream = tls.connect(addr).await?;
+    loop {
+        exchange(&mut stream, &request).await?;
+        count.set(count.get() + 1);
+    }
+}
+
+async fn tls_handshakes(addr: SocketAddr, tls: &Tls, resumed: bool, count: Count) -> Result<()> {
+    let request = request(addr, "Connection: close\r\n");
+    let mut first = true;
+    loop {
+        let mut stream = tls.connect(addr).await?;
+        if Tls::is_resumed(&stream) != (resumed && !first) {
+            bail!("the handshake was not as it should be (resumed: {})", !resumed);
+        }
+        first = false;
+        exchange(&mut stream, &request).await?;
+        if stream.read(&mut [0; 16]).await? != 0 {
+            bail!("bytes after the response");
+        }
+        count.set(count.get() + 1);
+    }
+}
+
+/// Shakes hands, and then takes records without opening them: the client must not be what is measured.
+async fn tls_bulk(addr: SocketAddr, tls: Tls, count: Count) -> Result<()> {
+    discard(tls.connect(addr).await?.get_ref().0, count).await
+}
+
+async fn http2(addr: SocketAddr, tls: Tls, streams: usize, count: Count) -> Result<()> {
+    let (client, connection) = h2::client::handshake(tls.connect(addr).await?).await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(async move { Ok(connection.await?) });
+    for _ in 0..streams {
+        let (client, count) = (client.clone(), Rc::clone(&count));
+        tasks.spawn_local(async move {
+            let mut client = client;
+            let uri = format!("https://{addr}/index.html");
+            loop {
+                let request = http::Request::get(&*uri).header("user-agent", "bench").header("accept", "*/*");
+                client = client.ready().await?;
+                let response = client.send_request(request.body(())?, true)?.0.await?;
+                let status = response.status();
+                let mut body = response.into_body();
+                let mut length = 0;
+                while let Some(piece) = body.data().await {
+                    let piece = piece?;
+                    length += piece.len();
+                    body.flow_control().release_capacity(piece.len())?;
+                }
+                if status != 200 || length != BODY_BYTES {
+                    bail!("unexpected response {status} with {length} bytes");
+                }
+                count.set(count.get() + 1);
+            }
+        });
+    }
+    // Each runs until it fails.
+    match tasks.join_next().await {
+        Some(ended) => ended?,
+        None => bail!("no streams"),
+    }
+}
+
 async fn bulk(addr: SocketAddr, count: Count) -> Result<()> {
-    let stream = connect(addr).await?;
+    discard(&connect(addr).await?, count).await
+}
+
+async fn discard(stream: &TcpStream, count: Count) -> Result<()> {
     let mut buffer = vec![0; BULK_READ_BYTES];
     loop {
         timeout(PATIENCE, stream.readable()).await.context("the flow stands still")??;
         // With TRUNC the kernel throws the bytes away instead of copying them.
         let read = stream.try_io(Interest::READABLE, || {
-            Ok(recv(&stream, &mut buffer[..], RecvFlags::TRUNC | RecvFlags::DONTWAIT)?.1)
+            Ok(recv(stream, &mut buffer[..], RecvFlags::TRUNC | RecvFlags::DONTWAIT)?.1)
         });
         match read {
             Ok(0) => bail!("the flow ended"),
@@ -240,24 +342,38 @@ async fn bulk(addr: SocketAddr, count: Count) -> Result<()> {
 }
 
 /// Memory per connection that has had one request and stays.
-async fn idle(proxy: &Proxy, connections: usize) -> Result<Measured> {
+async fn idle<S, F>(proxy: &Proxy, connections: usize, dial: impl Fn() -> F) -> Result<Measured>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Future<Output = Result<S>> + 'static,
+{
     let mut open = Vec::with_capacity(IDLE_FIRST + connections);
-    open_idle(proxy.addr(), IDLE_FIRST, &mut open).await?;
+    open_idle(proxy.addr(), IDLE_FIRST, &dial, &mut open).await?;
     let before = usage::memory(proxy.pid())?;
-    open_idle(proxy.addr(), connections, &mut open).await?;
+    open_idle(proxy.addr(), connections, &dial, &mut open).await?;
     let after = usage::memory(proxy.pid())?;
     #[allow(clippy::cast_precision_loss)] // memory of one process is far below 2^53 bytes
     let per_connection = (after.saturating_sub(before)) as f64 / connections as f64;
     Ok(Measured { rate: None, cpu: None, memory: Some(per_connection) })
 }
 
-async fn open_idle(addr: SocketAddr, wanted: usize, open: &mut Vec<TcpStream>) -> Result<()> {
+async fn open_idle<S, F>(
+    addr: SocketAddr,
+    wanted: usize,
+    dial: &impl Fn() -> F,
+    open: &mut Vec<S>,
+) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Future<Output = Result<S>> + 'static,
+{
     let mut left = wanted;
     while left > 0 {
         let batch = left.min(IDLE_BATCH);
         let open_one = |_| {
+            let dialled = dial();
             spawn_local(async move {
-                let mut stream = connect(addr).await?;
+                let mut stream = dialled.await?;
                 exchange(&mut stream, &request(addr, "")).await?;
                 anyhow::Ok(stream)
             })

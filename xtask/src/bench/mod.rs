@@ -11,6 +11,7 @@ mod proxy;
 mod report;
 mod rules;
 mod scenario;
+mod tls;
 mod usage;
 
 use std::path::PathBuf;

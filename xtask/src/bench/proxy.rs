@@ -14,6 +14,7 @@ use super::affinity::Cpus;
 use super::origin::Origins;
 use super::rules;
 use super::scenario::Setup;
+use super::tls;
 
 /// How often and how many times we look whether a proxy listens: 10 s in all.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
@@ -24,6 +25,9 @@ const LAST_WORDS_BYTES: usize = 2000;
 const MAXCONN_HTTP: u32 = 8000;
 /// Client connections over TCP: each may want two pipes as well.
 const MAXCONN_TCP: u32 = 2000;
+
+/// The certificate and its key, in the proxy's folder.
+const CERTIFICATE: &str = "site.pem";
 
 /// Which program, in which role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,9 @@ impl Proxy {
         let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let file = folder.path().join("proxy.cfg");
         let mut command = contender.command()?;
+        if matches!(setup, Setup::Https | Setup::TlsBulk) {
+            fs::write(folder.path().join(CERTIFICATE), &tls::identity()?.pem)?;
+        }
         match contender.kind {
             Kind::Nginx => {
                 let module = stream_module(contender)?;
@@ -181,17 +188,23 @@ fn haproxy_configuration(
         _ => String::new(),
     };
     let (mode, maxconn, server) = match setup {
-        Setup::Http | Setup::HttpLogged | Setup::HttpRules { .. } => {
+        Setup::Http | Setup::HttpLogged | Setup::HttpRules { .. } | Setup::Https => {
             ("http\n    http-reuse always", MAXCONN_HTTP, origins.http)
         }
+        Setup::TlsBulk => ("tcp", MAXCONN_TCP, origins.bulk),
         Setup::Bulk => ("tcp\n    option splice-auto", MAXCONN_TCP, origins.bulk),
         Setup::Echo => ("tcp\n    option splice-auto", MAXCONN_TCP, origins.echo),
+    };
+    let ssl = match setup {
+        Setup::Https => format!(" ssl crt {CERTIFICATE} alpn h2,http/1.1"),
+        Setup::TlsBulk => format!(" ssl crt {CERTIFICATE}"),
+        _ => String::new(),
     };
     format!(
         "global\n    nbthread 1\n    maxconn {maxconn}\n{sockmap}\
          defaults\n    mode {mode}\n{log}\
          \x20   timeout connect 5s\n    timeout client 5m\n    timeout server 5m\n\
-         frontend load\n    bind {addr}\n    maxconn {maxconn}\n{rules}    default_backend origin\n\
+         frontend load\n    bind {addr}{ssl}\n    maxconn {maxconn}\n{rules}    default_backend origin\n\
          backend origin\n    server one {server}\n"
     )
 }
@@ -208,9 +221,14 @@ fn nginx_configuration(
         "user root;\nworker_processes 1;\nworker_rlimit_nofile 19000;\ndaemon off;\n\
          pid {folder}/nginx.pid;\nerror_log stderr error;\nevents {{ worker_connections 18000; }}\n"
     );
-    let stream = |server: SocketAddr| {
+    let ssl = format!(
+        "ssl_certificate {folder}/{CERTIFICATE};\n    ssl_certificate_key {folder}/{CERTIFICATE};\n    \
+         ssl_session_tickets on;\n"
+    );
+    let stream = |server: SocketAddr, tls: bool| {
+        let (word, ssl) = if tls { (" ssl", &*ssl) } else { ("", "") };
         format!(
-            "{stream_module}{common}stream {{\n  proxy_timeout 5m;\n  server {{\n    listen {addr} backlog=1024;\n    \
+            "{stream_module}{common}stream {{\n  proxy_timeout 5m;\n  server {{\n    listen {addr}{word} backlog=1024;\n    {ssl}\
              tcp_nodelay on;\n    proxy_pass {server};\n  }}\n}}\n"
         )
     };
@@ -219,16 +237,22 @@ fn nginx_configuration(
         _ => "access_log off".to_owned(),
     };
     match setup {
-        Setup::Bulk => stream(origins.bulk),
-        Setup::Echo => stream(origins.echo),
-        Setup::Http | Setup::HttpLogged | Setup::HttpRules { .. } => {
+        Setup::Bulk => stream(origins.bulk, false),
+        Setup::TlsBulk => stream(origins.bulk, true),
+        Setup::Echo => stream(origins.echo, false),
+        Setup::Http | Setup::HttpLogged | Setup::HttpRules { .. } | Setup::Https => {
+            let (word, ssl) = if setup == Setup::Https {
+                (" ssl", format!("http2 on;\n    {ssl}"))
+            } else {
+                ("", String::new())
+            };
             let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
             let temporary = temporary.map(|name| format!("  {name}_temp_path {folder}/{name};\n")).concat();
             format!(
                 "{common}http {{\n  {log};\n  keepalive_timeout 5m;\n  keepalive_requests 1000000000;\n{temporary}  \
                  upstream origin {{\n    server {server};\n    keepalive 64;\n    \
                  keepalive_requests 1000000000;\n  }}\n  \
-                 server {{\n    listen {addr} backlog=1024;\n    location / {{\n      proxy_pass http://origin;\n      \
+                 server {{\n    listen {addr}{word} backlog=1024;\n    {ssl}location / {{\n      proxy_pass http://origin;\n      \
                  proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n    }}\n  }}\n}}\n",
                 server = origins.http,
             )

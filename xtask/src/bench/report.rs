@@ -58,13 +58,13 @@ impl Report {
         let [haproxy, nginx, sockeye, _] = values;
         let shown =
             values.map(|value| format!("{:>10} ", value.map_or_else(|| "-".to_owned(), figure))).concat();
-        let verdict = match (row.target, ratio(sockeye, haproxy)) {
-            (Some(target), Some(ratio)) if target.is_met(ratio) => format!("{target} met"),
-            (Some(target), Some(_)) => format!("{target} missed"),
-            (Some(target), None) => target.to_string(),
-            (None, _) => String::new(),
-        };
         let ratios = [haproxy, nginx].map(|other| ratio(sockeye, other));
+        let verdict = match row.target.map(|target| (target, target.is_met(ratios[0], ratios[1]))) {
+            Some((target, Some(true))) => format!("{target} met"),
+            Some((target, Some(false))) => format!("{target} missed"),
+            Some((target, None)) => target.to_string(),
+            None => String::new(),
+        };
         let ratios = ratios.map(|ratio| {
             format!("{:>10}", ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")))
         });
@@ -124,15 +124,15 @@ impl Report {
                 Some((*contender, json!({ "median": median, "rounds": values })))
             })
             .collect();
-        let to_haproxy = ratio(sockeye, haproxy);
+        let [to_haproxy, to_nginx] = [haproxy, nginx].map(|other| ratio(sockeye, other));
         json!({
             "scenario": scenario.name,
             "unit": row.unit,
             "contenders": contenders,
             "ratio_to_haproxy": to_haproxy,
-            "ratio_to_nginx": ratio(sockeye, nginx),
+            "ratio_to_nginx": to_nginx,
             "target": row.target.map(|target| target.to_string()),
-            "met": row.target.zip(to_haproxy).map(|(target, ratio)| target.is_met(ratio)),
+            "met": row.target.and_then(|target| target.is_met(to_haproxy, to_nginx)),
         })
     }
 }

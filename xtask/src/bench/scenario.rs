@@ -14,6 +14,10 @@ pub(super) enum Setup {
     HttpRules {
         entries: usize,
     },
+    /// HTTP behind TLS, HTTP/2 for who asks for it.
+    Https,
+    /// `mode tcp` behind TLS to the endless sender.
+    TlsBulk,
     /// `mode tcp` to the endless sender.
     Bulk,
     /// `mode tcp` to the echo.
@@ -24,17 +28,50 @@ pub(super) enum Setup {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Load {
     /// Requests one after the other on each of so many connections.
-    KeepAlive { connections: usize },
+    KeepAlive {
+        connections: usize,
+    },
     /// The same, with a browser's requests for one page of so many after the other.
-    Browse { connections: usize, pages: usize },
+    Browse {
+        connections: usize,
+        pages: usize,
+    },
     /// A connection for each request, so many at a time.
-    ConnectionPerRequest { connections: usize },
+    ConnectionPerRequest {
+        connections: usize,
+    },
     /// Reads as fast as it can.
-    Bulk { connections: usize },
+    Bulk {
+        connections: usize,
+    },
     /// Sends 64 bytes and waits for them.
-    PingPong { connections: usize },
+    PingPong {
+        connections: usize,
+    },
     /// So many connections that have had one request each and stay.
-    Idle { connections: usize },
+    Idle {
+        connections: usize,
+    },
+    /// The same as `KeepAlive`, `ConnectionPerRequest`, `Bulk` and `Idle`, behind TLS 1.3.
+    TlsKeepAlive {
+        connections: usize,
+    },
+    /// Every connection shakes hands in full, or resumes the session of the one before.
+    TlsHandshake {
+        connections: usize,
+        resumed: bool,
+    },
+    TlsBulk {
+        connections: usize,
+    },
+    TlsIdle {
+        connections: usize,
+    },
+    /// HTTP/2 behind TLS: so many requests at a time on each of so many connections.
+    Http2 {
+        connections: usize,
+        streams: usize,
+    },
 }
 
 /// One measurement's figures; a scenario has those that mean something for its load.
@@ -76,19 +113,22 @@ impl Figure {
     }
 }
 
-/// What the ratio of Sockeye's figure to HAProxy's shall be.
+/// What the ratio of Sockeye's figure to HAProxy's shall be, or to nginx's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Target {
     AtMost(f64),
     AtLeast(f64),
+    OfNginxAtMost(f64),
 }
 
 impl Target {
-    pub(super) fn is_met(self, ratio: f64) -> bool {
-        match self {
-            Self::AtMost(limit) => ratio <= limit,
+    /// Whether it is met by the ratios to HAProxy and to nginx; `None` where the other one was not measured.
+    pub(super) fn is_met(self, to_haproxy: Option<f64>, to_nginx: Option<f64>) -> Option<bool> {
+        let ratio = if matches!(self, Self::OfNginxAtMost(_)) { to_nginx? } else { to_haproxy? };
+        Some(match self {
+            Self::AtMost(limit) | Self::OfNginxAtMost(limit) => ratio <= limit,
             Self::AtLeast(limit) => ratio >= limit,
-        }
+        })
     }
 }
 
@@ -97,6 +137,7 @@ impl fmt::Display for Target {
         match self {
             Self::AtMost(limit) => write!(f, "<= {limit:.2}"),
             Self::AtLeast(limit) => write!(f, ">= {limit:.2}"),
+            Self::OfNginxAtMost(limit) => write!(f, "<= {limit:.2} of nginx"),
         }
     }
 }
@@ -241,5 +282,50 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         setup: Setup::Echo,
         load: Load::PingPong { connections: 1 },
         rows: &[row(Figure::Rate, "exchanges/s", Some(Target::AtLeast(1.00)))],
+    },
+    Scenario {
+        name: "tls keep-alive",
+        setup: Setup::Https,
+        load: Load::TlsKeepAlive { connections: 64 },
+        rows: &[
+            row(Figure::Cpu, "CPU us/request", Some(Target::OfNginxAtMost(0.85))),
+            row(Figure::Rate, "requests/s", None),
+        ],
+    },
+    Scenario {
+        name: "tls full handshake",
+        setup: Setup::Https,
+        load: Load::TlsHandshake { connections: 16, resumed: false },
+        rows: &[row(Figure::Cpu, "CPU us/request", Some(Target::OfNginxAtMost(0.85)))],
+    },
+    Scenario {
+        name: "tls resumed handshake",
+        setup: Setup::Https,
+        load: Load::TlsHandshake { connections: 16, resumed: true },
+        rows: &[row(Figure::Cpu, "CPU us/request", None)],
+    },
+    Scenario {
+        name: "http/2",
+        setup: Setup::Https,
+        load: Load::Http2 { connections: 8, streams: 16 },
+        rows: &[
+            row(Figure::Cpu, "CPU us/request", Some(Target::AtMost(1.00))),
+            row(Figure::Rate, "requests/s", None),
+        ],
+    },
+    Scenario {
+        name: "tls idle",
+        setup: Setup::Https,
+        load: Load::TlsIdle { connections: 2000 },
+        rows: &[row(Figure::Memory, "bytes/connection", None)],
+    },
+    Scenario {
+        name: "tls bulk",
+        setup: Setup::TlsBulk,
+        load: Load::TlsBulk { connections: 4 },
+        rows: &[
+            row(Figure::Rate, "Gbit/s", Some(Target::AtLeast(1.00))),
+            row(Figure::Cpu, "CPU ms/GB", None),
+        ],
     },
 ];
