@@ -471,3 +471,58 @@ async fn rules_of_checks_say_whether_there_is_a_header() {
     check(&rules("send-proxy"), "", true, request).await;
     check("option tcp-check\ntcp-check connect send-proxy\ntcp-check send hello", "", true, b"hello").await;
 }
+
+/// A certificate with its key, for both ends of connections with TLS.
+const CERTIFICATE: &str = include_str!("../golden/config/tls/site.pem");
+
+/// A second proxy behind the first, which speaks TLS to it.
+fn through_tls(first: &str, second: &str, server: &str) -> Setup {
+    let cfg = Rig::http().server(first).cfg().replace("<s1>", "<second>");
+    let second = format!(
+        "frontend second\n    bind <second> {second} ssl crt <dir>/site.pem\n    default_backend origin\n\
+         backend origin\n    server o <s1> {server}\n"
+    );
+    Setup::new(format!("{cfg}{second}")).file("site.pem", CERTIFICATE)
+}
+
+#[tokio::test]
+async fn the_header_comes_before_tls() {
+    let origin = Origin::bind();
+    let mut daemon = through_tls("ssl verify none send-proxy-v2", "accept-proxy", "send-proxy")
+        .at("s1", origin.addr())
+        .start();
+    let mut client = daemon.connect("fe").await;
+    client.send(get("/")).await;
+    let mut server = origin.accept().await;
+    // The second proxy was told of the first one's client, and tells it on.
+    server.expect(line(&client, &daemon)).await;
+    assert_eq!(server.head().await, get("/"));
+    server.send(ok("through")).await;
+    assert_eq!(answer(&mut client).await, "through");
+}
+
+#[tokio::test]
+async fn a_header_tells_of_tls() {
+    let origin = Origin::bind();
+    let options = "send-proxy-v2-ssl-cn proxy-v2-options authority,ssl-cipher,cert-sig,cert-key";
+    let mut daemon = through_tls("ssl verify none sni str(site.test) alpn http/1.1", "", options)
+        .at("s1", origin.addr())
+        .start();
+    let mut client = daemon.connect("fe").await;
+    client.send(get("/")).await;
+    let mut server = origin.accept().await;
+    let mut block = server.take(16).await;
+    let length = u16::from_be_bytes([block[14], block[15]]);
+    block.extend(server.take(length.into()).await);
+    let ssl = [
+        &[1, 0, 0, 0, 0][..],
+        &tlv(0x21, b"TLSv1.3"),
+        &tlv(0x25, b"EC256"),
+        &tlv(0x24, b"ecdsa-with-SHA256"),
+        &tlv(0x23, b"TLS_AES_256_GCM_SHA384"),
+    ]
+    .concat();
+    let told = [tlv(1, b"http/1.1"), tlv(2, b"site.test"), tlv(0x20, &ssl)].concat();
+    assert_eq!(block[28..].escape_ascii().to_string(), told.escape_ascii().to_string());
+    assert_eq!(server.head().await, get("/"));
+}
