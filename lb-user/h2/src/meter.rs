@@ -30,6 +30,7 @@ pub struct Meter {
     /// Bytes not yet turned into a frame's worth.
     content: u64,
     glitches: u32,
+    settings: bool,
 }
 
 impl Meter {
@@ -40,7 +41,7 @@ impl Meter {
 
     /// For the bytes that a server sends.
     pub fn of_server() -> Self {
-        Self { skip: 0, header: [0; 9], header_length: 0, balance: 0, resets: 0, content: 0, glitches: 0 }
+        Self { skip: 0, header: [0; 9], header_length: 0, balance: 0, resets: 0, content: 0, glitches: 0, settings: false }
     }
 
     /// Takes note of bytes received.
@@ -90,8 +91,14 @@ impl Meter {
             || (threshold > 0 && self.glitches() >= threshold)
     }
 
+    /// Whether the peer's settings have come.
+    pub fn has_settings(&self) -> bool {
+        self.settings
+    }
+
     fn frame(&mut self) {
         let [a, b, c, kind, flags, ..] = self.header;
+        self.settings |= kind == 0x4;
         let length = u32::from_be_bytes([0, a, b, c]);
         self.skip = u64::from(length);
         match (kind, length) {

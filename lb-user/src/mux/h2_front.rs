@@ -101,7 +101,7 @@ fn settings(session: &Session) -> server::Builder {
 }
 
 /// What all streams of a connection may have under way, within what the protocol allows.
-fn connection_window(bytes: u64) -> u32 {
+pub(super) fn connection_window(bytes: u64) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX).clamp(65_535, (1 << 31) - 1)
 }
 
@@ -332,8 +332,7 @@ async fn run(session: Box<Session>, bridge: Bridge, watch: Rc<Watch>, counted: C
         limit,
         moved: 0,
     };
-    let ended =
-        std::future::poll_fn(|cx| clock::hold(|| stream.poll(cx, control.is_killed()))).await;
+    let ended = std::future::poll_fn(|cx| clock::hold(|| stream.poll(cx, control.is_killed()))).await;
     if ended == Ended::Whole {
         watch.meter.borrow_mut().completed();
     }

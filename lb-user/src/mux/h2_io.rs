@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use sockeye_conn::{Buffer, Socket};
 use sockeye_h2::meter::Meter;
@@ -27,11 +28,38 @@ pub(super) struct Watch {
     pub(super) sent: Cell<u64>,
     /// The last write had to wait for the peer.
     pub(super) blocked: Cell<bool>,
+    /// Who waits for the peer's settings.
+    waiting: RefCell<Vec<Waker>>,
 }
 
 impl Watch {
     pub(super) fn new(meter: Meter) -> Rc<Self> {
-        Rc::new(Self { meter: RefCell::new(meter), sent: Cell::new(0), blocked: Cell::new(false) })
+        Rc::new(Self { meter: RefCell::new(meter), sent: Cell::new(0), blocked: Cell::new(false), waiting: RefCell::default() })
+    }
+}
+
+impl Watch {
+    /// Ready once the peer's settings are here.
+    pub(super) fn poll_settings(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.meter.borrow().has_settings() {
+            return Poll::Ready(());
+        }
+        self.waiting.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// To be called when frames have been taken: whoever waits for settings may look again.
+    pub(super) fn wake_waiting(&self) {
+        if self.meter.borrow().has_settings() {
+            self.waiting.take().into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        // Streams that are about to end still hold a descriptor of the connection; the peer need not wait for them.
+        let _ = rustix::net::shutdown(self.socket.as_fd(), rustix::net::Shutdown::Both);
     }
 }
 

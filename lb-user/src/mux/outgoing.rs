@@ -70,6 +70,13 @@ pub enum MoveError {
     Invalid(#[from] ParseError),
 }
 
+impl MoveError {
+    /// Whether the peer says that it has not looked at the message: sending it elsewhere cannot do anything twice.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Read(error) | Self::Write(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
+
 impl Outgoing {
     /// A message whose head is encoded in `out` and whose body starts in `input`. With `framed` a chunked body
     /// is sent in chunks, otherwise only its content.

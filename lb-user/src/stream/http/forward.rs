@@ -12,8 +12,8 @@ use super::super::abort::{Cause, Stage};
 use super::super::retry::{AtOnce, Reached, Want};
 use super::super::{balance_key, forwarding, log, retry};
 use super::{Refusal, Transaction, request_rules, response_rules};
-use crate::backend::proxy_header::Told;
 use crate::backend::assign::Wish;
+use crate::backend::proxy_header::Told;
 use crate::backend::{Backend, Server, pool};
 use crate::mux::exchange::{Exchange, Failure};
 use crate::mux::outgoing::{MoveError, Outgoing};
@@ -149,6 +149,7 @@ impl Transaction<'_> {
     ) -> bool {
         let on = &backend.cfg.retry_on;
         match failure {
+            Failure::Server(error) if error.is_refused() => on.conn_failure,
             Failure::Server(_) if received == 0 => {
                 // A pooled connection may have been closed by the server while the request was on its way.
                 // A server that dies accepts new connections until its listener is gone, too.
@@ -173,7 +174,11 @@ impl Transaction<'_> {
         received: u64,
         reached: &Reached,
     ) -> bool {
-        if matches!(head, Err(Failure::Server(_))) && received == 0 && reached.uses > 1 {
+        if let Err(Failure::Server(error)) = head
+            && !error.is_refused()
+            && received == 0
+            && reached.uses > 1
+        {
             pool::clear(Some(reached.slot.server().id));
             reached.slot.server().observe_dropped();
             return true;
@@ -200,7 +205,8 @@ impl Transaction<'_> {
         let wish = Wish { key: key.as_deref(), chosen, last, avoid: None, priority };
         let reuse = self.heads.request.upgrade || self.heads.request.method() == Method::Connect;
         let reuse = (!reuse).then_some(self.session.requests == 1);
-        let told = Told { facts: &self.facts, decided: &self.heads.decided, request: Some(&self.heads.request) };
+        let told =
+            Told { facts: &self.facts, decided: &self.heads.decided, request: Some(&self.heads.request) };
         let want = Want { wish, reuse, told };
         let begun = match retry::reach_at_once(self.session, backend, want, &mut self.attempts) {
             AtOnce::Reached(reached) => return Ok(reached),
