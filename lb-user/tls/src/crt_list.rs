@@ -51,6 +51,10 @@ pub(crate) fn read(path: &Path, global: &Global, warnings: &mut Vec<String>) -> 
 
 /// Goes through the lines of `text`; `path` is for messages.
 pub(crate) fn parse(path: &Path, text: &str, global: &Global, warnings: &mut Vec<String>) -> Result<Vec<Entry>, Vec<String>> {
+    // Its lines would go into messages, and with them a key.
+    if text.contains("-----BEGIN ") {
+        return Err(vec![format!("'crt-list' : '{}' holds certificates or keys, not a list: use 'crt'", path.display())]);
+    }
     let mut entries = Vec::new();
     let mut errors = Vec::new();
     let place = |line: usize| format!("parsing [{}:{line}]", path.display());

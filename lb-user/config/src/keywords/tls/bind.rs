@@ -1,7 +1,7 @@
 //! TLS words of bind lines (manual 5.1), and `proto`.
 
 use sockeye_syntax::words::Words;
-use sockeye_tls::settings::{self, Verify};
+use sockeye_tls::settings::{self, Source, Verify};
 
 use super::{alpn, file, ignored, proto, read_text, versions};
 use crate::keyword::{Keyword, Sections, no_effect, removed, supported, takes};
@@ -192,18 +192,21 @@ fn crl_file(word: &str, words: &mut Words<'_>, line: &mut Line<'_>) -> Result<()
 fn crt(word: &str, words: &mut Words<'_>, line: &mut Line<'_>) -> Result<(), String> {
     let path =
         file(words, line.global.crt_base.as_ref(), &format!("'{word}' : missing certificate location"))?;
+    line.settings.order.push(Source::Certificate);
     add(word, &mut line.settings.certificates, path)
 }
 
 fn default_crt(word: &str, words: &mut Words<'_>, line: &mut Line<'_>) -> Result<(), String> {
     let path =
         file(words, line.global.crt_base.as_ref(), &format!("'{word}' : missing certificate location"))?;
+    line.settings.order.push(Source::DefaultCertificate);
     add(word, &mut line.settings.default_certificates, path)
 }
 
 /// The list's own name knows no base; those in it do.
 fn crt_list(word: &str, words: &mut Words<'_>, line: &mut Line<'_>) -> Result<(), String> {
     let path = file(words, None, &format!("'{word}' : missing certificate location"))?;
+    line.settings.order.push(Source::List);
     add(word, &mut line.settings.lists, path)
 }
 
