@@ -25,6 +25,8 @@ const BUFFER_BYTES: usize = 2 * RECORD_BYTES_MAX;
 const POOL_BUFFERS_MAX: usize = 256;
 /// Bytes of handshake that a peer may send: four records' worth of certificates.
 const HANDSHAKE_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX;
+/// How much of the peer's first words is kept to tell what they are.
+const BEGINNING_BYTES: usize = 8;
 /// How much of a handshake is read at a time.
 const HANDSHAKE_READ_BYTES: usize = 4 * 1024;
 /// A message after the handshake at most: a ticket.
@@ -567,6 +569,8 @@ pub struct Handshaking {
     outgoing: Vec<u8>,
     sent: usize,
     read: usize,
+    /// The first bytes of the peer, `read` of them at most.
+    beginning: [u8; BEGINNING_BYTES],
     done: bool,
     /// A client speaks first, so nothing is read before the first step.
     begun: bool,
@@ -578,6 +582,8 @@ impl Handshaking {
     /// `read` is what has been read of the peer already.
     pub fn new(io: Socket, handshake: Handshake, read: Vec<u8>) -> Self {
         let count = read.len();
+        let mut beginning = [0; BEGINNING_BYTES];
+        beginning.iter_mut().zip(&read).for_each(|(to, byte)| *to = *byte);
         Self {
             io: Some(io),
             handshake: Some(handshake),
@@ -585,6 +591,7 @@ impl Handshaking {
             outgoing: Vec::new(),
             sent: 0,
             read: count,
+            beginning,
             done: false,
             begun: false,
             failed: None,
@@ -640,6 +647,11 @@ impl Handshaking {
         }
     }
 
+    /// How what the peer said began: who speaks no TLS is known by it.
+    pub fn beginning(&self) -> &[u8] {
+        &self.beginning[..self.read.min(BEGINNING_BYTES)]
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
         let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
         let at = self.incoming.len();
@@ -652,6 +664,8 @@ impl Handshaking {
         match ready!(read) {
             Ok(0) => Poll::Ready(Err(HandshakeError::Closed { after_bytes: self.read > 0 })),
             Ok(n) => {
+                let free = self.beginning.iter_mut().skip(self.read);
+                free.zip(&self.incoming[at..]).for_each(|(to, byte)| *to = *byte);
                 self.read += n;
                 Poll::Ready(Ok(()))
             }
@@ -853,8 +867,10 @@ mod tests {
         let (server_config, _) = configs(&version::TLS13);
         let (server, mut client) = sockets();
         poll_fn(|cx| client.poll_write(cx, b"GET / HTTP/1.1\r\n\r\n")).await.unwrap();
-        let shaking = Handshaking::new(server, Handshake::server(server_config).unwrap(), Vec::new());
-        assert!(matches!(shaking.run().await, Err(HandshakeError::Tls(_))));
+        let mut shaking = Handshaking::new(server, Handshake::server(server_config).unwrap(), Vec::new());
+        let shaken = poll_fn(|cx| shaking.poll(cx)).await;
+        assert!(matches!(shaken, Err(HandshakeError::Tls(_))));
+        assert_eq!(shaking.beginning(), b"GET / HT");
         let mut space = [0; 100];
         let n = poll_fn(|cx| client.poll_read(cx, &mut space)).await.unwrap();
         assert_eq!(space[0], ContentType::Alert as u8, "{:?}", &space[..n]);

@@ -102,13 +102,17 @@ mod tests {
         let mut missing: Vec<_> =
             fetches().keys().copied().filter(|name| !names.contains(name) && !of_tables(name)).collect();
         missing.sort_unstable();
-        let expected = "acl bs.debug_str cpu_usage_grp cpu_usage_proc cpu_usage_thr dump_all_vars fc_saved_syn \
-                        fcgi.docroot fcgi.index fs.debug_str internal.htx.data internal.htx.free \
-                        internal.htx.free_data internal.htx.has_eom internal.htx.nbblks internal.htx.size \
-                        internal.htx.used internal.htx_blk.data internal.htx_blk.hdrname internal.htx_blk.hdrval \
-                        internal.htx_blk.size internal.htx_blk.start_line internal.htx_blk.type \
-                        internal.strm.is_htx spoe.engine-id \
-                        ssl_bc_unique_id ssl_c_policies ssl_fc_unique_id term_events";
+        let expected = "acl bs.debug_str cpu_usage_grp cpu_usage_proc cpu_usage_thr dump_all_vars \
+                        fc_saved_syn fcgi.docroot fcgi.index fs.debug_str internal.htx.data \
+                        internal.htx.free internal.htx.free_data internal.htx.has_eom \
+                        internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data \
+                        internal.htx_blk.hdrname internal.htx_blk.hdrval internal.htx_blk.size \
+                        internal.htx_blk.start_line internal.htx_blk.type internal.strm.is_htx \
+                        spoe.engine-id ssl_bc_client_early_traffic_secret \
+                        ssl_bc_client_handshake_traffic_secret ssl_bc_client_traffic_secret_0 \
+                        ssl_bc_early_exporter_secret ssl_bc_exporter_secret \
+                        ssl_bc_server_handshake_traffic_secret ssl_bc_server_traffic_secret_0 \
+                        ssl_bc_session_key ssl_bc_unique_id ssl_c_policies ssl_fc_unique_id term_events";
         assert_eq!(missing.join(" "), expected);
     }
 }

@@ -26,6 +26,7 @@ pub struct Handshake {
     early: usize,
     closed: bool,
     hellos: Hellos,
+    asked: Option<Box<str>>,
 }
 
 enum Side {
@@ -68,6 +69,8 @@ pub struct Negotiated {
     /// Bytes of content that came before the handshake was over (0-RTT).
     pub early: usize,
     pub hellos: Hellos,
+    /// The name that we asked the server for, as its client.
+    pub asked: Option<Box<str>>,
 }
 
 /// What is left of rustls: the schedule of keys, and the tickets that a server sends later.
@@ -90,11 +93,16 @@ impl Handshake {
     /// # Errors
     /// When the configuration does not hold together.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Error> {
-        Ok(Self::new(Side::Client(Box::new(UnbufferedClientConnection::new(config, name)?))))
+        let asked = match &name {
+            ServerName::DnsName(name) if config.enable_sni => Some(name.as_ref().into()),
+            _ => None,
+        };
+        let conn = UnbufferedClientConnection::new(config, name)?;
+        Ok(Self { asked, ..Self::new(Side::Client(Box::new(conn))) })
     }
 
     fn new(side: Side) -> Self {
-        Self { side, plain: Vec::new(), early: 0, closed: false, hellos: Hellos::default() }
+        Self { side, plain: Vec::new(), early: 0, closed: false, hellos: Hellos::default(), asked: None }
     }
 
     /// Goes on with what the peer has sent: how much of `incoming` is done with, and what is needed next. What is to be
@@ -193,6 +201,7 @@ impl Handshake {
         };
         negotiated.early = self.early;
         negotiated.hellos = self.hellos;
+        negotiated.asked = self.asked;
         let (secrets, renewal) = match self.side {
             Side::Server(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
@@ -300,5 +309,6 @@ fn negotiated(conn: &rustls::CommonState) -> Result<Negotiated, Error> {
         resumed: conn.handshake_kind() == Some(HandshakeKind::Resumed),
         early: 0,
         hellos: Hellos::default(),
+        asked: None,
     })
 }

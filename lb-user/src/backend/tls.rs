@@ -34,7 +34,8 @@ impl ServerTls {
     /// What expressions can know, put together when first asked for.
     pub fn facts(&self) -> &TlsFacts {
         self.facts.get_or_init(|| {
-            let mut facts = TlsFacts::default();
+            let sni = self.agreed.asked.as_deref().map(|name| name.as_bytes().into());
+            let mut facts = TlsFacts { sni, ..TlsFacts::default() };
             tell(&self.agreed, &mut facts);
             facts
         })

@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use rustls::ServerConfig;
 use rustls::pki_types::UnixTime;
+use rustls::{ProtocolVersion, ServerConfig};
 use sockeye_conn::{HandshakeError, Handshaking, Timer};
 use sockeye_record::{Handshake, Negotiated};
 use sockeye_sample::tls::{
-    EarlyData, HandshakeFailure, HandshakeMessage, HelloCapture, OpenSslError, TlsFacts, Verification,
+    EarlyData, HandshakeFailure, HandshakeMessage, HelloCapture, OpenSslError, Secrets, TlsFacts,
+    Verification,
 };
 use sockeye_tls::{Acceptor, Refused, Start, openssl_reason, taken};
 
@@ -61,16 +62,36 @@ impl ClientTls {
                     .as_ref()
                     .and_then(|key| key.cert.first())
                     .map(|leaf| leaf.as_ref().into()),
+                own_certificate_name: self
+                    .found
+                    .certificate
+                    .as_ref()
+                    .map(|certificate| certificate.name().to_string_lossy().into()),
+                peer_chain: self.found.refused.iter().map(|der| der.as_ref().into()).collect(),
                 hello: self.hello.clone(),
+                secrets: secrets(&self.found.secrets),
                 error: self.error,
                 ..TlsFacts::default()
             };
             if let Some(agreed) = &self.agreed {
                 tell(agreed, &mut facts);
+                // Nobody looked at the chain of a session that was resumed.
+                if !agreed.resumed {
+                    facts.root_subject = self.found.root_subject(chain).map(Into::into);
+                }
             }
             facts
         })
     }
+}
+
+/// Secrets that `tune.ssl.keylog` lets expressions see.
+fn secrets(lines: &[sockeye_tls::Secret]) -> Option<Box<Secrets>> {
+    let mut secrets = Secrets::default();
+    for line in lines {
+        secrets.keep(&line.label, &line.secret);
+    }
+    (!lines.is_empty()).then(|| Box::new(secrets))
 }
 
 /// What both sides agreed on, in either role.
@@ -83,6 +104,11 @@ pub fn tell(agreed: &Negotiated, facts: &mut TlsFacts) {
     facts.resumed = agreed.resumed;
     facts.early_data = if agreed.early > 0 { EarlyData::Confirmed } else { EarlyData::None };
     facts.peer_certificate_sent = !agreed.resumed && !agreed.certificates.is_empty();
+    facts.client_random = agreed.hellos.client_random;
+    facts.server_random = agreed.hellos.server_random;
+    if agreed.version == ProtocolVersion::TLSv1_2 {
+        facts.session_id = agreed.hellos.session_id.as_slice().into();
+    }
     facts.peer_chain = agreed.certificates.iter().map(|der| der.as_ref().into()).collect();
 }
 
@@ -149,7 +175,8 @@ async fn run(
         Start::ByHello => match choose(acceptor, &read) {
             Ok(config) => config,
             Err((alert, error)) => {
-                tls.error = Some(OpenSslError::of_reason(error));
+                let noise = OpenSslError::of_noise(&read);
+                tls.error = Some(noise.unwrap_or_else(|| OpenSslError::of_reason(error)));
                 // Whether it arrives or not, the connection ends.
                 let _ = rustix::net::send(&session.client, &alert, rustix::net::SendFlags::NOSIGNAL);
                 return Some(Err(Failure::Other));
@@ -184,7 +211,9 @@ async fn run(
         Ok(Err(HandshakeError::Io(_))) => Err(Failure::Aborted),
         Ok(Err(HandshakeError::TooLong)) => Err(Failure::Other),
         Ok(Err(HandshakeError::Tls(error))) => {
-            tls.error = Some(OpenSslError::of_reason(openssl_reason(&error)));
+            // HTTP on this port is called by its name.
+            let noise = OpenSslError::of_noise(shaking.beginning());
+            tls.error = Some(noise.unwrap_or_else(|| OpenSslError::of_reason(openssl_reason(&error))));
             Err(Failure::Other)
         }
     })

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
 
 use crate::secrets::{SECRETS_MAX, Secret};
+use crate::files::Certificate;
 use crate::verify::{ClientVerifier, Problem};
 
 thread_local! {
@@ -22,6 +23,8 @@ thread_local! {
 pub struct Handshake {
     /// The certificate that we presented; `cert[0]` is the leaf (`ssl_f_*`).
     pub presented: Option<Arc<CertifiedKey>>,
+    /// Where that was loaded from; `None` for one that was made on the spot.
+    pub certificate: Option<Arc<Certificate>>,
     /// The name that the client asked for.
     pub server_name: Option<Box<str>>,
     /// What became of the client's certificate, if it was looked at in this step.
@@ -64,6 +67,7 @@ impl Handshake {
     /// Adds what a later step of the same handshake found out.
     pub fn learn(&mut self, later: Self) {
         self.presented = later.presented.or_else(|| self.presented.take());
+        self.certificate = later.certificate.or_else(|| self.certificate.take());
         self.server_name = later.server_name.or_else(|| self.server_name.take());
         self.client = later.client.or(self.client);
         if !later.refused.is_empty() {

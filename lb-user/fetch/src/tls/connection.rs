@@ -1,7 +1,7 @@
 //! The agreed parameters of a connection, its session, its secrets and its errors: `ssl_fc…` and `ssl_bc…`.
 //!
 //! `ssl_fc_unique_id` and `ssl_bc_unique_id` are left out: they are the Finished message, which rustls keeps to itself.
-//! The session key exists with TLS 1.2 only, and like all secrets with `tune.ssl.keylog on` only.
+//! Secrets are those of clients' connections, with `tune.ssl.keylog on`; the session's key and its id exist in TLS 1.2.
 
 use sockeye_sample::tls::{EarlyData, Secrets, TlsFacts, TlsSide, cipher_bits, group_name};
 use sockeye_sample::{Fetch, Scene, Value};
@@ -64,49 +64,27 @@ pub(crate) static FETCHES: &[Fetch] = &[
     Fetch::new("ssl_fc_session_id", |scene, _| look(scene, Front, session_id)),
     Fetch::new("ssl_bc_session_id", |scene, _| look(scene, Back, session_id)),
     Fetch::new("ssl_fc_session_key", |scene, _| look(scene, Front, session_key)),
-    Fetch::new("ssl_bc_session_key", |scene, _| look(scene, Back, session_key)),
     Fetch::new("ssl_fc_client_random", |scene, _| look(scene, Front, client_random)),
     Fetch::new("ssl_bc_client_random", |scene, _| look(scene, Back, client_random)),
     Fetch::new("ssl_fc_server_random", |scene, _| look(scene, Front, server_random)),
     Fetch::new("ssl_bc_server_random", |scene, _| look(scene, Back, server_random)),
     Fetch::new("ssl_fc_client_early_traffic_secret", |scene, _| {
-        secret(scene, Front, |secrets| &secrets.client_early_traffic)
-    }),
-    Fetch::new("ssl_bc_client_early_traffic_secret", |scene, _| {
-        secret(scene, Back, |secrets| &secrets.client_early_traffic)
+        secret(scene, |secrets| &secrets.client_early_traffic)
     }),
     Fetch::new("ssl_fc_client_handshake_traffic_secret", |scene, _| {
-        secret(scene, Front, |secrets| &secrets.client_handshake_traffic)
-    }),
-    Fetch::new("ssl_bc_client_handshake_traffic_secret", |scene, _| {
-        secret(scene, Back, |secrets| &secrets.client_handshake_traffic)
+        secret(scene, |secrets| &secrets.client_handshake_traffic)
     }),
     Fetch::new("ssl_fc_server_handshake_traffic_secret", |scene, _| {
-        secret(scene, Front, |secrets| &secrets.server_handshake_traffic)
-    }),
-    Fetch::new("ssl_bc_server_handshake_traffic_secret", |scene, _| {
-        secret(scene, Back, |secrets| &secrets.server_handshake_traffic)
+        secret(scene, |secrets| &secrets.server_handshake_traffic)
     }),
     Fetch::new("ssl_fc_client_traffic_secret_0", |scene, _| {
-        secret(scene, Front, |secrets| &secrets.client_traffic_0)
-    }),
-    Fetch::new("ssl_bc_client_traffic_secret_0", |scene, _| {
-        secret(scene, Back, |secrets| &secrets.client_traffic_0)
+        secret(scene, |secrets| &secrets.client_traffic_0)
     }),
     Fetch::new("ssl_fc_server_traffic_secret_0", |scene, _| {
-        secret(scene, Front, |secrets| &secrets.server_traffic_0)
+        secret(scene, |secrets| &secrets.server_traffic_0)
     }),
-    Fetch::new("ssl_bc_server_traffic_secret_0", |scene, _| {
-        secret(scene, Back, |secrets| &secrets.server_traffic_0)
-    }),
-    Fetch::new("ssl_fc_exporter_secret", |scene, _| secret(scene, Front, |secrets| &secrets.exporter)),
-    Fetch::new("ssl_bc_exporter_secret", |scene, _| secret(scene, Back, |secrets| &secrets.exporter)),
-    Fetch::new("ssl_fc_early_exporter_secret", |scene, _| {
-        secret(scene, Front, |secrets| &secrets.early_exporter)
-    }),
-    Fetch::new("ssl_bc_early_exporter_secret", |scene, _| {
-        secret(scene, Back, |secrets| &secrets.early_exporter)
-    }),
+    Fetch::new("ssl_fc_exporter_secret", |scene, _| secret(scene, |secrets| &secrets.exporter)),
+    Fetch::new("ssl_fc_early_exporter_secret", |scene, _| secret(scene, |secrets| &secrets.early_exporter)),
 ];
 
 fn server_name(tls: &TlsFacts) -> Option<Value<'_>> {
@@ -160,14 +138,10 @@ fn server_random(tls: &TlsFacts) -> Option<Value<'_>> {
 }
 
 /// A secret in hexadecimal, as key logs have it.
-fn secret<'a>(
-    scene: &Scene<'a>,
-    side: TlsSide,
-    which: for<'b> fn(&'b Secrets) -> &'b [u8],
-) -> Option<Value<'a>> {
+fn secret<'a>(scene: &Scene<'a>, which: for<'b> fn(&'b Secrets) -> &'b [u8]) -> Option<Value<'a>> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-    let secret = which(scene.tls(side)?.secrets.as_ref()?);
+    let secret = which(scene.tls(Front)?.secrets.as_ref()?);
     let digit = |nibble: u8| DIGITS[usize::from(nibble & 0xf)];
     let text: Vec<u8> = secret.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect();
     (!text.is_empty()).then_some(Value::string(text))

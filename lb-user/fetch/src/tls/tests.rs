@@ -242,7 +242,9 @@ fn sessions_and_secrets() {
     let back = Case::response("HTTP/1.1 200 OK\r\n\r\n").tls(TlsSide::Back, facts);
     for (word, expected) in rows {
         check(&front, &[(&format!("ssl_fc{word}"), expected)]);
-        check(&back, &[(&format!("ssl_bc{word}"), expected)]);
+        if !word.contains("secret") && !word.contains("key") {
+            check(&back, &[(&format!("ssl_bc{word}"), expected)]);
+        }
     }
     check(&front, &[("ssl_fc_crtname", Some("site.pem")), ("ssl_fc_early_rcvd", Some("0"))]);
     // The certificate of the first handshake is used, but was not sent again.

@@ -61,9 +61,10 @@ pub(super) struct Resolver {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(Into::into);
-        let mut presented = match self.choice.choose(hello.server_name(), hello.signature_schemes())? {
-            Chosen::Line(line) => line.certificate.presented(),
-            Chosen::Made(made) => made,
+        let chosen = self.choice.choose(hello.server_name(), hello.signature_schemes())?;
+        let (mut presented, certificate) = match chosen {
+            Chosen::Line(line) => (line.certificate.presented(), Some(line.certificate.clone())),
+            Chosen::Made(made) => (made, None),
         };
         if let Some(schemes) = &self.sign {
             let mut restricted = CertifiedKey::clone(&presented);
@@ -72,6 +73,7 @@ impl ResolvesServerCert for Resolver {
         }
         note(|handshake| {
             handshake.presented = Some(presented.clone());
+            handshake.certificate = certificate;
             handshake.server_name = name;
             handshake.verifier.clone_from(&self.verifier);
         });
