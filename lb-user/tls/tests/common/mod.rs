@@ -226,3 +226,8 @@ fn pass_back(from: &mut ServerConnection, to: &mut ClientConnection) -> Result<(
     }
     Ok(())
 }
+
+/// A text that OpenSSL made.
+pub fn data(name: &str) -> String {
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+}
