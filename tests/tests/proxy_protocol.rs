@@ -21,14 +21,19 @@ async fn answer(client: &mut Peer) -> String {
     client.reply().await.text()
 }
 
+/// As headers write it.
+fn length(bytes: &[u8]) -> [u8; 2] {
+    u16::try_from(bytes.len()).expect("a short value").to_be_bytes()
+}
+
 /// A version 2 header.
 fn v2(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    let length = length(payload);
     [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[0x20 | command, family], &length, payload].concat()
 }
 
 fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
-    [&[kind], u16::try_from(value.len()).unwrap().to_be_bytes().as_slice(), value].concat()
+    [&[kind], length(value).as_slice(), value].concat()
 }
 
 /// 192.0.2.7:5555 to 192.0.2.1:80
@@ -80,6 +85,10 @@ async fn without_addresses_the_real_ones_count() {
 
 #[tokio::test]
 async fn a_header_may_come_byte_by_byte() {
+    if is_haproxy() {
+        // It wants the whole header in the first segment.
+        return;
+    }
     let mut daemon = accepting("accept-proxy", "").start();
     let long = v2(1, 0x11, &[INET, &tlv(4, &[0; 700]), &tlv(0xe0, b"x")].concat());
     for (header, size) in [(LINE.as_bytes().to_vec(), 1), (v2(1, 0x11, INET), 1), (long, 100)] {
@@ -92,6 +101,10 @@ async fn a_header_may_come_byte_by_byte() {
 
 #[tokio::test]
 async fn bad_headers_end_the_connection() {
+    if is_haproxy() {
+        // It takes some of them, and logs others with the addresses that they name.
+        return;
+    }
     let mut daemon = accepting("accept-proxy", "").start();
     let not = "Received something which does not look like a PROXY protocol header";
     let bad = "Received an invalid PROXY protocol header";
@@ -133,6 +146,10 @@ async fn bad_headers_end_the_connection() {
 
 #[tokio::test]
 async fn a_header_that_does_not_come() {
+    if is_haproxy() {
+        // It does not wait for the rest of a header.
+        return;
+    }
     let mut daemon = accepting("accept-proxy", "timeout client 300ms").start();
     // Nothing at all, then half of one: neither may hold the connection.
     for begun in [&b""[..], b"PROXY TCP4 192.0", b"\r\n\r\n\0\r\nQUIT\n\x21\x11"] {
@@ -433,7 +450,7 @@ async fn check(backend: &str, server: &str, line: bool, expected: &[u8]) {
         while !header.ends_with(b"\n") {
             header.extend(connection.take(1).await);
         }
-        let header = String::from_utf8(header).unwrap();
+        let header = String::from_utf8(header).expect("a line of text");
         let words: Vec<&str> = header.trim_end().split(' ').collect();
         let own = words.get(4).copied().unwrap_or_default();
         assert!(own.parse::<u16>().is_ok(), "{header}");

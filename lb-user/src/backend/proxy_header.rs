@@ -68,7 +68,7 @@ pub fn header(
         crc32c: options.crc32c,
         alpn: tls.and_then(|tls| tls.alpn.as_deref()),
         authority: (options.authority)
-            .then(|| session.proxy.tlv(tlv::AUTHORITY, 0).or(tls.and_then(|tls| tls.sni.as_deref())))
+            .then(|| session.proxy.tlv(tlv::AUTHORITY, 0).or_else(|| tls?.sni.as_deref()))
             .flatten(),
         unique_id: (options.unique_id).then(unique_id).flatten().filter(|id| id.len() <= tlv::UNIQUE_ID_MAX),
         ssl: options.ssl.then(|| {
