@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::Resumption as Sessions;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore, version};
 
@@ -50,7 +52,10 @@ impl Tls {
     pub(super) fn new(resumption: Resumption, alpn: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(identity()?.der.clone())?;
-        let mut config = ClientConfig::builder_with_protocol_versions(&[&version::TLS13])
+        // What every one of the three speaks in any version of its library.
+        let provider = CryptoProvider { kx_groups: vec![kx_group::X25519], ..default_provider() };
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&version::TLS13])?
             .with_root_certificates(roots)
             .with_no_client_auth();
         if !alpn.is_empty() {
