@@ -397,7 +397,7 @@ async fn an_idle_connection_is_purged_and_a_flooding_one_is_cut() {
     let mut rounds = 0;
     while origin.peer.try_send(&pings).await {
         rounds += 1;
-        assert!(rounds < 200, "never cut");
+        assert!(rounds < 2_000, "never cut");
     }
     assert!(rig.daemon.rss_kib() < before + 16 * 1024);
 }
