@@ -207,7 +207,10 @@ async fn run(
             session.client = socket;
             Ok(())
         }
+        // A client that left after our hello did not like it.
+        Ok(Err(HandshakeError::Closed { .. })) if tls.found.presented.is_some() => Err(Failure::Other),
         Ok(Err(HandshakeError::Closed { .. })) => Err(Failure::Closed),
+        Ok(Err(HandshakeError::Io(_))) if !shaking.beginning().is_empty() => Err(Failure::Other),
         Ok(Err(HandshakeError::Io(_))) => Err(Failure::Aborted),
         Ok(Err(HandshakeError::TooLong)) => Err(Failure::Other),
         Ok(Err(HandshakeError::Tls(error))) => {
