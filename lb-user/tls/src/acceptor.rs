@@ -71,7 +71,11 @@ impl Acceptor {
     ///
     /// # Errors
     /// Nothing stands for the name and `strict-sni` is set.
-    pub fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Result<&Arc<ServerConfig>, Refused> {
+    pub fn choose(
+        &self,
+        name: Option<&str>,
+        schemes: &[SignatureScheme],
+    ) -> Result<&Arc<ServerConfig>, Refused> {
         let options = self.choice.options(name, schemes).ok_or(Refused)?;
         Ok(&self.configs[options as usize])
     }

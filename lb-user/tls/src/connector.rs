@@ -36,20 +36,25 @@ pub struct Connection {
 ///
 /// # Errors
 /// Every reason at once, in HAProxy's words where it has some, without place.
-pub fn connector(server: &Server, global: &Global, stores: &Stores) -> Result<Loaded<Connector>, Vec<String>> {
+pub fn connector(
+    server: &Server,
+    global: &Global,
+    stores: &Stores,
+) -> Result<Loaded<Connector>, Vec<String>> {
     let mut warnings = Vec::new();
     let mut errors = Vec::new();
     let terms = terms(Side::Server, &server.profile, &global.server, &mut warnings, &mut errors);
-    let certificate = server.certificate.as_ref().and_then(|path| match stores.certificates(path, &Overrides::default()) {
-        Ok(loaded) => {
-            warnings.extend(loaded.warnings);
-            loaded.value.into_iter().next()
-        }
-        Err(messages) => {
-            errors.extend(messages);
-            None
-        }
-    });
+    let certificate =
+        server.certificate.as_ref().and_then(|path| match stores.certificates(path, &Overrides::default()) {
+            Ok(loaded) => {
+                warnings.extend(loaded.warnings);
+                loaded.value.into_iter().next()
+            }
+            Err(messages) => {
+                errors.extend(messages);
+                None
+            }
+        });
     let verify = server.verify.unwrap_or(global.server_verify) != Verify::None;
     if verify && server.ca_file.is_none() {
         errors.push(NO_CA.to_owned());
@@ -65,10 +70,14 @@ pub fn connector(server: &Server, global: &Global, stores: &Stores) -> Result<Lo
     let (Some(terms), Some(authorities), true) = (terms, authorities, errors.is_empty()) else {
         return Err(errors);
     };
-    let resumption =
-        if server.no_reuse || !terms.tickets { Resumption::disabled() } else { Resumption::in_memory_sessions(SESSIONS) };
+    let resumption = if server.no_reuse || !terms.tickets {
+        Resumption::disabled()
+    } else {
+        Resumption::in_memory_sessions(SESSIONS)
+    };
     let make = |names: Names, sni: bool| {
-        let verifier = ServerVerifier::new(terms.provider.clone(), verify.then(|| authorities.clone()), names);
+        let verifier =
+            ServerVerifier::new(terms.provider.clone(), verify.then(|| authorities.clone()), names);
         let builder = ClientConfig::builder_with_provider(terms.provider.clone())
             .with_protocol_versions(&terms.versions)?
             .dangerous()
@@ -77,7 +86,8 @@ pub fn connector(server: &Server, global: &Global, stores: &Stores) -> Result<Lo
             Some(certificate) => {
                 let mut presented = CertifiedKey::clone(&certificate.presented());
                 if let Some(schemes) = &terms.sign {
-                    presented.key = Arc::new(Restricted { key: presented.key, schemes: schemes.clone().into() });
+                    presented.key =
+                        Arc::new(Restricted { key: presented.key, schemes: schemes.clone().into() });
                 }
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(presented)))
             }

@@ -35,7 +35,11 @@ const FILE_MAX: u64 = 64 << 20;
 const WORDS_MAX: usize = 10_000;
 
 /// Reads the list in `path`. Errors of all lines, or the entries and what to warn of.
-pub(crate) fn read(path: &Path, global: &Global, warnings: &mut Vec<String>) -> Result<Vec<Entry>, Vec<String>> {
+pub(crate) fn read(
+    path: &Path,
+    global: &Global,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Entry>, Vec<String>> {
     let bytes = pem::read(path, FILE_MAX).map_err(|fault| {
         vec![match fault {
             Fault::Unreadable(path, error) => {
@@ -50,10 +54,18 @@ pub(crate) fn read(path: &Path, global: &Global, warnings: &mut Vec<String>) -> 
 }
 
 /// Goes through the lines of `text`; `path` is for messages.
-pub(crate) fn parse(path: &Path, text: &str, global: &Global, warnings: &mut Vec<String>) -> Result<Vec<Entry>, Vec<String>> {
+pub(crate) fn parse(
+    path: &Path,
+    text: &str,
+    global: &Global,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Entry>, Vec<String>> {
     // Its lines would go into messages, and with them a key.
     if text.contains("-----BEGIN ") {
-        return Err(vec![format!("'crt-list' : '{}' holds certificates or keys, not a list: use 'crt'", path.display())]);
+        return Err(vec![format!(
+            "'crt-list' : '{}' holds certificates or keys, not a list: use 'crt'",
+            path.display()
+        )]);
     }
     let mut entries = Vec::new();
     let mut errors = Vec::new();
@@ -105,7 +117,10 @@ fn entry(line: &str, global: &Global, warn: &mut dyn FnMut(String)) -> Result<En
             None => given.push(text.to_ascii_lowercase().into_boxed_str()),
         }
     }
-    if !entry.filters.excluded.is_empty() && !given.iter().any(|name| name.starts_with('*')) && !entry.filters.default {
+    if !entry.filters.excluded.is_empty()
+        && !given.iter().any(|name| name.starts_with('*'))
+        && !entry.filters.default
+    {
         warn(format!(
             "negative filters on crt-list line \"{}\" without a positive wildcard filter won't do anything!",
             entry.certificate.display()
@@ -129,7 +144,8 @@ fn words(line: &str) -> Result<Vec<Word<'_>>, String> {
     let (mut inside, mut seen) = (false, false);
     let mut rest = line.trim();
     while !rest.is_empty() {
-        let end = rest.find(|char: char| char.is_whitespace() || char == '[' || char == ']').unwrap_or(rest.len());
+        let end =
+            rest.find(|char: char| char.is_whitespace() || char == '[' || char == ']').unwrap_or(rest.len());
         let word = &rest[..end];
         if word.starts_with('#') && !inside {
             break;
@@ -179,6 +195,10 @@ fn option<'a>(
         "npn" => {
             argument()?;
             warn("'npn' does nothing: ALPN has replaced it (use 'alpn').".to_owned());
+        }
+        "ktls" => {
+            argument()?;
+            warn("'ktls' has no effect: the kernel does not encrypt for us.".to_owned());
         }
         "ciphers" => profile.ciphers = Some(argument()?.to_owned()),
         "ciphersuites" => profile.ciphersuites = Some(argument()?.to_owned()),
@@ -266,7 +286,8 @@ mod tests {
 
     fn parsed(text: &str) -> (Result<Vec<Entry>, Vec<String>>, Vec<String>) {
         let mut warnings = Vec::new();
-        let global = Global { crt_base: Some("/crt".into()), ca_base: Some("/ca".into()), ..Global::default() };
+        let global =
+            Global { crt_base: Some("/crt".into()), ca_base: Some("/ca".into()), ..Global::default() };
         (parse(Path::new("l"), text, &global, &mut warnings), warnings)
     }
 
@@ -308,7 +329,10 @@ mod tests {
         check("a [alpn h2][ciphers x]\n", "'crt-list' : parsing [l:1]: too many '['");
         check("[alpn h2]\n", "'crt-list' : parsing [l:1]: file must start with a cert");
         check("a [alpn h2,]\n", "'crt-list' : parsing [l:1]: 'alpn' : 'h2,' has an empty or too long name");
-        check("a", "'crt-list' : parsing [l:1]: Missing LF on last line, file might have been truncated at position 2.");
+        check(
+            "a",
+            "'crt-list' : parsing [l:1]: Missing LF on last line, file might have been truncated at position 2.",
+        );
         check("a [ssl-min-ver foo]\n", "'crt-list' : parsing [l:1]: 'foo' : unknown ssl/tls version");
         check(
             "a [verify foo]\nb [x]\n",

@@ -109,7 +109,14 @@ mod tests {
 
     #[test]
     fn damaged_der_is_nothing() {
-        for bytes in [&[][..], &[0x30], &[0x30, 0x81], &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], &[0x30, 5, 0], &[0x30, 0x80, 0]] {
+        for bytes in [
+            &[][..],
+            &[0x30],
+            &[0x30, 0x81],
+            &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+            &[0x30, 5, 0],
+            &[0x30, 0x80, 0],
+        ] {
             assert!(signed(bytes).is_none(), "{bytes:?}");
             assert!(public_key(bytes).is_none(), "{bytes:?}");
         }

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -58,7 +59,8 @@ impl Generator {
                 file.display()
             )));
         }
-        let authority = sections.certificates.into_iter().next().ok_or_else(|| fault("no certificate in it"))?;
+        let authority =
+            sections.certificates.into_iter().next().ok_or_else(|| fault("no certificate in it"))?;
         let key = sections.key.ok_or_else(|| fault("no private key in it"))?;
         let key = KeyPair::try_from(&key).map_err(|error| fault(&error.to_string()))?;
         let issuer = Issuer::from_ca_cert_der(&authority, key).map_err(|error| fault(&error.to_string()))?;
@@ -75,7 +77,10 @@ impl Generator {
             return Some(kept);
         }
         // Without the lock: two threads may make the same, which harms nobody.
-        let certificate = Arc::new(CertifiedKey::new(vec![self.make(&name)?, self.authority.clone()], self.signing.clone()));
+        let certificate = Arc::new(CertifiedKey::new(
+            vec![self.make(&name)?, self.authority.clone()],
+            self.signing.clone(),
+        ));
         if self.room > 0 {
             let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
             made.keep(name.into_boxed_str(), certificate.clone(), self.room);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
 
-use crate::secrets::{SECRETS_MAX, Secret};
 use crate::files::Certificate;
+use crate::secrets::{SECRETS_MAX, Secret};
 use crate::verify::{ClientVerifier, Problem};
 
 thread_local! {
@@ -84,7 +84,9 @@ impl Handshake {
     pub fn verdict(&self, peer: &[CertificateDer<'_>], now: UnixTime) -> Verdict {
         match (self.client, &self.verifier, peer) {
             (Some(verdict), ..) => verdict,
-            (None, Some(verifier), [leaf, rest @ ..]) if verifier.ignores() => verifier.judge(leaf, rest, now).0,
+            (None, Some(verifier), [leaf, rest @ ..]) if verifier.ignores() => {
+                verifier.judge(leaf, rest, now).0
+            }
             _ => Verdict::default(),
         }
     }

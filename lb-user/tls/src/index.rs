@@ -66,7 +66,12 @@ impl Index {
             self.defaults.push(number);
         }
         let kind = certificate.kind();
-        self.lines.push(Line { certificate, kind, options, excluded: filters.excluded.clone().into_boxed_slice() });
+        self.lines.push(Line {
+            certificate,
+            kind,
+            options,
+            excluded: filters.excluded.clone().into_boxed_slice(),
+        });
     }
 
     /// Whether nothing was added.
@@ -86,7 +91,9 @@ impl Index {
         let exact = self.exact.get(name).map_or(&[][..], Lines::all);
         let suffix = name.split_once('.').map_or("", |(_, suffix)| suffix);
         let wild = self.wild.get(suffix).map_or(&[][..], Lines::all);
-        let wild = wild.iter().filter(|number| !self.line(**number).excluded.iter().any(|excluded| **excluded == *name));
+        let wild = wild
+            .iter()
+            .filter(|number| !self.line(**number).excluded.iter().any(|excluded| **excluded == *name));
         self.choose(exact.iter().chain(wild), schemes)
     }
 
@@ -97,7 +104,11 @@ impl Index {
 
     /// The first line of the best kind that the client can check; the first of all if it can check none, so that the
     /// handshake fails for the reason that is true.
-    fn choose<'a>(&self, candidates: impl Iterator<Item = &'a u32>, schemes: &[SignatureScheme]) -> Option<&Line> {
+    fn choose<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a u32>,
+        schemes: &[SignatureScheme],
+    ) -> Option<&Line> {
         let (mut rsa, mut first) = (None, None);
         for number in candidates {
             let line = self.line(*number);

@@ -9,7 +9,9 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::der::{ENUMERATED, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, context, write};
+use crate::der::{
+    ENUMERATED, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, context, write,
+};
 
 /// Why a response is not stapled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -176,13 +178,20 @@ fn time(text: &[u8]) -> Option<SystemTime> {
     };
     let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
     let (hour, minute, second) = (number(8, 10)?, number(10, 12)?, number(12, 14)?);
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    if year < 1970
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     // Years begin in March, so that the leap day is the last; 719,468 days are between 0000-03-01 and 1970-01-01.
     let year = if month <= 2 { year - 1 } else { year };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    UNIX_EPOCH.checked_add(Duration::from_secs((days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second))
+    UNIX_EPOCH
+        .checked_add(Duration::from_secs((days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second))
 }
 
 /// The request that asks for `leaf`.
@@ -219,7 +228,11 @@ mod tests {
     #[test]
     fn dates() {
         let check = |text: &str, expected: Option<u64>| {
-            assert_eq!(time(text.as_bytes()), expected.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)), "{text}");
+            assert_eq!(
+                time(text.as_bytes()),
+                expected.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)),
+                "{text}"
+            );
         };
         check("19700101000000Z", Some(0));
         check("20000229235959Z", Some(951_868_799));

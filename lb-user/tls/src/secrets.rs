@@ -31,7 +31,8 @@ pub(crate) struct KeyNotes;
 
 impl KeyLog for KeyNotes {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        let secret = Secret { label: label.into(), client_random: client_random.into(), secret: secret.into() };
+        let secret =
+            Secret { label: label.into(), client_random: client_random.into(), secret: secret.into() };
         note(|handshake| {
             // Those of a connection before, which nobody took.
             handshake.secrets.retain(|noted| noted.client_random == secret.client_random);
@@ -56,7 +57,10 @@ mod tests {
         KeyNotes.log("SERVER_HANDSHAKE_TRAFFIC_SECRET", &[2; 32], b"three");
         let noted = taken().secrets;
         let lines: Vec<_> = noted.iter().map(|secret| (&*secret.label, &*secret.secret)).collect();
-        let expected = [("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &b"two"[..]), ("SERVER_HANDSHAKE_TRAFFIC_SECRET", &b"three"[..])];
+        let expected = [
+            ("CLIENT_HANDSHAKE_TRAFFIC_SECRET", &b"two"[..]),
+            ("SERVER_HANDSHAKE_TRAFFIC_SECRET", &b"three"[..]),
+        ];
         assert_eq!(lines, expected);
         assert!(taken().secrets.is_empty());
         for _ in 0..100 {

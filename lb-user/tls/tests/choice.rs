@@ -1,5 +1,7 @@
 //! Who is shown which certificate, and on which terms.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::time::SystemTime;
@@ -33,9 +35,13 @@ fn global(files: &Files) -> Global {
 fn shown(acceptor: &sockeye_tls::Acceptor, name: Option<&str>, schemes: &[S]) -> String {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let all = provider.signature_verification_algorithms;
-    let mapping: Vec<_> = all.mapping.iter().filter(|(scheme, _)| schemes.contains(scheme)).copied().collect();
+    let mapping: Vec<_> =
+        all.mapping.iter().filter(|(scheme, _)| schemes.contains(scheme)).copied().collect();
     let provider = rustls::crypto::CryptoProvider {
-        signature_verification_algorithms: rustls::crypto::WebPkiSupportedAlgorithms { all: all.all, mapping: Vec::leak(mapping) },
+        signature_verification_algorithms: rustls::crypto::WebPkiSupportedAlgorithms {
+            all: all.all,
+            mapping: Vec::leak(mapping),
+        },
         ..provider
     };
     let server = Server { verify: Some(Verify::None), ..Server::default() };
@@ -104,7 +110,9 @@ fn names_wildcards_and_defaults() {
          other.test\nsecure.test.pem secure.domain.test\n",
     );
     let loaded = acceptor(&bind, &global(&files), &stores()).unwrap().value;
-    let check = |name: &str, expected: &str| assert_eq!(shown(&loaded, Some(name).filter(|name| !name.is_empty()), ALL), expected, "{name}");
+    let check = |name: &str, expected: &str| {
+        assert_eq!(shown(&loaded, Some(name).filter(|name| !name.is_empty()), ALL), expected, "{name}")
+    };
     check("first.test", "first.test,second.test");
     check("SECOND.test", "first.test,second.test");
     check("a.wild.test", "*.wild.test");
@@ -131,9 +139,12 @@ fn an_excluded_name_falls_back() {
 #[test]
 fn ecdsa_goes_before_rsa_where_it_is_understood() {
     let files = Files::new();
-    let bind = listed(&files, "rsa-1.pem a.test *\ne.test.pem a.test *\ne2.test.pem *.b.test\nrsa-2.pem x.b.test\n");
+    let bind =
+        listed(&files, "rsa-1.pem a.test *\ne.test.pem a.test *\ne2.test.pem *.b.test\nrsa-2.pem x.b.test\n");
     let loaded = acceptor(&bind, &global(&files), &stores()).unwrap().value;
-    let check = |name: Option<&str>, schemes, expected: &str| assert_eq!(shown(&loaded, name, schemes), expected, "{name:?}");
+    let check = |name: Option<&str>, schemes, expected: &str| {
+        assert_eq!(shown(&loaded, name, schemes), expected, "{name:?}")
+    };
     check(Some("a.test"), ALL, "e.test");
     check(Some("a.test"), RSA, "rsa.test");
     check(None, ALL, "e.test");
@@ -159,7 +170,10 @@ fn lines_have_terms_of_their_own() {
     let files = Files::new();
     let text = "plain.test.pem\nh2.test.pem [alpn h2]\nold.test.pem [ssl-max-ver TLSv1.2 ciphers ECDHE-ECDSA-AES128-GCM-SHA256]\n\
                 h3.test.pem [alpn h2]\n";
-    let bind = Bind { profile: Profile { alpn: Some(vec![b"http/1.1".to_vec()]), ..Profile::default() }, ..listed(&files, text) };
+    let bind = Bind {
+        profile: Profile { alpn: Some(vec![b"http/1.1".to_vec()]), ..Profile::default() },
+        ..listed(&files, text)
+    };
     let loaded = acceptor(&bind, &global(&files), &stores()).unwrap().value;
     let server = Server {
         verify: Some(Verify::None),
@@ -178,7 +192,10 @@ fn lines_have_terms_of_their_own() {
     let suite = check("old.test", "http/1.1", rustls::ProtocolVersion::TLSv1_2);
     assert_eq!(suite, rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
     let config = |name| loaded.choose(Some(name), ALL).unwrap();
-    assert!(std::sync::Arc::ptr_eq(config("h2.test"), config("h3.test")), "equal terms share a configuration");
+    assert!(
+        std::sync::Arc::ptr_eq(config("h2.test"), config("h3.test")),
+        "equal terms share a configuration"
+    );
 }
 
 #[test]
@@ -191,7 +208,12 @@ fn what_is_wrong_with_a_line_names_it() {
     let errors = acceptor(&bind, &global(&files), &stores()).unwrap_err();
     let list = files.path("the.list").display().to_string();
     assert_eq!(errors.len(), 2);
-    assert!(errors[1].starts_with(&format!("'crt-list' : parsing [{list}:3]: unable to stat SSL certificate from file")), "{errors:?}");
+    assert!(
+        errors[1].starts_with(&format!(
+            "'crt-list' : parsing [{list}:3]: unable to stat SSL certificate from file"
+        )),
+        "{errors:?}"
+    );
     files.write("the.list", "a.test.pem [ocsp-update on]\na.test.pem [ocsp-update off]\n");
     let errors = acceptor(&bind, &global(&files), &stores()).unwrap_err();
     assert!(errors[0].contains("different parameter 'ocsp-update' : previously 'on' vs 'off'"), "{errors:?}");
@@ -211,7 +233,10 @@ fn versions_curves_and_signatures() {
     };
     let text = |text: &str| Some(text.to_owned());
     let only = |version| Profile { min: Some(version), max: Some(version), ..Profile::default() };
-    assert!(meet_with(only(Version::Tls12), Profile::default()).unwrap().version == rustls::ProtocolVersion::TLSv1_2);
+    assert!(
+        meet_with(only(Version::Tls12), Profile::default()).unwrap().version
+            == rustls::ProtocolVersion::TLSv1_2
+    );
     assert!(meet_with(only(Version::Tls12), only(Version::Tls13)).is_err());
     let without = Profile { without: vec![Version::Tls13], ..Profile::default() };
     assert!(meet_with(without, Profile::default()).unwrap().version == rustls::ProtocolVersion::TLSv1_2);
@@ -224,15 +249,22 @@ fn versions_curves_and_signatures() {
     assert!(meet_with(Profile::default(), sigalgs("ed25519")).is_err());
     // The server's order of suites counts unless said otherwise.
     let suites = |names: &str| Profile { ciphersuites: text(names), ..Profile::default() };
-    let (one, other) = ("TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256");
+    let (one, other) =
+        ("TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256");
     let done = meet_with(suites(one), suites(other)).unwrap();
     assert_eq!(done.suite, rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
     let bind = Bind { prefer_client_ciphers: true, ..bind(suites(one)) };
     let loaded = acceptor(&bind, &global(&files), &stores()).unwrap().value;
     let done = meet(&loaded, &load_server(&server(suites(other))), Some("a.test")).unwrap();
     assert_eq!(done.suite, rustls::CipherSuite::TLS13_AES_256_GCM_SHA384);
-    let none = Bind { profile: Profile { min: Some(Version::Tls13), max: Some(Version::Tls12), ..Profile::default() }, ..Bind::default() };
-    assert!(acceptor(&none, &Global::default(), &stores()).unwrap_err()[0].starts_with("all SSL/TLS versions are disabled"));
+    let none = Bind {
+        profile: Profile { min: Some(Version::Tls13), max: Some(Version::Tls12), ..Profile::default() },
+        ..Bind::default()
+    };
+    assert!(
+        acceptor(&none, &Global::default(), &stores()).unwrap_err()[0]
+            .starts_with("all SSL/TLS versions are disabled")
+    );
 }
 
 #[test]
@@ -252,7 +284,9 @@ fn certificates_are_made_for_unknown_names() {
         let bind = Bind { sign_file: file.map(Into::into), ..bind.clone() };
         acceptor(&bind, &global(&files), &stores()).unwrap_err().join("|")
     };
-    assert!(errors(None).starts_with("cannot enable certificate generation, no CA certificate File configured"));
+    assert!(
+        errors(None).starts_with("cannot enable certificate generation, no CA certificate File configured")
+    );
     assert!(errors(Some("/none")).starts_with("Failed to read CA certificate file '/none'"));
 }
 
@@ -266,7 +300,11 @@ fn ten_thousand_certificates() {
     let authority = Authority::new("ca");
     let key = || rcgen::KeyPair::generate().unwrap();
     for number in 0..COUNT {
-        let leaf = authority.leaf_of(&[&format!("host{number}.example.test"), &format!("*.w{number}.test")], key(), |_| {});
+        let leaf = authority.leaf_of(
+            &[&format!("host{number}.example.test"), &format!("*.w{number}.test")],
+            key(),
+            |_| {},
+        );
         files.write(&format!("dir/{number}.pem"), leaf.full_pem());
     }
     let bind = Bind { certificates: vec![files.path("dir")], ..Bind::default() };

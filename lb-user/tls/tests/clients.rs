@@ -1,11 +1,13 @@
 //! Certificates of clients and servers: who is believed, and what OpenSSL calls the reasons against it.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::*;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use sockeye_tls::settings::Ignored;
 use sockeye_tls::{Verdict, acceptor};
@@ -30,7 +32,11 @@ impl Case {
 
     /// A handshake with a client that presents `pem`.
     fn present(&self, client: &ClientAuth, pem: Option<&str>) -> Result<Done, String> {
-        let bind = Bind { certificates: vec![self.files.path("site.pem")], client: client.clone(), ..Bind::default() };
+        let bind = Bind {
+            certificates: vec![self.files.path("site.pem")],
+            client: client.clone(),
+            ..Bind::default()
+        };
         let certificate = pem.map(|pem| self.files.write("client.pem", pem));
         let server = Server { verify: Some(Verify::None), certificate, ..Server::default() };
         handshake(&bind, &server, Some("site.test"))
@@ -65,7 +71,11 @@ fn verify_none_optional_and_required() {
 #[test]
 fn errors_have_numbers_and_can_be_ignored() {
     let case = Case::new();
-    let everything = ClientAuth { crt_ignore_err: Ignored::All, ca_ignore_err: Ignored::All, ..case.auth(Verify::Required) };
+    let everything = ClientAuth {
+        crt_ignore_err: Ignored::All,
+        ca_ignore_err: Ignored::All,
+        ..case.auth(Verify::Required)
+    };
     let check = |pem: &str, expected: Verdict, what: &str| {
         let refused = case.present(&case.auth(Verify::Required), Some(pem));
         assert_eq!(refused.is_ok(), expected == Verdict::default(), "{what}");
@@ -88,7 +98,9 @@ fn errors_have_numbers_and_can_be_ignored() {
     check(&stranger.leaf(&["c.test"]).pem(), leaf(20, 21), "issuer unknown");
     check(&stranger.leaf(&["c.test"]).full_pem(), above(19, 0, 19, 1), "root unknown");
     check(&(stranger.pem() + &stranger.key_pem()), leaf(18, 18), "self-signed");
-    let purpose = authority.leaf_with(&["c.test"], |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let purpose = authority.leaf_with(&["c.test"], |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+    });
     check(&purpose.pem(), leaf(26, 26), "for servers");
     // An authority of the same name whose key is another.
     check(&Authority::new("ca").leaf(&["c.test"]).pem(), leaf(7, 7), "forged");
@@ -98,7 +110,11 @@ fn errors_have_numbers_and_can_be_ignored() {
     let issuer = rcgen::Issuer::from_params(&params, &end.key);
     let key = KeyPair::generate().unwrap();
     let below = named("below.test").signed_by(&key, &issuer).unwrap();
-    check(&(below.pem() + &end.certificate.pem() + &key.serialize_pem()), above(79, 0, 79, 1), "not an authority");
+    check(
+        &(below.pem() + &end.certificate.pem() + &key.serialize_pem()),
+        above(79, 0, 79, 1),
+        "not an authority",
+    );
 }
 
 fn named(name: &str) -> CertificateParams {
@@ -129,13 +145,17 @@ fn only_what_is_listed_is_ignored() {
 fn what_webpki_cannot_read_and_openssl_can() {
     let case = Case::new();
     // Version 1, without any extension: what `openssl x509 -req` made for decades.
-    let trusted = ClientAuth { ca_file: Some(case.files.write("data.pem", data("ca.pem"))), ..case.auth(Verify::Required) };
+    let trusted = ClientAuth {
+        ca_file: Some(case.files.write("data.pem", data("ca.pem"))),
+        ..case.auth(Verify::Required)
+    };
     let v1 = data("v1.pem") + &data("v1.key");
     assert_eq!(case.present(&trusted, Some(&v1)).unwrap().verdict, Verdict::default());
     assert!(case.present(&case.auth(Verify::Required), Some(&v1)).is_err(), "another authority");
     // A self-signed certificate that is itself the ca-file.
     let own = Authority::new("own");
-    let pinned = ClientAuth { ca_file: Some(case.files.write("own.pem", own.pem())), ..case.auth(Verify::Required) };
+    let pinned =
+        ClientAuth { ca_file: Some(case.files.write("own.pem", own.pem())), ..case.auth(Verify::Required) };
     assert!(case.present(&pinned, Some(&(own.pem() + &own.key_pem()))).is_ok());
     // The same towards servers.
     let site = case.files.write("own-site.pem", own.pem() + &own.key_pem());
@@ -190,7 +210,8 @@ fn intermediate_authorities() {
 fn revoked_certificates() {
     let case = Case::new();
     let numbered = |number: u8| {
-        case.authority.leaf_with(&["c.test"], |params| params.serial_number = Some(SerialNumber::from_slice(&[number])))
+        case.authority
+            .leaf_with(&["c.test"], |params| params.serial_number = Some(SerialNumber::from_slice(&[number])))
     };
     let list = |until: i32| {
         let params = CertificateRevocationListParams {

@@ -1,5 +1,7 @@
 //! What is read from files, and what is said about those that are of no use.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::path::Path;
@@ -11,7 +13,8 @@ use sockeye_tls::{OcspFault, Stores, acceptor};
 
 /// Errors and warnings of a bind line with `certificates`, with the directory taken out.
 fn said(files: &Files, certificates: &[&str], global: &Global) -> (Vec<String>, Vec<String>) {
-    let bind = Bind { certificates: certificates.iter().map(|name| files.path(name)).collect(), ..Bind::default() };
+    let bind =
+        Bind { certificates: certificates.iter().map(|name| files.path(name)).collect(), ..Bind::default() };
     let stores = Stores::new(global, SystemTime::now());
     let (errors, warnings) = match acceptor(&bind, global, &stores) {
         Ok(loaded) => (Vec::new(), loaded.warnings),
@@ -34,22 +37,60 @@ fn files_that_are_of_no_use() {
     };
     let context = "unable to load SSL certificate into SSL Context";
     let load = "unable to load certificate from file";
-    check("weak.pem", &(data("rsa1024.pem") + &data("rsa1024.key")), &format!("{context} 'weak.pem': ee key too small. It has 1024 bits"));
-    check("mismatch.pem", &(rsa.clone() + &data("ed.key")), "inconsistencies between private key and certificate loaded 'mismatch.pem'.");
+    check(
+        "weak.pem",
+        &(data("rsa1024.pem") + &data("rsa1024.key")),
+        &format!("{context} 'weak.pem': ee key too small. It has 1024 bits"),
+    );
+    check(
+        "mismatch.pem",
+        &(rsa.clone() + &data("ed.key")),
+        "inconsistencies between private key and certificate loaded 'mismatch.pem'.",
+    );
     check("nokey.pem", &rsa, "No Private Key found in 'nokey.pem.key'.");
     check("onlykey.pem", &rsa_key, &format!("{load} 'onlykey.pem': no start line."));
     check("empty.pem", "", &format!("{load} 'empty.pem': no start line. The file is empty."));
     check("noise.pem", "hello\n", &format!("{load} 'noise.pem': no start line."));
-    check("cut.pem", &rsa[..200], &format!("{load} 'cut.pem': bad end line: '-----END CERTIFICATE-----' is missing"));
-    check("bad.pem", &format!("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n{rsa_key}"), &format!("{load} 'bad.pem': bad base64 decode."));
-    check("der.pem", &format!("-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n{rsa_key}"), &format!("{context} 'der.pem': the certificate cannot be read as X.509: its DER is damaged."));
-    check("enc1.pem", &(rsa.clone() + &data("encrypted1.key")), "the private key in 'enc1.pem' is encrypted with a passphrase");
-    check("enc8.pem", &(rsa.clone() + &data("encrypted8.key")), "the private key in 'enc8.pem' is encrypted with a passphrase");
-    check("dsa.pem", &(data("dsa.pem") + &data("dsa.key")), "unable to load private key from file 'dsa.pem': a DSA key");
+    check(
+        "cut.pem",
+        &rsa[..200],
+        &format!("{load} 'cut.pem': bad end line: '-----END CERTIFICATE-----' is missing"),
+    );
+    check(
+        "bad.pem",
+        &format!("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n{rsa_key}"),
+        &format!("{load} 'bad.pem': bad base64 decode."),
+    );
+    check(
+        "der.pem",
+        &format!("-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n{rsa_key}"),
+        &format!("{context} 'der.pem': the certificate cannot be read as X.509: its DER is damaged."),
+    );
+    check(
+        "enc1.pem",
+        &(rsa.clone() + &data("encrypted1.key")),
+        "the private key in 'enc1.pem' is encrypted with a passphrase",
+    );
+    check(
+        "enc8.pem",
+        &(rsa.clone() + &data("encrypted8.key")),
+        "the private key in 'enc8.pem' is encrypted with a passphrase",
+    );
+    check(
+        "dsa.pem",
+        &(data("dsa.pem") + &data("dsa.key")),
+        "unable to load private key from file 'dsa.pem': a DSA key",
+    );
     let (errors, _) = said(&files, &["missing.pem"], &Global::default());
-    assert_eq!(errors, ["unable to stat SSL certificate from file 'missing.pem' : No such file or directory."]);
+    assert_eq!(
+        errors,
+        ["unable to stat SSL certificate from file 'missing.pem' : No such file or directory."]
+    );
     files.write("raw.pem", [0x30, 0x82, 1, 2]);
-    assert!(said(&files, &["raw.pem"], &Global::default()).0[0].contains("It is DER: convert it with openssl x509"));
+    assert!(
+        said(&files, &["raw.pem"], &Global::default()).0[0]
+            .contains("It is DER: convert it with openssl x509")
+    );
     // All that is wrong with a line is said at once.
     assert_eq!(said(&files, &["nokey.pem", "noise.pem", "missing.pem"], &Global::default()).0.len(), 3);
 }
@@ -60,7 +101,11 @@ fn keys_of_all_kinds_in_any_order() {
     let ca = data("ca.pem");
     for name in ["rsa", "ed", "p384", "p521"] {
         let (certificate, key) = (data(&format!("{name}.pem")), data(&format!("{name}.key")));
-        for text in [format!("{certificate}{key}"), format!("{key}{certificate}{ca}"), format!("text\n{certificate}{ca}\n{key}")] {
+        for text in [
+            format!("{certificate}{key}"),
+            format!("{key}{certificate}{ca}"),
+            format!("text\n{certificate}{ca}\n{key}"),
+        ] {
             let bind = Bind { certificates: vec![files.write("x.pem", text)], ..Bind::default() };
             let server = Server { verify: Some(Verify::None), ..Server::default() };
             let done = handshake(&bind, &server, None).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -81,7 +126,10 @@ fn expired_and_future_certificates_are_warned_of() {
         files.write("a.pem", leaf.pem());
         let (errors, warnings) = said(&files, &["a.pem"], &Global::default());
         assert!(errors.is_empty());
-        assert!(warnings.join("|").contains(expected) && warnings.is_empty() == expected.is_empty(), "{warnings:?}");
+        assert!(
+            warnings.join("|").contains(expected) && warnings.is_empty() == expected.is_empty(),
+            "{warnings:?}"
+        );
     };
     check(2000, 2001, "certificate 'a.pem' has expired, clients will refuse it: renew it.");
     check(2200, 2201, "certificate 'a.pem' is not valid yet");
@@ -129,7 +177,8 @@ fn directories() {
     files.write("dir/a.pem.issuer", authority.pem());
     files.write("dir/x.key", "noise");
     let bind = Bind { certificates: vec![files.path("dir")], ..Bind::default() };
-    let names: Vec<_> = load(&bind).certificates().map(|certificate| certificate.names()[0].to_string()).collect();
+    let names: Vec<_> =
+        load(&bind).certificates().map(|certificate| certificate.names()[0].to_string()).collect();
     assert_eq!(names, ["a.test", "b.test", "c.test"]);
     files.write("dir/noise.pem", "noise");
     files.write("dir/nokey.pem", data("rsa.pem"));
@@ -155,9 +204,15 @@ fn stores_by_name() {
     let bind = |name: &str| Bind { certificates: vec![name.into()], ..Bind::default() };
     assert!(acceptor(&bind("@web/a"), &Global::default(), &stores).is_ok());
     let errors = acceptor(&bind("@web/b"), &Global::default(), &stores).unwrap_err();
-    assert_eq!(errors, ["no certificate is called '@web/b': a crt-store must load it before a line names it."]);
+    assert_eq!(
+        errors,
+        ["no certificate is called '@web/b': a crt-store must load it before a line names it."]
+    );
     let without = Load { key: Some("/none".into()), ..load };
-    assert_eq!(stores.add(&without).unwrap_err()[0].split('.').next(), Some("No Private Key found in '/none'"));
+    assert_eq!(
+        stores.add(&without).unwrap_err()[0].split('.').next(),
+        Some("No Private Key found in '/none'")
+    );
 }
 
 #[test]
@@ -198,7 +253,11 @@ fn staples() {
     let certificate = loaded.certificates().next().unwrap();
     let check = |name: &str, days: u64, expected: Result<bool, OcspFault>| {
         let now = of_the_data() + Duration::from_secs(days * 86_400);
-        assert_eq!(certificate.staple(response(name), now).map(|until| until.is_some()), expected, "{name} {days}");
+        assert_eq!(
+            certificate.staple(response(name), now).map(|until| until.is_some()),
+            expected,
+            "{name} {days}"
+        );
     };
     check("good.ocsp", 0, Ok(true));
     check("good.ocsp", 30, Err(OcspFault::TooLate));
@@ -225,10 +284,18 @@ fn staples() {
     files.write("v1.pem.ocsp", response("revoked.ocsp"));
     let bind = Bind { certificates: vec![path], ..Bind::default() };
     let errors = acceptor(&bind, &Global::default(), &stores).unwrap_err();
-    assert!(errors[0].contains("is present and activates OCSP but it is impossible to compute the OCSP certificate ID"), "{errors:?}");
+    assert!(
+        errors[0].contains(
+            "is present and activates OCSP but it is impossible to compute the OCSP certificate ID"
+        ),
+        "{errors:?}"
+    );
     files.write("v1.pem.issuer", data("ca.pem"));
     let warnings = acceptor(&bind, &Global::default(), &stores).unwrap().warnings;
-    assert!(warnings[0].ends_with("is ignored: OCSP single response: certificate status is not good (revoked)."), "{warnings:?}");
+    assert!(
+        warnings[0].ends_with("is ignored: OCSP single response: certificate status is not good (revoked)."),
+        "{warnings:?}"
+    );
 }
 
 #[test]

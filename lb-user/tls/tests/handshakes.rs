@@ -1,5 +1,7 @@
 //! Handshakes in memory: what settings mean to clients and servers that speak rustls.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::*;
@@ -8,8 +10,8 @@ use common::*;
 fn a_certificate_and_who_trusts_it() {
     let files = Files::new();
     let authority = Authority::new("ca");
-    files.write("ca.pem", &authority.pem());
-    files.write("site.pem", &authority.leaf(&["site.test"]).pem());
+    files.write("ca.pem", authority.pem());
+    files.write("site.pem", authority.leaf(&["site.test"]).pem());
     let bind = Bind { certificates: vec![files.path("site.pem")], ..Bind::default() };
     let server = Server { ca_file: Some(files.path("ca.pem")), ..Server::default() };
     let done = handshake(&bind, &server, Some("site.test")).unwrap();
@@ -17,7 +19,7 @@ fn a_certificate_and_who_trusts_it() {
     assert_eq!(done.version, rustls::ProtocolVersion::TLSv1_3);
     // The name must be in the certificate, a certificate must be signed by somebody known.
     assert!(handshake(&bind, &server, Some("other.test")).is_err());
-    files.write("other.pem", &Authority::new("other").pem());
+    files.write("other.pem", Authority::new("other").pem());
     let stranger = Server { ca_file: Some(files.path("other.pem")), ..Server::default() };
     assert!(handshake(&bind, &stranger, Some("site.test")).is_err());
     let careless = Server { verify: Some(Verify::None), ..Server::default() };

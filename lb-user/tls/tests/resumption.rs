@@ -1,5 +1,7 @@
 //! Sessions that are resumed, and those that must not be.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use base64ct::{Base64, Encoding};
@@ -37,7 +39,9 @@ impl Case {
     }
 
     fn load(&self, bind: &Bind) -> Acceptor {
-        acceptor(bind, &self.global, &sockeye_tls::Stores::new(&self.global, std::time::SystemTime::now())).unwrap().value
+        acceptor(bind, &self.global, &sockeye_tls::Stores::new(&self.global, std::time::SystemTime::now()))
+            .unwrap()
+            .value
     }
 
     fn client(&self, version: Version) -> Server {
@@ -58,9 +62,14 @@ fn tickets_and_the_cache() {
             let case = Case { files: Files::new(), global: global.clone() };
             let acceptor = case.load(bind);
             let connector = sockeye_tls::connector(server, global, &stores()).unwrap().value;
-            assert_eq!(kinds(&[&acceptor, &acceptor, &acceptor], &connector), expected, "{version:?} {bind:?}");
+            assert_eq!(
+                kinds(&[&acceptor, &acceptor, &acceptor], &connector),
+                expected,
+                "{version:?} {bind:?}"
+            );
         };
-        let no_tickets = Bind { profile: Profile { tickets: Some(false), ..Profile::default() }, ..case.bind() };
+        let no_tickets =
+            Bind { profile: Profile { tickets: Some(false), ..Profile::default() }, ..case.bind() };
         let no_cache = Global { cache_size: 0, ..Global::default() };
         let global = Global::default();
         check(&case.bind(), &global, &server, "frr");
@@ -78,7 +87,10 @@ fn machines_share_a_file_of_keys() {
     let case = Case::new();
     let key = |fill: u8| Base64::encode_string(&[fill; 80]) + "\n";
     let one = Bind { ticket_keys: Some(case.files.write("1", key(1) + &key(2) + &key(3))), ..case.bind() };
-    let two = Bind { ticket_keys: Some(case.files.write("2", key(1) + &key(2) + &key(3) + &key(4))), ..case.bind() };
+    let two = Bind {
+        ticket_keys: Some(case.files.write("2", key(1) + &key(2) + &key(3) + &key(4))),
+        ..case.bind()
+    };
     let other = Bind { ticket_keys: Some(case.files.write("3", key(7) + &key(8) + &key(9))), ..case.bind() };
     let [one, two, other] = [one, two, other].map(|bind| case.load(&bind));
     let connector = load_server(&case.client(Version::Tls13));
@@ -93,7 +105,11 @@ fn who_was_not_checked_is_not_resumed_as_if() {
     let case = Case::new();
     let key = |fill: u8| Base64::encode_string(&[fill; 48]) + "\n";
     let keys = case.files.write("keys", key(1) + &key(2) + &key(3));
-    let client = ClientAuth { verify: Verify::Optional, ca_file: Some(case.files.path("ca.pem")), ..ClientAuth::default() };
+    let client = ClientAuth {
+        verify: Verify::Optional,
+        ca_file: Some(case.files.path("ca.pem")),
+        ..ClientAuth::default()
+    };
     for tickets in [true, false] {
         let profile = Profile { tickets: Some(tickets), ..Profile::default() };
         let open = Bind { ticket_keys: Some(keys.clone()), profile, ..case.bind() };
@@ -105,7 +121,11 @@ fn who_was_not_checked_is_not_resumed_as_if() {
         for version in [Version::Tls12, Version::Tls13] {
             let server = Server { certificate: Some(case.files.path("client.pem")), ..case.client(version) };
             let connector = load_server(&server);
-            assert_eq!(kinds(&[&open, &open, &checked, &checked, &open], &connector), "frfrf", "{tickets} {version:?}");
+            assert_eq!(
+                kinds(&[&open, &open, &checked, &checked, &open], &connector),
+                "frfrf",
+                "{tickets} {version:?}"
+            );
         }
     }
 }
@@ -124,7 +144,8 @@ fn a_resumed_session_knows_its_client() {
     };
     let acceptor = case.load(&Bind { client, ..case.bind() });
     for version in [Version::Tls12, Version::Tls13] {
-        let connector = load_server(&Server { certificate: Some(certificate.clone()), ..case.client(version) });
+        let connector =
+            load_server(&Server { certificate: Some(certificate.clone()), ..case.client(version) });
         for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
             let done = meet(&acceptor, &connector, Some("a.test")).unwrap();
             assert_eq!(done.kind, expected);
@@ -132,4 +153,28 @@ fn a_resumed_session_knows_its_client() {
             assert_eq!(names(&done.server.peer_certificates().unwrap()[0]), ["stranger.test"]);
         }
     }
+}
+
+#[test]
+fn early_data() {
+    use std::io::{Read, Write};
+    let case = Case::new();
+    let send = |allowed: bool, offered: bool| {
+        let acceptor = case.load(&Bind { allow_0rtt: allowed, ..case.bind() });
+        let connector = load_server(&Server { allow_0rtt: offered, ..case.client(Version::Tls13) });
+        meet(&acceptor, &connector, Some("a.test")).unwrap();
+        let connection = connector.connection(Some("a.test"), "127.0.0.1".parse().unwrap());
+        let mut client = rustls::ClientConnection::new(connection.config, connection.name).unwrap();
+        let sent = client.early_data().is_some_and(|mut early| early.write_all(b"early").is_ok());
+        let mut done = meet_client(&acceptor, client).unwrap();
+        assert_eq!(done.kind, HandshakeKind::Resumed);
+        let mut received = String::new();
+        if let Some(mut early) = done.server.early_data() {
+            early.read_to_string(&mut received).unwrap();
+        }
+        (sent, received)
+    };
+    assert_eq!(send(true, true), (true, "early".to_owned()));
+    assert_eq!(send(true, false), (false, String::new()));
+    assert_eq!(send(false, true), (false, String::new()));
 }

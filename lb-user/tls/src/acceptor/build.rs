@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use rustls::server::NoServerSessionStorage;
 use rustls::ServerConfig;
+use rustls::server::NoServerSessionStorage;
 
 use super::Acceptor;
 use super::choice::{Choice, Resolver};
@@ -20,8 +20,8 @@ use crate::settings::{Bind, ClientAuth, Global, Profile, Source, Verify};
 use crate::verify::{Authorities, ClientVerifier, authorities};
 use crate::words::{Side, Terms, over, record_size, terms};
 
-/// Early data at most, as OpenSSL's default: one record.
-const EARLY_DATA_MAX: u32 = 16_384;
+/// Early data at most, as HAProxy with its default buffers (`tune.bufsize` less `tune.maxrewrite`).
+const EARLY_DATA_MAX: u32 = 15_360;
 
 /// Loads what `bind` names.
 ///
@@ -62,7 +62,11 @@ struct Options {
 
 impl Options {
     fn of(bind: &Bind, global: &Global) -> Self {
-        Self { profile: over(&bind.profile, &global.bind), client: bind.client.clone(), allow_0rtt: bind.allow_0rtt }
+        Self {
+            profile: over(&bind.profile, &global.bind),
+            client: bind.client.clone(),
+            allow_0rtt: bind.allow_0rtt,
+        }
     }
 
     /// What a line of a `crt-list` makes of its bind's options.
@@ -97,8 +101,12 @@ impl Build<'_> {
         ];
         for source in bind.order.iter().chain(rest.iter().flatten()) {
             match source {
-                Source::Certificate => certificates.next().into_iter().for_each(|path| self.certificate(path, false)),
-                Source::DefaultCertificate => defaults.next().into_iter().for_each(|path| self.certificate(path, true)),
+                Source::Certificate => {
+                    certificates.next().into_iter().for_each(|path| self.certificate(path, false))
+                }
+                Source::DefaultCertificate => {
+                    defaults.next().into_iter().for_each(|path| self.certificate(path, true))
+                }
                 Source::List => lists.next().into_iter().for_each(|path| self.list(path)),
             }
         }
@@ -131,7 +139,15 @@ impl Build<'_> {
         self.load(&entry.certificate, &entry.overrides, &entry.filters, false, number, &place);
     }
 
-    fn load(&mut self, path: &Path, overrides: &Overrides, filters: &Filters, default: bool, options: usize, place: &str) {
+    fn load(
+        &mut self,
+        path: &Path,
+        overrides: &Overrides,
+        filters: &Filters,
+        default: bool,
+        options: usize,
+        place: &str,
+    ) {
         match self.stores.certificates(path, overrides) {
             Ok(loaded) => {
                 self.warnings.extend(loaded.warnings.into_iter().map(|warning| format!("{place}{warning}")));
@@ -146,7 +162,9 @@ impl Build<'_> {
                     self.index.add(certificate, &filters, options);
                 }
             }
-            Err(messages) => self.errors.extend(messages.into_iter().map(|message| format!("{place}{message}"))),
+            Err(messages) => {
+                self.errors.extend(messages.into_iter().map(|message| format!("{place}{message}")))
+            }
         }
     }
 
@@ -157,7 +175,8 @@ impl Build<'_> {
         let prepared: Vec<_> = options.iter().map(|options| self.prepare(options)).collect();
         if self.index.is_empty() && self.errors.is_empty() && generator.is_none() {
             if strict {
-                self.warnings.push("no SSL certificate specified, ssl connections will fail (use 'crt').".to_owned());
+                self.warnings
+                    .push("no SSL certificate specified, ssl connections will fail (use 'crt').".to_owned());
             } else {
                 self.errors.push("no SSL certificate specified (use 'crt').".to_owned());
             }
@@ -173,7 +192,10 @@ impl Build<'_> {
             .map(|(prepared, options)| self.config(prepared, options, choice.clone()).map(Arc::new))
             .collect();
         match configs {
-            Ok(configs) => Ok(Loaded { value: Acceptor { choice, configs, capture_buffer: self.global.capture_buffer }, warnings: self.warnings }),
+            Ok(configs) => Ok(Loaded {
+                value: Acceptor { choice, configs, capture_buffer: self.global.capture_buffer },
+                warnings: self.warnings,
+            }),
             Err(message) => Err(vec![message]),
         }
     }
@@ -183,7 +205,8 @@ impl Build<'_> {
             return None;
         }
         let Some(file) = &self.bind.sign_file else {
-            self.errors.push("cannot enable certificate generation, no CA certificate File configured".to_owned());
+            self.errors
+                .push("cannot enable certificate generation, no CA certificate File configured".to_owned());
             return None;
         };
         match Generator::load(file, self.bind.sign_pass.as_deref(), self.global.generated_cache) {
@@ -207,19 +230,27 @@ impl Build<'_> {
                 return None;
             }
             _ => {
-                let [ca, more, crl] = [&client.ca_file, &client.ca_verify_file, &client.crl_file].map(Option::as_deref);
+                let [ca, more, crl] =
+                    [&client.ca_file, &client.ca_verify_file, &client.crl_file].map(Option::as_deref);
                 Some(authorities(self.stores, ca, more, crl, warnings, errors)?)
             }
         };
         Some(Prepared { terms: terms?, authorities })
     }
 
-    fn config(&self, prepared: Prepared, options: &Options, choice: Arc<Choice>) -> Result<ServerConfig, String> {
+    fn config(
+        &self,
+        prepared: Prepared,
+        options: &Options,
+        choice: Arc<Choice>,
+    ) -> Result<ServerConfig, String> {
         let Prepared { terms, authorities } = prepared;
         let context = context(&options.client, authorities.as_deref());
-        let verifier = authorities
-            .map(|authorities| Arc::new(ClientVerifier::new(terms.provider.clone(), authorities, &options.client)));
-        let resolver = Resolver { choice, verifier: verifier.clone(), sign: terms.sign.clone().map(Into::into) };
+        let verifier = authorities.map(|authorities| {
+            Arc::new(ClientVerifier::new(terms.provider.clone(), authorities, &options.client))
+        });
+        let resolver =
+            Resolver { choice, verifier: verifier.clone(), sign: terms.sign.clone().map(Into::into) };
         let builder = ServerConfig::builder_with_provider(terms.provider.clone())
             .with_protocol_versions(&terms.versions)
             .map_err(|error| error.to_string())?;
@@ -228,7 +259,8 @@ impl Build<'_> {
             None => builder.with_no_client_auth(),
         }
         .with_cert_resolver(Arc::new(resolver));
-        config.ignore_client_order = !(self.bind.prefer_client_ciphers || self.global.bind_prefer_client_ciphers);
+        config.ignore_client_order =
+            !(self.bind.prefer_client_ciphers || self.global.bind_prefer_client_ciphers);
         config.alpn_protocols = terms.alpn.unwrap_or_default();
         config.max_fragment_size = record_size(self.global);
         // After the handshake the records are ours (sockeye-record).

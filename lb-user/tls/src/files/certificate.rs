@@ -269,7 +269,9 @@ impl Facts {
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| unreadable("its DER is damaged"))?;
         let spki = parsed.public_key();
         let kind = match spki.parsed() {
-            Ok(PublicKey::RSA(key)) if key.key_size() < RSA_BITS_MIN => return Err(Fault::Weak(path.to_owned(), key.key_size())),
+            Ok(PublicKey::RSA(key)) if key.key_size() < RSA_BITS_MIN => {
+                return Err(Fault::Weak(path.to_owned(), key.key_size()));
+            }
             Ok(PublicKey::RSA(_)) => Kind::Rsa,
             Ok(PublicKey::EC(point)) => match point.key_size() {
                 0..=256 => Kind::EcdsaP256,
@@ -297,11 +299,16 @@ impl Facts {
     }
 
     fn warn_of_dates(&self, path: &Path, now: SystemTime, warnings: &mut Vec<String>) {
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        let now =
+            now.duration_since(UNIX_EPOCH).map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         if now > self.not_after {
-            warnings.push(format!("certificate '{}' has expired, clients will refuse it: renew it.", path.display()));
+            warnings.push(format!(
+                "certificate '{}' has expired, clients will refuse it: renew it.",
+                path.display()
+            ));
         } else if now < self.not_before {
-            warnings.push(format!("certificate '{}' is not valid yet, clients will refuse it.", path.display()));
+            warnings
+                .push(format!("certificate '{}' is not valid yet, clients will refuse it.", path.display()));
         }
     }
 }
@@ -350,7 +357,9 @@ fn key_file(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
 fn issuer_among(name: &[u8], candidates: &[CertificateDer<'static>]) -> Option<CertificateDer<'static>> {
     candidates
         .iter()
-        .find(|candidate| X509Certificate::from_der(candidate).is_ok_and(|(_, parsed)| parsed.subject().as_raw() == name))
+        .find(|candidate| {
+            X509Certificate::from_der(candidate).is_ok_and(|(_, parsed)| parsed.subject().as_raw() == name)
+        })
         .cloned()
 }
 
@@ -362,7 +371,9 @@ fn is_self_issued(der: &[u8]) -> bool {
 fn hint(path: &Path) -> &'static str {
     // DER is one SEQUENCE.
     match pem::read(path, pem::CERTIFICATE_FILE_MAX) {
-        Ok(bytes) if bytes.first() == Some(&0x30) => "It is DER: convert it with openssl x509 -inform der -outform pem.",
+        Ok(bytes) if bytes.first() == Some(&0x30) => {
+            "It is DER: convert it with openssl x509 -inform der -outform pem."
+        }
         Ok(bytes) if bytes.is_empty() => "The file is empty.",
         _ => "Its first certificate starts with -----BEGIN CERTIFICATE-----.",
     }

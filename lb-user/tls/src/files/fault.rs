@@ -57,9 +57,13 @@ pub(crate) enum PemFault {
 /// Why a key that was found is not usable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyFault {
-    #[error("it is neither RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) nor Ed25519, or it is damaged")]
+    #[error(
+        "it is neither RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) nor Ed25519, or it is damaged"
+    )]
     Unknown,
-    #[error("a DSA key, which TLS 1.2 and later no longer use. Issue the certificate anew with an RSA or ECDSA key")]
+    #[error(
+        "a DSA key, which TLS 1.2 and later no longer use. Issue the certificate anew with an RSA or ECDSA key"
+    )]
     Dsa,
 }
 

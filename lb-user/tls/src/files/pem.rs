@@ -7,7 +7,8 @@ use std::path::Path;
 use memchr::memmem;
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{
-    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer,
+    PrivateSec1KeyDer,
 };
 
 use super::fault::{Fault, PemFault};
@@ -75,7 +76,8 @@ fn keep_first<T>(slot: &mut Option<T>, value: T) {
 
 /// PKCS #8 says it in the label, the older forms in a header.
 fn is_encrypted(text: &[u8]) -> bool {
-    memmem::find(text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some() || memmem::find(text, b"Proc-Type: 4,ENCRYPTED").is_some()
+    memmem::find(text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some()
+        || memmem::find(text, b"Proc-Type: 4,ENCRYPTED").is_some()
 }
 
 fn fault_of(error: &pem::Error) -> PemFault {
@@ -83,7 +85,9 @@ fn fault_of(error: &pem::Error) -> PemFault {
         pem::Error::MissingSectionEnd { end_marker } => {
             PemFault::NoEnd(format!("-----END {}-----", String::from_utf8_lossy(end_marker)))
         }
-        pem::Error::IllegalSectionStart { line } => PemFault::BadStart(String::from_utf8_lossy(line).trim().to_owned()),
+        pem::Error::IllegalSectionStart { line } => {
+            PemFault::BadStart(String::from_utf8_lossy(line).trim().to_owned())
+        }
         pem::Error::SectionTooLarge => PemFault::TooLarge,
         _ => PemFault::Base64,
     }

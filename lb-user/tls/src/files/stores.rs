@@ -56,7 +56,8 @@ impl Stores {
     #[must_use]
     pub fn new(global: &Global, now: SystemTime) -> Self {
         let mut warnings = Vec::new();
-        let chains = global.issuers_chain.as_deref().map(|path| chains(path, &mut warnings)).unwrap_or_default();
+        let chains =
+            global.issuers_chain.as_deref().map(|path| chains(path, &mut warnings)).unwrap_or_default();
         Self {
             extra: global.extra_files,
             extra_del_ext: global.extra_del_ext,
@@ -124,7 +125,11 @@ impl Stores {
     }
 
     /// The authorities in `path`, read once.
-    pub(crate) fn authority_file(&self, path: &Path, warnings: &mut Vec<String>) -> Result<AuthorityFile, Vec<String>> {
+    pub(crate) fn authority_file(
+        &self,
+        path: &Path,
+        warnings: &mut Vec<String>,
+    ) -> Result<AuthorityFile, Vec<String>> {
         if let Some(known) = self.authorities.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
             return Ok(known.clone());
         }
@@ -161,14 +166,17 @@ impl Stores {
     fn file(&self, path: &Path, overrides: &Overrides) -> Result<Loaded<Arc<Certificate>>, Fault> {
         if let Some(certificate) = self.known(path) {
             return match overrides.ocsp_update {
-                Some(wanted) if wanted != certificate.wants_ocsp_update() => {
-                    Err(Fault::Contradiction(path.to_owned(), if wanted { "off" } else { "on" }, if wanted { "on" } else { "off" }))
-                }
+                Some(wanted) if wanted != certificate.wants_ocsp_update() => Err(Fault::Contradiction(
+                    path.to_owned(),
+                    if wanted { "off" } else { "on" },
+                    if wanted { "on" } else { "off" },
+                )),
                 _ => Ok(Loaded::from(certificate)),
             };
         }
         let existing = |wanted: bool, extension: &str, said: &Option<PathBuf>| {
-            let neighbour = || Some(self.neighbour(path, extension)).filter(|neighbour| wanted && neighbour.exists());
+            let neighbour =
+                || Some(self.neighbour(path, extension)).filter(|neighbour| wanted && neighbour.exists());
             said.clone().or_else(neighbour)
         };
         self.load(&Parts {
@@ -189,7 +197,10 @@ impl Stores {
         let (certificate, mut warnings) = Certificate::load(parts, self.now)?;
         warnings.append(&mut self.chains_warnings.lock().unwrap_or_else(PoisonError::into_inner));
         let value = Arc::new(certificate);
-        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).insert(parts.name.clone(), value.clone());
+        self.certificates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(parts.name.clone(), value.clone());
         Ok(Loaded { value, warnings })
     }
 

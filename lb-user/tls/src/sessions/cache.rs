@@ -52,7 +52,8 @@ impl Cache {
 
     fn shard(&self, id: &[u8]) -> &Mutex<Shard> {
         // Ids are random, those that we make; those that clients make up may meet wherever they like.
-        let number = id.iter().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        let number =
+            id.iter().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
         &self.shards[number % SHARDS]
     }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::cipher::{AES_128, AES_256, DecryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey, UnboundCipherKey};
+use aws_lc_rs::cipher::{
+    AES_128, AES_256, DecryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey, UnboundCipherKey,
+};
 use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -79,7 +81,8 @@ impl Keys {
         if keys.len() < KEYS {
             return Err(fault(&format!("please supply at least {KEYS} keys in the tls-tickets-file")));
         }
-        let keys: Option<Vec<_>> = keys[keys.len() - KEYS..].iter().map(|bytes| Key::new(bytes).map(Arc::new)).collect();
+        let keys: Option<Vec<_>> =
+            keys[keys.len() - KEYS..].iter().map(|bytes| Key::new(bytes).map(Arc::new)).collect();
         let keys = keys.ok_or_else(|| fault("unable to use a key"))?;
         let ring = Ring { keys, encrypting: KEYS - 2, since: Instant::now() };
         Ok(Self { ring: RwLock::new(ring), rotates: false, rotation: Mutex::default() })
@@ -192,7 +195,8 @@ impl Ticketer {
         signed.extend_from_slice(&ticket[..ticket.len() - MAC]);
         hmac::verify(&key.mac, &signed, tag).ok()?;
         let mut sealed = sealed.to_vec();
-        let plain = key.decrypt.decrypt(&mut sealed, DecryptionContext::Iv128(FixedLength::from(*iv))).ok()?;
+        let plain =
+            key.decrypt.decrypt(&mut sealed, DecryptionContext::Iv128(FixedLength::from(*iv))).ok()?;
         let (made, plain) = plain.split_first_chunk::<8>()?;
         // Clocks of machines that share keys may differ a little: a ticket from the future is young.
         (clock.saturating_sub(u64::from_be_bytes(*made)) <= self.lifetime.as_secs()).then(|| plain.to_vec())
@@ -241,7 +245,8 @@ mod tests {
 
     #[test]
     fn files_of_keys() {
-        let check = |lines: &[&str], expected: &str| assert_eq!(file(lines).unwrap_err(), expected, "{lines:?}");
+        let check =
+            |lines: &[&str], expected: &str| assert_eq!(file(lines).unwrap_err(), expected, "{lines:?}");
         let (short, long) = (key(1, 48), key(1, 80));
         assert!(file(&[&*short; 3]).is_ok());
         assert!(file(&[&*long; 4]).is_ok());

@@ -96,12 +96,17 @@ const SYSTEM_FILES: [&str; 6] = [
 ];
 
 /// The certificates in a file, in a directory, or those of the system (`@system-ca`).
-pub(crate) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Vec<CertificateDer<'static>>, Vec<String>> {
+pub(crate) fn read(
+    path: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<CertificateDer<'static>>, Vec<String>> {
     if path.ends_with("@system-ca") {
         let file = SYSTEM_FILES.iter().map(Path::new).find(|file| file.exists());
         return match file {
             Some(file) => one(file).map_err(|message| vec![message]),
-            None => Err(vec!["the system has no file of trusted authorities: install ca-certificates".to_owned()]),
+            None => {
+                Err(vec!["the system has no file of trusted authorities: install ca-certificates".to_owned()])
+            }
         };
     }
     if path.is_dir() {
@@ -148,7 +153,8 @@ fn revocations(path: &Path) -> Result<Lists, String> {
         return Err(unusable(path, "no certificate or crl found"));
     }
     let ders: Vec<Vec<u8>> = sections.revocations.iter().map(|list| list.as_ref().to_vec()).collect();
-    let lists: Result<Vec<_>, _> = ders.iter().map(|der| OwnedCertRevocationList::from_der(der).map(Into::into)).collect();
+    let lists: Result<Vec<_>, _> =
+        ders.iter().map(|der| OwnedCertRevocationList::from_der(der).map(Into::into)).collect();
     match lists {
         Ok(lists) => Ok((lists, ders)),
         Err(error) => Err(unusable(path, &format!("revocation list: {error}"))),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use rustls::client::danger::HandshakeSignatureValid;
 use webpki::KeyUsage;
 
 use super::walk::{self, Peer, Problem};
@@ -26,7 +26,11 @@ pub(crate) struct ClientVerifier {
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(provider: Arc<CryptoProvider>, authorities: Arc<Authorities>, client: &ClientAuth) -> Self {
+    pub(crate) fn new(
+        provider: Arc<CryptoProvider>,
+        authorities: Arc<Authorities>,
+        client: &ClientAuth,
+    ) -> Self {
         let hints = if client.no_ca_names { Vec::new() } else { authorities.subjects.clone() };
         Self {
             provider,
@@ -56,7 +60,8 @@ impl ClientVerifier {
         now: UnixTime,
     ) -> (Verdict, Option<Problem>) {
         let peer = Peer { end_entity, intermediates, now, usage: KeyUsage::client_auth(), client: true };
-        let problems = walk::problems(&peer, &self.authorities, self.provider.signature_verification_algorithms.all);
+        let problems =
+            walk::problems(&peer, &self.authorities, self.provider.signature_verification_algorithms.all);
         let fatal = problems.iter().find(|problem| !self.is_ignored(problem)).copied();
         let mut verdict = Verdict::default();
         // OpenSSL stops at the first error that is not ignored, so nothing behind it is known.

@@ -2,8 +2,8 @@
 //!
 //! webpki decides. Where it refuses something that OpenSSL accepts, and where errors are to be ignored or named, [`walk`]
 //! goes along the chain as OpenSSL does and lists every problem with its number and depth. Differences that remain:
-//! a certificate in `ca-file` is trusted even if it is an intermediate one whose root is not there, and SHA-1 and RSA keys
-//! below 2048 bits are refused everywhere.
+//! a certificate in `ca-file` is trusted even if it is an intermediate one whose root is not there, or has expired; SHA-1
+//! and RSA keys below 2048 bits are refused everywhere.
 
 pub(crate) mod authorities;
 mod client;

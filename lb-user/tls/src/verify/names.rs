@@ -36,10 +36,12 @@ impl Names {
 
 fn has_name(certificate: &X509Certificate<'_>, name: &str) -> bool {
     let alternative = certificate.subject_alternative_name().ok().flatten();
-    let alternative = alternative.iter().flat_map(|extension| &extension.value.general_names).filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(*name),
-        _ => None,
-    });
+    let alternative = alternative.iter().flat_map(|extension| &extension.value.general_names).filter_map(
+        |name| match name {
+            GeneralName::DNSName(name) => Some(*name),
+            _ => None,
+        },
+    );
     let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
     alternative.chain(common).any(|pattern| stands_for(pattern, name))
 }
@@ -50,7 +52,11 @@ fn has_address(certificate: &X509Certificate<'_>, address: std::net::IpAddr) -> 
         std::net::IpAddr::V6(address) => address.octets().to_vec(),
     };
     certificate.subject_alternative_name().ok().flatten().is_some_and(|extension| {
-        extension.value.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(own) if *own == octets))
+        extension
+            .value
+            .general_names
+            .iter()
+            .any(|name| matches!(name, GeneralName::IPAddress(own) if *own == octets))
     })
 }
 
@@ -60,7 +66,9 @@ fn stands_for(pattern: &str, name: &str) -> bool {
     match pattern.strip_prefix("*.") {
         Some(parent) => {
             parent.contains('.')
-                && name.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent))
+                && name
+                    .split_once('.')
+                    .is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent))
         }
         None => !pattern.is_empty() && pattern.eq_ignore_ascii_case(name),
     }
@@ -72,7 +80,8 @@ mod tests {
 
     #[test]
     fn wildcards() {
-        let check = |pattern, name, expected| assert_eq!(stands_for(pattern, name), expected, "{pattern} {name}");
+        let check =
+            |pattern, name, expected| assert_eq!(stands_for(pattern, name), expected, "{pattern} {name}");
         check("a.example.org", "A.Example.org", true);
         check("a.example.org", "a.example.org.", true);
         check("a.example.org", "b.example.org", false);

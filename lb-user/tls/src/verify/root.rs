@@ -31,7 +31,9 @@ fn root_subject(peer: &[CertificateDer<'_>], authorities: &Authorities) -> Optio
         }
         // What is trusted goes first, as in OpenSSL.
         let next = authorities.certificates.iter().map(AsRef::as_ref).chain(rest.iter().map(AsRef::as_ref));
-        let next = next.filter_map(|der: &[u8]| parsed(&CertificateDer::from(der))).find(|(name, _)| *name == issuer);
+        let next = next
+            .filter_map(|der: &[u8]| parsed(&CertificateDer::from(der)))
+            .find(|(name, _)| *name == issuer);
         match next {
             Some(next) => (subject, issuer) = next,
             None => break,

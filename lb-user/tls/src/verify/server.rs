@@ -20,7 +20,11 @@ pub(crate) struct ServerVerifier {
 }
 
 impl ServerVerifier {
-    pub(crate) fn new(provider: Arc<CryptoProvider>, authorities: Option<Arc<Authorities>>, names: Names) -> Self {
+    pub(crate) fn new(
+        provider: Arc<CryptoProvider>,
+        authorities: Option<Arc<Authorities>>,
+        names: Names,
+    ) -> Self {
         Self { provider, authorities, names }
     }
 }

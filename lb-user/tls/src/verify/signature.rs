@@ -11,7 +11,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::der;
 
 /// Whether `der` (a certificate or a revocation list) is signed by the key in `spki`.
-pub(super) fn is_signed_by(der: &[u8], spki: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
+pub(super) fn is_signed_by(
+    der: &[u8],
+    spki: &[u8],
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+) -> bool {
     let (Some(signed), Some((key_algorithm, key))) = (der::signed(der), der::public_key(spki)) else {
         return false;
     };
@@ -41,7 +45,8 @@ pub(super) fn handshake(
     }
     let candidates = if tls13 { candidates.get(..1).unwrap_or_default() } else { candidates };
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let (key_algorithm, key) = der::public_key(parsed.public_key().raw).ok_or(CertificateError::BadEncoding)?;
+    let (key_algorithm, key) =
+        der::public_key(parsed.public_key().raw).ok_or(CertificateError::BadEncoding)?;
     let valid = candidates
         .iter()
         .filter(|known| known.public_key_alg_id().as_ref() == key_algorithm)
@@ -52,5 +57,12 @@ pub(super) fn handshake(
 /// RFC 8446 §4.2.3: RSASSA-PKCS1-v1_5 signs certificates, but not handshakes of TLS 1.3.
 fn is_tls12_only(scheme: rustls::SignatureScheme) -> bool {
     use rustls::SignatureScheme as S;
-    matches!(scheme, S::RSA_PKCS1_SHA1 | S::ECDSA_SHA1_Legacy | S::RSA_PKCS1_SHA256 | S::RSA_PKCS1_SHA384 | S::RSA_PKCS1_SHA512)
+    matches!(
+        scheme,
+        S::RSA_PKCS1_SHA1
+            | S::ECDSA_SHA1_Legacy
+            | S::RSA_PKCS1_SHA256
+            | S::RSA_PKCS1_SHA384
+            | S::RSA_PKCS1_SHA512
+    )
 }

@@ -5,7 +5,10 @@
 
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use rustls::{CertificateError, Error};
-use webpki::{EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy};
+use webpki::{
+    EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy,
+};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate, X509Version};
 
 use super::numbers::*;
@@ -36,20 +39,36 @@ const CHAIN_MAX: usize = 10;
 type Algorithms<'a> = &'a [&'a dyn SignatureVerificationAlgorithm];
 
 /// What is wrong with `peer`, nothing if it is to be believed.
-pub(super) fn problems(peer: &Peer<'_>, authorities: &Authorities, algorithms: Algorithms<'_>) -> Vec<Problem> {
-    let Err(error) = ask_webpki(peer, authorities, algorithms) else {
-        return Vec::new();
+pub(super) fn problems(
+    peer: &Peer<'_>,
+    authorities: &Authorities,
+    algorithms: Algorithms<'_>,
+) -> Vec<Problem> {
+    let error = match ask_webpki(peer, authorities, algorithms) {
+        Ok(problems) => return problems,
+        Err(error) => error,
     };
     let found = walk(peer, authorities, algorithms);
     // Where webpki stopped early the walk decides alone. Every other refusal stands, whatever the walk thinks of it.
     let stopped_early = matches!(
         error,
-        webpki::Error::UnsupportedCertVersion | webpki::Error::CaUsedAsEndEntity | webpki::Error::UnknownIssuer
+        webpki::Error::UnsupportedCertVersion
+            | webpki::Error::CaUsedAsEndEntity
+            | webpki::Error::UnknownIssuer
     );
-    if found.is_empty() && !stopped_early { vec![Problem { number: number_of(&error), depth: 0 }] } else { found }
+    if found.is_empty() && !stopped_early {
+        vec![Problem { number: number_of(&error), depth: 0 }]
+    } else {
+        found
+    }
 }
 
-fn ask_webpki(peer: &Peer<'_>, authorities: &Authorities, algorithms: Algorithms<'_>) -> Result<(), webpki::Error> {
+/// What is wrong with a path that webpki accepts: it does not look at the key usage of authorities.
+fn ask_webpki(
+    peer: &Peer<'_>,
+    authorities: &Authorities,
+    algorithms: Algorithms<'_>,
+) -> Result<Vec<Problem>, webpki::Error> {
     let lists: Vec<_> = authorities.revocations.iter().collect();
     let revocation = if authorities.check_revocation {
         RevocationOptionsBuilder::new(&lists).ok().map(|builder| {
@@ -63,8 +82,25 @@ fn ask_webpki(peer: &Peer<'_>, authorities: &Authorities, algorithms: Algorithms
         None
     };
     let leaf = EndEntityCert::try_from(peer.end_entity)?;
-    leaf.verify_for_usage(algorithms, &authorities.anchors, peer.intermediates, peer.now, peer.usage, revocation, None)?;
-    Ok(())
+    let path = leaf.verify_for_usage(
+        algorithms,
+        &authorities.anchors,
+        peer.intermediates,
+        peer.now,
+        peer.usage,
+        revocation,
+        None,
+    )?;
+    let unable =
+        |der: CertificateDer<'_>| !X509Certificate::from_der(&der).is_ok_and(|(_, parsed)| may_sign(&parsed));
+    let authorities = (1..).zip(path.intermediate_certificates());
+    let unable = authorities.filter(|(_, certificate)| unable(certificate.der()));
+    Ok(unable.map(|(depth, _)| Problem { number: KEYUSAGE_NO_CERTSIGN, depth }).collect())
+}
+
+/// Whether an authority's key is for certificates, or for nothing in particular.
+fn may_sign(authority: &X509Certificate<'_>) -> bool {
+    authority.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()))
 }
 
 fn walk(peer: &Peer<'_>, authorities: &Authorities, algorithms: Algorithms<'_>) -> Vec<Problem> {
@@ -102,11 +138,20 @@ impl<'a> Chain<'a> {
             && certificates.len() <= CHAIN_MAX
         {
             // Of several certificates with the name, the one whose key fits: authorities are renewed with new keys.
-            let signs = |candidate: &X509Certificate<'_>| signature::is_signed_by(der, candidate.public_key().raw, algorithms);
-            let named = |from: &[(X509Certificate<'a>, &'a [u8])]| -> Option<(X509Certificate<'a>, &'a [u8])> {
-                let candidates = || from.iter().filter(|(candidate, _)| candidate.subject().as_raw() == last.issuer().as_raw());
-                candidates().find(|(candidate, _)| signs(candidate)).or_else(|| candidates().next()).cloned()
+            let signs = |candidate: &X509Certificate<'_>| {
+                signature::is_signed_by(der, candidate.public_key().raw, algorithms)
             };
+            let named =
+                |from: &[(X509Certificate<'a>, &'a [u8])]| -> Option<(X509Certificate<'a>, &'a [u8])> {
+                    let candidates = || {
+                        from.iter()
+                            .filter(|(candidate, _)| candidate.subject().as_raw() == last.issuer().as_raw())
+                    };
+                    candidates()
+                        .find(|(candidate, _)| signs(candidate))
+                        .or_else(|| candidates().next())
+                        .cloned()
+                };
             let next = named(&own);
             trusted = next.is_some();
             let Some(next) = next.or_else(|| named(&presented)) else { break };
@@ -162,7 +207,7 @@ impl<'a> Chain<'a> {
                 None if certificate.version() == X509Version::V1 && self.trusted && depth == self.top() => {}
                 _ => say(INVALID_CA),
             }
-            if certificate.key_usage().is_ok_and(|usage| usage.is_some_and(|usage| !usage.value.key_cert_sign())) {
+            if !may_sign(certificate) {
                 say(KEYUSAGE_NO_CERTSIGN);
             }
             // webpki compares names with constraints; where it did not come to that, nobody has.
@@ -172,7 +217,13 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn check_revocation(&self, authorities: &Authorities, now: UnixTime, algorithms: Algorithms<'_>, problems: &mut Vec<Problem>) {
+    fn check_revocation(
+        &self,
+        authorities: &Authorities,
+        now: UnixTime,
+        algorithms: Algorithms<'_>,
+        problems: &mut Vec<Problem>,
+    ) {
         let now = seconds(now);
         let lists: Vec<_> = authorities
             .revocation_ders
@@ -180,6 +231,10 @@ impl<'a> Chain<'a> {
             .filter_map(|der| Some((CertificateRevocationList::from_der(der).ok()?.1, der.as_slice())))
             .collect();
         for (depth, (certificate, _)) in (0u8..).zip(&self.certificates) {
+            // What is trusted by itself is not asked about.
+            if self.trusted && depth > 0 && depth == self.top() {
+                break;
+            }
             let mut say = |number| problems.push(Problem { number, depth });
             let issuer = self.certificates.get(usize::from(depth) + 1).or_else(|| self.certificates.last());
             let list = lists.iter().find(|(list, _)| list.issuer().as_raw() == certificate.issuer().as_raw());
@@ -190,20 +245,32 @@ impl<'a> Chain<'a> {
             if !signature::is_signed_by(der, issuer.public_key().raw, algorithms) {
                 say(CRL_SIGNATURE_FAILURE);
             }
+            // Lists for some certificates only, changes to another list: webpki knows some of them, this does not.
+            if list.extensions().iter().any(|extension| extension.critical) {
+                say(UNHANDLED_CRITICAL_CRL_EXTENSION);
+            }
             if list.last_update().timestamp() > now {
                 say(CRL_NOT_YET_VALID);
             }
             if list.next_update().is_some_and(|next| next.timestamp() < now) {
                 say(CRL_HAS_EXPIRED);
             }
-            if list.iter_revoked_certificates().any(|revoked| revoked.raw_serial() == certificate.raw_serial()) {
+            if list
+                .iter_revoked_certificates()
+                .any(|revoked| revoked.raw_serial() == certificate.raw_serial())
+            {
                 say(CERT_REVOKED);
             }
         }
     }
 
     /// From the top down, as OpenSSL.
-    fn check_signatures_and_dates(&self, now: UnixTime, algorithms: Algorithms<'_>, problems: &mut Vec<Problem>) {
+    fn check_signatures_and_dates(
+        &self,
+        now: UnixTime,
+        algorithms: Algorithms<'_>,
+        problems: &mut Vec<Problem>,
+    ) {
         let now = seconds(now);
         for (depth, (certificate, der)) in (0..=self.top()).zip(&self.certificates).rev() {
             let mut say = |number| problems.push(Problem { number, depth });
@@ -256,7 +323,9 @@ fn is_for(leaf: &X509Certificate<'_>, client: bool) -> bool {
     let extended = match leaf.extended_key_usage() {
         Err(_) => false,
         Ok(None) => true,
-        Ok(Some(usage)) => usage.value.any || if client { usage.value.client_auth } else { usage.value.server_auth },
+        Ok(Some(usage)) => {
+            usage.value.any || if client { usage.value.client_auth } else { usage.value.server_auth }
+        }
     };
     let usage = match leaf.key_usage() {
         Err(_) => false,

@@ -84,12 +84,87 @@ const TLS13_KNOWN: [&str; 4] =
 
 /// Words of ciphers(1) that none of our suites belongs to.
 const NEVER: &[&str] = &[
-    "COMPLEMENTOFALL", "COMPLEMENTOFDEFAULT", "MEDIUM", "LOW", "EXP", "EXPORT", "EXPORT40", "EXPORT56", "eNULL", "NULL", "aNULL", "kRSA",
-    "RSA", "kDHr", "kDHd", "kDH", "aDH", "kDHE", "kEDH", "DH", "DHE", "EDH", "ADH", "AECDH", "kECDHr", "kECDHe", "aECDH", "aDSS", "DSS",
-    "aGOST", "aGOST01", "aGOST12", "kGOST", "kGOST18", "GOST94", "GOST89MAC", "GOST89", "GOST", "TLSv1.0", "TLSv1", "SSLv3", "SSLv2",
-    "AESCCM", "AESCCM8", "ARIA128", "ARIA256", "ARIA", "ARIAGCM", "CAMELLIA128", "CAMELLIA256", "CAMELLIA", "3DES", "DES", "RC4",
-    "RC2", "IDEA", "SEED", "MD5", "SHA1", "SHA", "SHA256", "SHA384", "PSK", "kPSK", "kECDHEPSK", "kDHEPSK", "kEDHPSK", "kRSAPSK",
-    "aPSK", "kSRP", "SRP", "aSRP", "aKRB5", "kKRB5", "KRB5", "kFZA", "FZA", "aFZA", "eFZA", "CBC", "DES-CBC3-SHA",
+    "COMPLEMENTOFALL",
+    "COMPLEMENTOFDEFAULT",
+    "MEDIUM",
+    "LOW",
+    "EXP",
+    "EXPORT",
+    "EXPORT40",
+    "EXPORT56",
+    "eNULL",
+    "NULL",
+    "aNULL",
+    "kRSA",
+    "RSA",
+    "kDHr",
+    "kDHd",
+    "kDH",
+    "aDH",
+    "kDHE",
+    "kEDH",
+    "DH",
+    "DHE",
+    "EDH",
+    "ADH",
+    "AECDH",
+    "kECDHr",
+    "kECDHe",
+    "aECDH",
+    "aDSS",
+    "DSS",
+    "aGOST",
+    "aGOST01",
+    "aGOST12",
+    "kGOST",
+    "kGOST18",
+    "GOST94",
+    "GOST89MAC",
+    "GOST89",
+    "GOST",
+    "TLSv1.0",
+    "TLSv1",
+    "SSLv3",
+    "SSLv2",
+    "AESCCM",
+    "AESCCM8",
+    "ARIA128",
+    "ARIA256",
+    "ARIA",
+    "ARIAGCM",
+    "CAMELLIA128",
+    "CAMELLIA256",
+    "CAMELLIA",
+    "3DES",
+    "DES",
+    "RC4",
+    "RC2",
+    "IDEA",
+    "SEED",
+    "MD5",
+    "SHA1",
+    "SHA",
+    "SHA256",
+    "SHA384",
+    "PSK",
+    "kPSK",
+    "kECDHEPSK",
+    "kDHEPSK",
+    "kEDHPSK",
+    "kRSAPSK",
+    "aPSK",
+    "kSRP",
+    "SRP",
+    "aSRP",
+    "aKRB5",
+    "kKRB5",
+    "KRB5",
+    "kFZA",
+    "FZA",
+    "aFZA",
+    "eFZA",
+    "CBC",
+    "DES-CBC3-SHA",
 ];
 
 /// The suites of `profile`, most preferred first.
@@ -128,13 +203,21 @@ fn tls13(words: &str, warnings: &mut Vec<String>, errors: &mut Vec<String>) -> V
             TLS13.map(|(name, _)| name).join(":")
         ));
     } else if !missing.is_empty() {
-        let what = if missing.iter().all(|word| TLS13_KNOWN.contains(word)) { "rustls does not have" } else { "nobody knows" };
+        let what = if missing.iter().all(|word| TLS13_KNOWN.contains(word)) {
+            "rustls does not have"
+        } else {
+            "nobody knows"
+        };
         warnings.push(format!("cipher suites that {what} are left out: {}", missing.join(", ")));
     }
     found
 }
 
-fn tls12_list(words: &str, warnings: &mut Vec<String>, errors: &mut Vec<String>) -> Vec<SupportedCipherSuite> {
+fn tls12_list(
+    words: &str,
+    warnings: &mut Vec<String>,
+    errors: &mut Vec<String>,
+) -> Vec<SupportedCipherSuite> {
     let (chosen, missing) = select(words);
     if chosen.is_empty() {
         errors.push(format!(
@@ -180,7 +263,8 @@ fn select(words: &str) -> (Vec<usize>, Vec<&str>) {
             }
             b'-' => active.retain(|index| !matched[*index]),
             b'+' => {
-                let (moved, mut kept): (Vec<usize>, Vec<usize>) = active.iter().partition(|index| matched[**index]);
+                let (moved, mut kept): (Vec<usize>, Vec<usize>) =
+                    active.iter().partition(|index| matched[**index]);
                 kept.extend(moved);
                 active = kept;
             }
@@ -216,10 +300,22 @@ fn is_group(word: &str) -> bool {
 }
 
 /// Groups that all six belong to.
-const ALWAYS: &[&str] = &["ALL", "DEFAULT", "HIGH", "kEECDH", "kECDHE", "ECDH", "ECDHE", "EECDH", "TLSv1.2", "AEAD"];
+const ALWAYS: &[&str] =
+    &["ALL", "DEFAULT", "HIGH", "kEECDH", "kECDHE", "ECDH", "ECDHE", "EECDH", "TLSv1.2", "AEAD"];
 /// Groups that [`Suite::is`] decides about.
 const SOME: &[&str] = &[
-    "aRSA", "aECDSA", "ECDSA", "AESGCM", "AES", "AES128", "AES256", "CHACHA20", "FIPS", "SUITEB128", "SUITEB128ONLY", "SUITEB128C2",
+    "aRSA",
+    "aECDSA",
+    "ECDSA",
+    "AESGCM",
+    "AES",
+    "AES128",
+    "AES256",
+    "CHACHA20",
+    "FIPS",
+    "SUITEB128",
+    "SUITEB128ONLY",
+    "SUITEB128C2",
     "SUITEB192",
 ];
 
@@ -294,7 +390,11 @@ mod tests {
 
     #[test]
     fn suites_that_are_missing_are_told() {
-        let check = |ciphers: Option<&str>, ciphersuites: Option<&str>, count: usize, warned: usize, failed: usize| {
+        let check = |ciphers: Option<&str>,
+                     ciphersuites: Option<&str>,
+                     count: usize,
+                     warned: usize,
+                     failed: usize| {
             let profile = Profile {
                 ciphers: ciphers.map(str::to_owned),
                 ciphersuites: ciphersuites.map(str::to_owned),
@@ -302,7 +402,11 @@ mod tests {
             };
             let (mut warnings, mut errors) = (Vec::new(), Vec::new());
             let suites = suites(&profile, true, &mut warnings, &mut errors);
-            assert_eq!((suites.len(), warnings.len(), errors.len()), (count, warned, failed), "{ciphers:?} {ciphersuites:?}");
+            assert_eq!(
+                (suites.len(), warnings.len(), errors.len()),
+                (count, warned, failed),
+                "{ciphers:?} {ciphersuites:?}"
+            );
         };
         check(None, None, 9, 0, 0);
         check(Some("AES128-SHA:DES-CBC3-SHA"), None, 3, 0, 1);

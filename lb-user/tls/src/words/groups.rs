@@ -16,13 +16,37 @@ static GROUPS: &[(&[&str], &dyn SupportedKxGroup)] = &[
 
 /// Groups of OpenSSL that rustls does not have.
 const KNOWN: &[&str] = &[
-    "P-521", "secp521r1", "P-224", "secp224r1", "P-192", "prime192v1", "secp192r1", "X448", "secp256k1", "brainpoolP256r1",
-    "brainpoolP384r1", "brainpoolP512r1", "brainpoolP256r1tls13", "brainpoolP384r1tls13", "brainpoolP512r1tls13", "ffdhe2048",
-    "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192", "SecP384r1MLKEM1024", "MLKEM512", "sm2",
+    "P-521",
+    "secp521r1",
+    "P-224",
+    "secp224r1",
+    "P-192",
+    "prime192v1",
+    "secp192r1",
+    "X448",
+    "secp256k1",
+    "brainpoolP256r1",
+    "brainpoolP384r1",
+    "brainpoolP512r1",
+    "brainpoolP256r1tls13",
+    "brainpoolP384r1tls13",
+    "brainpoolP512r1tls13",
+    "ffdhe2048",
+    "ffdhe3072",
+    "ffdhe4096",
+    "ffdhe6144",
+    "ffdhe8192",
+    "SecP384r1MLKEM1024",
+    "MLKEM512",
+    "sm2",
 ];
 
 /// The groups in `words`, most preferred first.
-pub(super) fn groups(words: &str, warnings: &mut Vec<String>, errors: &mut Vec<String>) -> Vec<&'static dyn SupportedKxGroup> {
+pub(super) fn groups(
+    words: &str,
+    warnings: &mut Vec<String>,
+    errors: &mut Vec<String>,
+) -> Vec<&'static dyn SupportedKxGroup> {
     let mut found: Vec<&'static dyn SupportedKxGroup> = Vec::new();
     let mut missing = Vec::new();
     let mut unknown = false;
@@ -49,7 +73,11 @@ pub(super) fn groups(words: &str, warnings: &mut Vec<String>, errors: &mut Vec<S
     if found.is_empty() || unknown {
         errors.push(format!("unable to set SSL curves list to '{words}'. There are {}", known()));
     } else if !missing.is_empty() {
-        warnings.push(format!("curves that are not available are left out: {}. There are {}", missing.join(", "), known()));
+        warnings.push(format!(
+            "curves that are not available are left out: {}. There are {}",
+            missing.join(", "),
+            known()
+        ));
     }
     found
 }

@@ -42,7 +42,8 @@ pub(crate) fn terms(
     let profile = over(profile, defaults);
     let versions = versions::enabled(&profile);
     if versions.is_empty() {
-        errors.push("all SSL/TLS versions are disabled: TLSv1.2 and TLSv1.3 are the ones there are".to_owned());
+        errors
+            .push("all SSL/TLS versions are disabled: TLSv1.2 and TLSv1.3 are the ones there are".to_owned());
     }
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = ciphers::suites(&profile, versions.contains(&Version::Tls12), warnings, errors);

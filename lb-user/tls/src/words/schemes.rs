@@ -24,14 +24,35 @@ const SCHEMES: &[(&str, &str, SignatureScheme)] = &[
 
 /// Words of OpenSSL for what rustls does not have.
 const KNOWN: &[&str] = &[
-    "RSA+SHA1", "RSA+SHA224", "ECDSA+SHA1", "ECDSA+SHA224", "DSA+SHA1", "DSA+SHA224", "DSA+SHA256", "DSA+SHA384", "DSA+SHA512", "ed448",
-    "rsa_pss_pss_sha256", "rsa_pss_pss_sha384", "rsa_pss_pss_sha512", "rsa_pkcs1_sha1", "ecdsa_sha1",
-    "ecdsa_brainpoolP256r1tls13_sha256", "ecdsa_brainpoolP384r1tls13_sha384", "ecdsa_brainpoolP512r1tls13_sha512", "mldsa44",
-    "mldsa65", "mldsa87",
+    "RSA+SHA1",
+    "RSA+SHA224",
+    "ECDSA+SHA1",
+    "ECDSA+SHA224",
+    "DSA+SHA1",
+    "DSA+SHA224",
+    "DSA+SHA256",
+    "DSA+SHA384",
+    "DSA+SHA512",
+    "ed448",
+    "rsa_pss_pss_sha256",
+    "rsa_pss_pss_sha384",
+    "rsa_pss_pss_sha512",
+    "rsa_pkcs1_sha1",
+    "ecdsa_sha1",
+    "ecdsa_brainpoolP256r1tls13_sha256",
+    "ecdsa_brainpoolP384r1tls13_sha384",
+    "ecdsa_brainpoolP512r1tls13_sha512",
+    "mldsa44",
+    "mldsa65",
+    "mldsa87",
 ];
 
 /// The schemes in `words`, most preferred first.
-pub(super) fn schemes(words: &str, warnings: &mut Vec<String>, errors: &mut Vec<String>) -> Vec<SignatureScheme> {
+pub(super) fn schemes(
+    words: &str,
+    warnings: &mut Vec<String>,
+    errors: &mut Vec<String>,
+) -> Vec<SignatureScheme> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     let mut unknown = false;
@@ -50,7 +71,8 @@ pub(super) fn schemes(words: &str, warnings: &mut Vec<String>, errors: &mut Vec<
     }
     let known = || SCHEMES.iter().take(10).map(|(name, ..)| *name).collect::<Vec<_>>().join(":");
     if found.is_empty() || unknown {
-        errors.push(format!("unable to set SSL Signature Algorithm list to '{words}'. There are {}", known()));
+        errors
+            .push(format!("unable to set SSL Signature Algorithm list to '{words}'. There are {}", known()));
     } else if !missing.is_empty() {
         warnings.push(format!(
             "signature algorithms that are not available are left out: {}. There are {}",

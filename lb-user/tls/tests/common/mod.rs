@@ -96,7 +96,9 @@ impl Leaf {
 }
 
 fn params(name: &str, alternative: &[&str]) -> CertificateParams {
-    let mut params = CertificateParams::new(alternative.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    let mut params =
+        CertificateParams::new(alternative.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+            .unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params
@@ -126,7 +128,13 @@ pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     use x509_parser::prelude::*;
     let (_, certificate) = X509Certificate::from_der(certificate).unwrap();
     let names = certificate.subject_alternative_name().unwrap().unwrap();
-    names.value.general_names.iter().map(|name| name.to_string()).map(|name| name.replace("DNSName(", "").replace(')', "")).collect()
+    names
+        .value
+        .general_names
+        .iter()
+        .map(|name| name.to_string())
+        .map(|name| name.replace("DNSName(", "").replace(')', ""))
+        .collect()
 }
 
 pub fn stores() -> Stores {
@@ -164,7 +172,8 @@ pub fn meet_client(acceptor: &Acceptor, mut client: ClientConnection) -> Result<
             let mut pending = rustls::server::Acceptor::default();
             pending.read_tls(&mut wire.as_slice()).unwrap();
             let accepted = pending.accept().map_err(|(error, _)| error.to_string())?.unwrap();
-            let config = acceptor.config_for(&accepted.client_hello()).map_err(|refused| refused.to_string())?.clone();
+            let config =
+                acceptor.config_for(&accepted.client_hello()).map_err(|refused| refused.to_string())?.clone();
             let server = accepted.into_connection(config).map_err(|(error, _)| error.to_string())?;
             keep(&mut facts);
             server
@@ -229,5 +238,6 @@ fn pass_back(from: &mut ServerConnection, to: &mut ClientConnection) -> Result<(
 
 /// A text that OpenSSL made.
 pub fn data(name: &str) -> String {
-    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name))
+        .unwrap()
 }
