@@ -146,6 +146,20 @@ pub(super) fn standing(word: Listed) -> Listed {
         Class::OtherSection if word.prefix == "userlist " => {
             Listed { standing: Standing::Supported, help: "who may pass 'auth'", ..word }
         }
+        Class::OtherSection if word.prefix == "crt-store " => {
+            Listed { standing: Standing::Supported, help: "certificates by name", ..word }
+        }
+        Class::OtherSection if word.prefix == "crt-list " => match word.name {
+            "ktls" => {
+                Listed { standing: Standing::NoEffect, help: "the kernel does not encrypt for us", ..word }
+            }
+            "npn" => Listed { standing: Standing::NoEffect, help: "ALPN replaced it: use 'alpn'", ..word },
+            _ => Listed {
+                standing: Standing::Supported,
+                help: "as on bind lines, for one certificate",
+                ..word
+            },
+        },
         _ => word,
     }
 }

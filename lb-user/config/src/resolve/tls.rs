@@ -3,7 +3,8 @@
 //! Every file is read once, whoever names it; every bind line becomes one acceptor that its addresses share. After errors
 //! in the files nothing is loaded: what is missing then is not what should be mended.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,8 @@ pub(super) struct Loader {
     stores: Stores,
     /// Lines that were loaded, by the settings that they share.
     acceptors: HashMap<*const settings::Bind, Tls>,
+    /// Warnings that were said: one about a default of `global` is not said again for every line.
+    said: RefCell<HashSet<String>>,
 }
 
 impl Loader {
@@ -59,7 +62,13 @@ impl Loader {
         // Lines took these up where they were read, and may have taken them back.
         tls.bind_strict_sni = false;
         tls.bind_prefer_client_ciphers = false;
-        Self { bind: tls.bind.clone(), global: tls, stores, acceptors: HashMap::new() }
+        Self {
+            bind: tls.bind.clone(),
+            global: tls,
+            stores,
+            acceptors: HashMap::new(),
+            said: RefCell::default(),
+        }
     }
 
     /// Completes the TLS of an address and loads what it names, if no other address of its line did.
@@ -152,7 +161,7 @@ impl Loader {
         let title = format!("'bind {}' in section '{}' : ", bind.text, proxy.kind.keyword());
         match sockeye_tls::acceptor(settings, &self.global, &self.stores) {
             Ok(Loaded { value, warnings }) => {
-                for warning in warnings {
+                for warning in self.new_warnings(warnings) {
                     findings.reading(Severity::Warning, &location, format!("{title}{warning}"));
                 }
                 Some(value)
@@ -164,6 +173,11 @@ impl Loader {
                 None
             }
         }
+    }
+
+    fn new_warnings(&self, warnings: Vec<String>) -> Vec<String> {
+        let mut said = self.said.borrow_mut();
+        warnings.into_iter().filter(|warning| said.insert(warning.clone())).collect()
     }
 
     /// Completes the TLS of a server and loads what it names.
@@ -221,7 +235,7 @@ impl Loader {
         }
         match sockeye_tls::connector(&settings, &self.global, &self.stores) {
             Ok(Loaded { value, warnings }) => {
-                for warning in warnings {
+                for warning in self.new_warnings(warnings) {
                     let place = Place::At(draft.location.clone());
                     findings.push(Severity::Warning, place, format!("{title}{warning}"));
                 }
