@@ -73,6 +73,15 @@ pub struct Negotiated {
     pub asked: Option<Box<str>>,
 }
 
+/// What is agreed on while a handshake is under way, for who tells why it failed.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    pub version: Option<ProtocolVersion>,
+    pub suite: Option<SupportedCipherSuite>,
+    pub alpn: Option<Vec<u8>>,
+    pub hellos: Hellos,
+}
+
 /// What is left of rustls: the schedule of keys, and the tickets that a server sends later.
 pub enum Renewal {
     Server(KernelConnection<ServerConnectionData>),
@@ -161,6 +170,20 @@ impl Handshake {
             }
         }
         (used, Err(Error::General("the handshake makes no progress".into())))
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        let conn: &rustls::CommonState = match &self.side {
+            Side::Server(conn) => conn,
+            Side::Client(conn) => conn,
+        };
+        Progress {
+            version: conn.protocol_version(),
+            suite: conn.negotiated_cipher_suite(),
+            alpn: conn.alpn_protocol().map(<[u8]>::to_vec),
+            hellos: self.hellos.clone(),
+        }
     }
 
     fn is_handshaking(&self) -> bool {

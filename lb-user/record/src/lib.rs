@@ -6,7 +6,7 @@ mod handshake;
 mod hellos;
 mod record;
 
-pub use handshake::{Established, Handshake, Negotiated, Renewal, Step};
+pub use handshake::{Established, Handshake, Negotiated, Progress, Renewal, Step};
 pub use hellos::Hellos;
 pub use record::{
     CONTENT_BYTES_MAX, ContentType, HEADROOM_BYTES_MAX, Opener, RECORD_BYTES_MAX, RecordError, Sealer,
