@@ -66,7 +66,9 @@ impl Storage {
     }
 
     fn bytes(&self) -> usize {
-        self.request_bytes.capacity()
+        self.request.headers().text_bytes()
+            + self.response.headers().text_bytes()
+            + self.request_bytes.capacity()
             + self.response_bytes.capacity()
             + self.body.capacity()
             + self.response_body.capacity()

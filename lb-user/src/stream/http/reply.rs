@@ -8,6 +8,7 @@ use sockeye_http::h1::{ChunkDecoder, ConnectionHeader, Decoded, EncodeOptions};
 use sockeye_http::{BodyLength, Version, h1};
 
 use super::super::abort::Cause;
+use super::request::Read;
 use super::{Next, Refusal, Transaction, request_rules};
 use crate::frontend::session::Session;
 use crate::frontend::worker;
@@ -111,13 +112,18 @@ impl Transaction<'_> {
             }
             false => (reply.status, reply.closes),
         };
-        let keeps = whole
-            && !closes
+        let may_keep = !closes
             && self.heads.request.keep_alive
             && mode != ConnectionMode::Close
             // Clients take a rule's 1xx for one that another response follows.
             && status >= 200
             && !worker::is_stopping();
+        let keeps = whole && may_keep;
+        let drains = may_keep
+            && !self.encoded
+            // Whether a client that has not been told to go on sends its body is anybody's guess (RFC 9110 §10.1.1).
+            && !self.heads.request.expect_continue
+            && !self.session.is_stream();
         // HAProxy announces the end only of connections whose requests were read whole; so do clients know it.
         let announces = !keeps && (whole || self.encoded || closes);
         let shown = if ruled { status } else { reply.shown };
@@ -146,7 +152,50 @@ impl Transaction<'_> {
         match (keeps, whole) {
             (true, _) => Next::KeepAlive,
             (false, true) => self.close_or_linger(),
+            (false, false) if drains && Box::pin(self.drain()).await => {
+                self.session.idle_since = clock::now();
+                Next::KeepAlive
+            }
             (false, false) => Next::Linger,
+        }
+    }
+
+    /// Takes the rest of a body that nobody wants, within limits, so that the next request may follow. Returns whether
+    /// that is all of it.
+    async fn drain(&mut self) -> bool {
+        let rules = request_rules(self.session.frontend);
+        let body = self.heads.request.body;
+        let mut decoder = ChunkDecoder::new();
+        let mut taken = 0;
+        self.timer.set(clock::now().checked_add(LINGER_LIMIT));
+        loop {
+            match body {
+                BodyLength::None | BodyLength::UntilClose | BodyLength::Tunnel => return false,
+                BodyLength::Length(length) => {
+                    let here = usize::try_from(length - taken).unwrap_or(usize::MAX).min(self.input.len());
+                    self.input.consume(here);
+                    taken += here as u64;
+                    if taken == length {
+                        return true;
+                    }
+                }
+                BodyLength::Chunked => match decoder.decode(self.input.filled(), &rules.limits, rules.strictness) {
+                    Ok((used, decoded)) => {
+                        self.input.consume(used);
+                        taken += used as u64;
+                        match decoded {
+                            Decoded::Done => return true,
+                            Decoded::Data(_) if taken < LINGER_BYTES_MAX as u64 => continue,
+                            Decoded::Data(_) => return false,
+                            Decoded::NeedMore => {}
+                        }
+                    }
+                    Err(_) => return false,
+                },
+            }
+            if taken >= LINGER_BYTES_MAX as u64 || !matches!(self.read_more().await, Read::Some) {
+                return false;
+            }
         }
     }
 }
