@@ -10,8 +10,8 @@ use sockeye_health::messages::{self, Farm, Label, Line, ServerName};
 use sockeye_health::schedule::FirstChecks;
 use sockeye_health::supervise::first_interval;
 use sockeye_health::{
-    CheckLimiter, CheckProxy, Observer, PreparedCheck, Report, ServerCheckSpec, Supervisor, Target, TargetAddress,
-    Transition,
+    CheckLimiter, CheckProxy, CheckTls, Observer, PreparedCheck, Report, ServerCheckSpec, Supervisor, Target,
+    TargetAddress, Transition,
 };
 use sockeye_syntax::diag::Severity;
 use tokio::sync::mpsc;
@@ -25,6 +25,7 @@ use crate::process::objects::Objects;
 use crate::process::run;
 use crate::process::threads::Order;
 use crate::stream::abort::Cause;
+use crate::stream::rules::world::world;
 
 /// What all supervisors share.
 struct Farmyard {
@@ -102,7 +103,13 @@ fn target(backend: &Backend, server: &Server) -> Option<Target> {
         }
     };
     let source = server.cfg.source.as_ref().unwrap_or(&backend.cfg.source);
-    Some(Target { address, source: source.clone(), proxy: proxy(server) })
+    Some(Target {
+        address,
+        source: source.clone(),
+        proxy: proxy(server),
+        tls: CheckTls::of(server.cfg),
+        proto: check.proto.or(server.cfg.proto),
+    })
 }
 
 /// The PROXY header of a server's checks. Checks that go elsewhere than the traffic have one only if the line says so.
@@ -111,7 +118,7 @@ fn proxy(server: &Server) -> CheckProxy {
     let with_traffic = cfg.is_on() && check.port.is_none() && check.addr.is_none();
     CheckProxy {
         by_default: cfg.checks || with_traffic,
-        block: if cfg.v2 { proxy_header::local(cfg).map(Arc::from) } else { None },
+        block: if cfg.v2 { proxy_header::local(cfg, world()).map(Arc::from) } else { None },
     }
 }
 

@@ -12,10 +12,10 @@ use sockeye_sample::tls::TlsFacts;
 use sockeye_sample::{Stage, Type, Value};
 
 use super::Server;
-use super::proxy_header::Told;
 use super::server::Destination;
 use crate::frontend::session::Session;
 use crate::frontend::tls::tell;
+use crate::stream::proxy_header::Told;
 use crate::stream::retry::Attempts;
 use crate::stream::rules::scene::View;
 
@@ -23,7 +23,7 @@ use crate::stream::rules::scene::View;
 #[derive(Debug)]
 pub struct ServerTls {
     agreed: Rc<Negotiated>,
-    facts: OnceCell<TlsFacts>,
+    facts: OnceCell<Box<TlsFacts>>,
 }
 
 impl ServerTls {
@@ -37,7 +37,7 @@ impl ServerTls {
             let sni = self.agreed.asked.as_deref().map(|name| name.as_bytes().into());
             let mut facts = TlsFacts { sni, ..TlsFacts::default() };
             tell(&self.agreed, &mut facts);
-            facts
+            Box::new(facts)
         })
     }
 }

@@ -11,6 +11,7 @@ pub mod forwarding;
 pub mod heads;
 pub mod http;
 pub mod log;
+pub mod proxy_header;
 pub mod retry;
 pub mod rules;
 pub mod tcp;

@@ -11,10 +11,10 @@ use sockeye_conn::{Peer, Socket, clock};
 use tokio::time::{Instant, timeout_at};
 
 use super::abort::{Cause, Ending, Stage};
+use super::proxy_header::{self, Told};
 use super::rules::decided::Decided;
 use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
 use crate::backend::connect::{self, ConnectError, Marking, Purpose};
-use crate::backend::proxy_header::{self, Told};
 use crate::backend::queue::{Grant, Ticket};
 use crate::backend::{Backend, Server, pool, tls};
 use crate::frontend::session::Session;

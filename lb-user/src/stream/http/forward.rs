@@ -9,11 +9,11 @@ use sockeye_http::h1::{ConnectionHeader, EncodeOptions, ParseError};
 use sockeye_http::{Method, Version, h1};
 
 use super::super::abort::{Cause, Stage};
+use super::super::proxy_header::Told;
 use super::super::retry::{AtOnce, Reached, Want};
 use super::super::{balance_key, forwarding, log, retry};
 use super::{Refusal, Transaction, request_rules, response_rules};
 use crate::backend::assign::Wish;
-use crate::backend::proxy_header::Told;
 use crate::backend::{Backend, Server, pool};
 use crate::mux::exchange::{Exchange, Failure};
 use crate::mux::outgoing::{MoveError, Outgoing};
