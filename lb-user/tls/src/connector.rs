@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::client::Resumption;
+use rustls::client::{Resumption, Tls12Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
@@ -70,10 +70,13 @@ pub fn connector(
     let (Some(terms), Some(authorities), true) = (terms, authorities, errors.is_empty()) else {
         return Err(errors);
     };
-    let resumption = if server.no_reuse || !terms.tickets {
-        Resumption::disabled()
-    } else {
-        Resumption::in_memory_sessions(SESSIONS)
+    let resumption = match (server.no_reuse, terms.tickets) {
+        (true, _) => Resumption::disabled(),
+        (false, true) => Resumption::in_memory_sessions(SESSIONS),
+        // In TLS 1.3 there is nothing else than tickets.
+        (false, false) => {
+            Resumption::in_memory_sessions(SESSIONS).tls12_resumption(Tls12Resumption::SessionIdOnly)
+        }
     };
     let make = |names: Names, sni: bool| {
         let verifier =

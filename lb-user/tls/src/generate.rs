@@ -16,7 +16,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 
-use crate::files::pem;
+use crate::files::{encrypted, pem};
 
 /// Certificates are valid from a day ago (clocks differ) for a year, as HAProxy's.
 const BEFORE: Duration = Duration::from_hours(24);
@@ -51,17 +51,19 @@ impl Generator {
     /// Reads certificate and key of the authority in `file`. `room`: certificates that are kept.
     pub(crate) fn load(file: &Path, pass: Option<&str>, room: usize) -> Result<Self, String> {
         let fault = |what: &str| format!("Failed to read CA certificate file '{}': {what}", file.display());
-        let sections = pem::certificate_file(file).map_err(|error| fault(&error.to_string()))?;
-        if sections.encrypted {
-            let with = if pass.is_some() { "ca-sign-pass is not enough: it" } else { "its key" };
-            return Err(fault(&format!(
-                "{with} is encrypted, and keys with a passphrase are not read. Decrypt it with: openssl pkey -in {0}",
-                file.display()
-            )));
+        let text = pem::read(file, pem::CERTIFICATE_FILE_MAX).map_err(|error| fault(&error.to_string()))?;
+        let key = pass.and_then(|pass| encrypted::key(&text, pass));
+        let sections = pem::parse(file, &text).map_err(|error| fault(&error.to_string()))?;
+        if sections.encrypted && key.is_none() {
+            let why = match pass {
+                Some(_) => "ca-sign-pass does not decrypt its key, which must be PKCS #8 with AES",
+                None => "its key is encrypted, set ca-sign-pass",
+            };
+            return Err(fault(why));
         }
         let authority =
             sections.certificates.into_iter().next().ok_or_else(|| fault("no certificate in it"))?;
-        let key = sections.key.ok_or_else(|| fault("no private key in it"))?;
+        let key = key.or(sections.key).ok_or_else(|| fault("no private key in it"))?;
         let key = KeyPair::try_from(&key).map_err(|error| fault(&error.to_string()))?;
         let issuer = Issuer::from_ca_cert_der(&authority, key).map_err(|error| fault(&error.to_string()))?;
         let key = KeyPair::generate().map_err(|error| fault(&error.to_string()))?;

@@ -2,6 +2,7 @@
 //! `ssl-load-extra-files`, 12.7).
 
 pub(crate) mod certificate;
+pub(crate) mod encrypted;
 pub(crate) mod fault;
 pub(crate) mod pem;
 mod stores;

@@ -50,7 +50,7 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, Fault> {
 /// Goes through the sections of `text`; `path` is for messages.
 pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Sections, Fault> {
     let mut sections = Sections { encrypted: is_encrypted(text), ..Sections::default() };
-    if sections.encrypted {
+    if memmem::find(text, OLD_ENCRYPTION).is_some() {
         // Its base64 is preceded by header lines, which the reader takes for damage.
         return Ok(sections);
     }
@@ -74,10 +74,13 @@ fn keep_first<T>(slot: &mut Option<T>, value: T) {
     }
 }
 
+/// The header of an encrypted key in one of the older forms.
+const OLD_ENCRYPTION: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+
 /// PKCS #8 says it in the label, the older forms in a header.
 fn is_encrypted(text: &[u8]) -> bool {
     memmem::find(text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some()
-        || memmem::find(text, b"Proc-Type: 4,ENCRYPTED").is_some()
+        || memmem::find(text, OLD_ENCRYPTION).is_some()
 }
 
 fn fault_of(error: &pem::Error) -> PemFault {

@@ -15,7 +15,7 @@ use super::pem;
 use crate::Loaded;
 use crate::sessions::{Cache, Keys};
 use crate::settings::{ExtraFiles, Global, Load};
-use crate::verify::authorities;
+use crate::verify::{Authorities, AuthoritiesKey};
 
 /// The certificates of the process, and what else TLS shares between lines. Manual 12.7.
 #[derive(Debug)]
@@ -31,14 +31,13 @@ pub struct Stores {
     /// What could not be read of it.
     chains_warnings: Mutex<Vec<String>>,
     certificates: Mutex<HashMap<PathBuf, Arc<Certificate>>>,
-    /// Files of authorities: many servers name the same one.
-    authorities: Mutex<HashMap<PathBuf, AuthorityFile>>,
+    /// By the files they come from.
+    authorities: Mutex<HashMap<AuthoritiesKey, Arc<Authorities>>>,
     sessions: Arc<Cache>,
     /// By file; `None`: our own.
     tickets: Mutex<HashMap<Option<PathBuf>, Arc<Keys>>>,
 }
 
-type AuthorityFile = Arc<Vec<CertificateDer<'static>>>;
 type Chain = Arc<Vec<CertificateDer<'static>>>;
 
 /// What a line of a `crt-list` says of the files beside its certificate. Manual 12.7.1.
@@ -124,18 +123,12 @@ impl Stores {
         if errors.is_empty() { Ok(loaded) } else { Err(errors) }
     }
 
-    /// The authorities in `path`, read once.
-    pub(crate) fn authority_file(
-        &self,
-        path: &Path,
-        warnings: &mut Vec<String>,
-    ) -> Result<AuthorityFile, Vec<String>> {
-        if let Some(known) = self.authorities.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return Ok(known.clone());
-        }
-        let read = Arc::new(authorities::read(path, warnings)?);
-        self.authorities.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), read.clone());
-        Ok(read)
+    pub(crate) fn known_authorities(&self, key: &AuthoritiesKey) -> Option<Arc<Authorities>> {
+        self.authorities.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    pub(crate) fn keep_authorities(&self, key: AuthoritiesKey, authorities: Arc<Authorities>) {
+        self.authorities.lock().unwrap_or_else(PoisonError::into_inner).insert(key, authorities);
     }
 
     /// The cache of sessions.

@@ -26,6 +26,9 @@ pub(crate) struct Authorities {
     pub(super) check_revocation: bool,
 }
 
+/// `ca-file`, `ca-verify-file`, `crl-file`: many lines name the same ones, and those of a system take 300 kB.
+pub(crate) type AuthoritiesKey = [Option<PathBuf>; 3];
+
 /// Loads what is named. `None`, with errors told, if something of it is of no use.
 pub(crate) fn authorities(
     stores: &Stores,
@@ -35,6 +38,10 @@ pub(crate) fn authorities(
     warnings: &mut Vec<String>,
     errors: &mut Vec<String>,
 ) -> Option<Arc<Authorities>> {
+    let key: AuthoritiesKey = [ca_file, ca_verify_file, crl_file].map(|path| path.map(Path::to_owned));
+    if let Some(known) = stores.known_authorities(&key) {
+        return Some(known);
+    }
     let mut all = Authorities::default();
     let mut failed = false;
     let mut fail = |word: &str, path: &Path, messages: Vec<String>| {
@@ -44,7 +51,7 @@ pub(crate) fn authorities(
     };
     for (word, path) in [("ca-file", ca_file), ("ca-verify-file", ca_verify_file)] {
         let Some(path) = path else { continue };
-        match stores.authority_file(path, warnings) {
+        match read(path, warnings) {
             Ok(certificates) => all.add(&certificates, word == "ca-file"),
             Err(messages) => fail(word, path, messages),
         }
@@ -56,7 +63,12 @@ pub(crate) fn authorities(
             Err(message) => fail("crl-file", path, vec![message]),
         }
     }
-    (!failed).then(|| Arc::new(all))
+    if failed {
+        return None;
+    }
+    let all = Arc::new(all);
+    stores.keep_authorities(key, all.clone());
+    Some(all)
 }
 
 impl Authorities {

@@ -5,7 +5,7 @@
 //! a certificate in `ca-file` is trusted even if it is an intermediate one whose root is not there, or has expired; SHA-1
 //! and RSA keys below 2048 bits are refused everywhere.
 
-pub(crate) mod authorities;
+mod authorities;
 mod client;
 mod names;
 mod numbers;
@@ -14,7 +14,7 @@ mod server;
 mod signature;
 mod walk;
 
-pub(crate) use authorities::{Authorities, authorities};
+pub(crate) use authorities::{Authorities, AuthoritiesKey, authorities};
 pub(crate) use client::ClientVerifier;
 pub(crate) use names::Names;
 pub use numbers::verify_error;

@@ -36,6 +36,9 @@ pub(super) struct Peer<'a> {
 /// Certificates of a chain at most, the leaf included: OpenSSL allows 100, webpki 6 intermediate ones.
 const CHAIN_MAX: usize = 10;
 
+/// Certificates of one name whose keys are tried for one signature: a peer may send many.
+const NAMESAKES_MAX: usize = 4;
+
 type Algorithms<'a> = &'a [&'a dyn SignatureVerificationAlgorithm];
 
 /// What is wrong with `peer`, nothing if it is to be believed.
@@ -146,6 +149,7 @@ impl<'a> Chain<'a> {
                     let candidates = || {
                         from.iter()
                             .filter(|(candidate, _)| candidate.subject().as_raw() == last.issuer().as_raw())
+                            .take(NAMESAKES_MAX)
                     };
                     candidates()
                         .find(|(candidate, _)| signs(candidate))
