@@ -1,6 +1,6 @@
 //! What rules may not do: split a message, leak from one request to the next, grow without end, or wait for nothing.
 
-use lb_tests::{Daemon, Rig, Setup, get, is_haproxy, ok};
+use lb_tests::{Daemon, Origin, Rig, Setup, get, is_haproxy, ok};
 
 const NOTHING: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -473,4 +473,34 @@ async fn a_denied_request_that_does_not_end_ends_the_connection() {
     if !is_haproxy() {
         client.expect_end().await;
     }
+}
+
+#[tokio::test]
+async fn a_request_goes_where_its_own_rules_say() {
+    let (first, second) = (Origin::bind(), Origin::bind());
+    let cfg = "global\n    nbthread 1\ndefaults\n    mode http\n    timeout client 30s\n    timeout server 30s\n\
+               \x20   timeout connect 5s\nfrontend fe\n    bind <fe>\n    default_backend be\nbackend be\n\
+               \x20   http-request set-dst str(127.0.0.1)\n    http-request set-dst-port req.hdr(port)\n\
+               \x20   server s1 0.0.0.0:0\n";
+    let mut daemon = Daemon::start(cfg);
+    let mut client = daemon.connect("fe").await;
+    let ask =
+        |origin: &Origin| format!("GET / HTTP/1.1\r\nhost: test\r\nport: {}\r\n\r\n", origin.addr().port());
+    client.send(ask(&first)).await;
+    let mut peer = first.accept().await;
+    for _ in 0..2 {
+        peer.expect(ask(&first)).await;
+        peer.send(ok("first")).await;
+        client.expect(ok("first")).await;
+        // The same way again, on the same connection.
+        client.send(ask(&first)).await;
+    }
+    peer.expect(ask(&first)).await;
+    peer.send(ok("first")).await;
+    client.expect(ok("first")).await;
+    client.send(ask(&second)).await;
+    let mut peer = second.accept().await;
+    peer.expect(ask(&second)).await;
+    peer.send(ok("second")).await;
+    client.expect(ok("second")).await;
 }

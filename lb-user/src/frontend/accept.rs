@@ -138,5 +138,6 @@ fn adopt(
         tls: None,
         fault: Fault::NONE,
         private_header: None,
+        private_ends: None,
     }))
 }

@@ -63,6 +63,8 @@ pub struct Session {
     pub fault: Fault,
     /// The PROXY header with which the newest connection to a server began, which then is this session's alone.
     pub private_header: Option<Box<[u8]>>,
+    /// The client and the wanted address that the connection opened last was opened for.
+    pub private_ends: Option<(Peer, Option<SocketAddr>)>,
 }
 
 impl Session {
@@ -167,6 +169,7 @@ impl Session {
             tls: self.tls.clone(),
             fault: Fault::NONE,
             private_header: None,
+            private_ends: None,
         })
     }
 

@@ -238,6 +238,7 @@ pub async fn reach(
             Ok(socket) => {
                 attempts.connected_at = Some(clock::now());
                 session.private_header = header;
+                session.private_ends = Some((session.peer, wanted(session, &place)));
                 server.observe_connection(backend);
                 return Ok(Reached { slot: place, socket, uses: 0, private: false });
             }
@@ -330,6 +331,7 @@ fn lend(
         && id == server.id
         && idle.socket.identity() == identity
         && says_the_same(session, server, attempts, told)
+        && (server.shareable || session.private_ends == Some((session.peer, wanted(session, slot))))
         && pool::is_quiet(&mut idle.socket)
     {
         return Some(idle);
