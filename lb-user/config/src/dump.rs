@@ -516,6 +516,7 @@ fn errorfiles(out: &mut Text, files: &ErrorFiles) {
 fn check(out: &mut Text, check: &Check) {
     let (family, steps) = match check {
         Check::Connect => return,
+        Check::SslHello(_) => return out.flag("option ssl-hello-chk", true),
         Check::Tcp(steps) => ("tcp-check", steps),
         Check::Http(steps) => ("http-check", steps),
     };

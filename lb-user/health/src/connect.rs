@@ -1,23 +1,31 @@
 //! Opens the connections of checks: the only place that knows sockets.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
-use sockeye_config::model::{Source, UseSource};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use sockeye_config::model::{Proto, Source, UseSource};
+use sockeye_conn::Socket;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
+use crate::channel::write_all;
+use crate::tls::CheckTls;
+
 /// Whom to check: the server as it is now, `addr` and `port` of its line applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Target {
     pub address: TargetAddress,
     /// `source`: where connections come from. There is no client whose address a check could carry.
     pub source: Source,
     pub proxy: CheckProxy,
+    /// There if any connection of the check goes through TLS.
+    pub tls: Option<CheckTls>,
+    /// `check-proto`, or the server's `proto`: what HTTP is spoken in over connections that are made as the server's line
+    /// says. `None`: what ALPN says, HTTP/1 without it.
+    pub proto: Option<Proto>,
 }
 
 /// The PROXY header of checks (manual 5.2 `check-send-proxy`).
@@ -39,9 +47,23 @@ pub enum TargetAddress {
 }
 
 impl Target {
-    /// A target without `source`.
+    /// A target with nothing but an address.
     pub fn new(address: TargetAddress) -> Self {
-        Self { address, source: Source::default(), proxy: CheckProxy::default() }
+        Self {
+            address,
+            source: Source::default(),
+            proxy: CheckProxy::default(),
+            tls: None,
+            proto: None,
+        }
+    }
+
+    /// The address that connections to `addr`, if a rule has one, go to. Unspecified for unix sockets.
+    pub(crate) fn ip(&self, addr: Option<IpAddr>) -> IpAddr {
+        match &self.address {
+            TargetAddress::Inet(own) => addr.unwrap_or_else(|| own.ip()),
+            TargetAddress::Unix(_) | TargetAddress::Abstract(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
     }
 }
 
@@ -73,68 +95,45 @@ pub(crate) struct ConnectOptions {
     pub(crate) proxy: bool,
 }
 
-/// A connection to a server under check. Dropping it closes it.
-#[derive(Debug)]
-pub(crate) enum Channel {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Channel {
-    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer).await,
-            Self::Unix(stream) => stream.read(buffer).await,
-        }
-    }
-
-    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.write_all(bytes).await,
-            Self::Unix(stream) => stream.write_all(bytes).await,
-        }
-    }
-}
-
 /// Connects to `target`. Dropping the future gives up.
-pub(crate) async fn connect(target: &Target, options: ConnectOptions) -> Result<Channel, ConnectError> {
-    let mut channel = open(target, options).await?;
+pub(crate) async fn connect(target: &Target, options: ConnectOptions) -> Result<Socket, ConnectError> {
+    let mut socket = open(target, options).await?;
     if options.proxy {
-        let header = header(&target.proxy, &channel);
-        channel.write_all(&header).await.map_err(ConnectError::Refused)?;
+        let header = header(&target.proxy, &socket);
+        write_all(&mut socket, &header).await.map_err(ConnectError::Refused)?;
     }
-    Ok(channel)
+    Ok(socket)
 }
 
 /// The header of a connection that is nobody's but ours.
-fn header(proxy: &CheckProxy, channel: &Channel) -> Vec<u8> {
+fn header(proxy: &CheckProxy, socket: &Socket) -> Vec<u8> {
     if let Some(block) = &proxy.block {
         return block.to_vec();
     }
-    let ends = match channel {
-        Channel::Tcp(stream) => stream.local_addr().ok().zip(stream.peer_addr().ok()),
-        Channel::Unix(_) => None,
+    let ends = match socket {
+        Socket::Tcp(stream) => stream.local_addr().ok().zip(stream.peer_addr().ok()),
+        _ => None,
     };
     let mut line = Vec::new();
     sockeye_proxyproto::write_v1(ends, &mut line);
     line
 }
 
-async fn open(target: &Target, options: ConnectOptions) -> Result<Channel, ConnectError> {
+async fn open(target: &Target, options: ConnectOptions) -> Result<Socket, ConnectError> {
     match &target.address {
         TargetAddress::Inet(addr) => {
             let addr = SocketAddr::new(
                 options.addr.unwrap_or_else(|| addr.ip()),
                 options.port.unwrap_or_else(|| addr.port()),
             );
-            tcp(addr, target, options).await.map(Channel::Tcp)
+            tcp(addr, target, options).await.map(Socket::Tcp)
         }
-        TargetAddress::Unix(path) => UnixStream::connect(path).await.map(Channel::Unix).map_err(unix_error),
+        TargetAddress::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix).map_err(unix_error),
         TargetAddress::Abstract(name) => {
             use std::os::unix::ffi::OsStringExt;
             let path = [&[0], &name[..]].concat();
             let path = PathBuf::from(std::ffi::OsString::from_vec(path));
-            UnixStream::connect(path).await.map(Channel::Unix).map_err(unix_error)
+            UnixStream::connect(path).await.map(Socket::Unix).map_err(unix_error)
         }
     }
 }

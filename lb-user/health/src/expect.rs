@@ -30,7 +30,7 @@ pub(crate) fn judge_bytes(expect: &Expect, step: &Step, bytes: &[u8], is_final: 
     if bytes.is_empty() && !expect.negate {
         return fail(step, format!("TCPCHK got an empty response at step {number}").into_bytes());
     }
-    fail(step, unlike(expect, step, expect.negate))
+    fail(step, if expect.terse { Vec::new() } else { unlike(expect, step, expect.negate) })
 }
 
 /// Judges an HTTP response whose head may still be incomplete.

@@ -2,7 +2,7 @@
 //!
 //! Pure: [`status`] names results, [`prepared`] compiles a sequence, [`expect`] and [`http_response`] judge answers,
 //! [`rise_fall`] counts, [`schedule`] computes delays and [`messages`] words log lines. Asynchronous: [`mod@run`] talks to
-//! a server once over [`connect`], and [`supervise`] does so for as long as the server exists.
+//! a server once over [`connect`], through [`tls`] and in HTTP/1 or HTTP/2, and [`supervise`] does so for as long as the server exists.
 
 pub mod status;
 
@@ -19,6 +19,10 @@ pub mod schedule;
 pub mod messages;
 
 pub mod connect;
+pub mod tls;
+
+mod channel;
+mod h2;
 pub mod run;
 
 pub mod supervise;
@@ -30,4 +34,5 @@ pub use rise_fall::{Health, Thresholds, Transition};
 pub use run::run;
 pub use schedule::{Intervals, Timeouts};
 pub use status::{CheckResult, CheckStatus, Info, Outcome};
+pub use tls::CheckTls;
 pub use supervise::{CheckHandle, CheckLimiter, Observer, Report, ServerCheckSpec, Supervisor};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 use sockeye_config::model::{
-    Check, CheckConnect, CheckExpect, CheckStep, ExpectWhat, HttpSend, MatchHow, TextMatch,
+    Check, CheckConnect, CheckExpect, CheckStep, ExpectWhat, HttpSend, MatchHow, Proto, TextMatch,
 };
 
 use crate::request::http_request;
@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Connect,
     Tcp,
     Http,
+    /// `option ssl-hello-chk`: rules that nobody wrote.
+    SslHello,
 }
 
 /// One thing to do.
@@ -58,11 +60,18 @@ pub(crate) struct Connect {
     pub(crate) send_proxy: bool,
     /// As the server's line says: the connection that every check starts with, and `default`.
     pub(crate) by_line: bool,
+    /// `ssl`
+    pub(crate) ssl: bool,
+    pub(crate) sni: Option<Arc<str>>,
+    pub(crate) alpn: Option<Arc<[Vec<u8>]>>,
+    pub(crate) proto: Option<Proto>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Send {
     pub(crate) bytes: Arc<[u8]>,
+    /// The request that the bytes are, for HTTP/2.
+    pub(crate) http: Option<Arc<HttpSend>>,
     /// The answer to HEAD has no body, whatever its fields say.
     pub(crate) is_head: bool,
 }
@@ -73,6 +82,8 @@ pub(crate) struct Expect {
     pub(crate) pattern: Pattern,
     /// `min-recv`; `None` is its -1.
     pub(crate) min_recv: Option<usize>,
+    /// Nobody wrote the rule, so its text would tell nobody anything.
+    pub(crate) terse: bool,
     pub(crate) ok_status: CheckStatus,
     pub(crate) error_status: CheckStatus,
     pub(crate) tout_status: CheckStatus,
@@ -125,6 +136,7 @@ impl PreparedCheck {
             Check::Connect => (Kind::Connect, Vec::new()),
             Check::Tcp(rules) if rules.is_empty() => (Kind::Connect, Vec::new()),
             Check::Tcp(rules) => (Kind::Tcp, steps(rules, Kind::Tcp)?),
+            Check::SslHello(rules) => (Kind::SslHello, steps(rules, Kind::SslHello)?),
             Check::Http(rules) => (Kind::Http, with_implied_exchange(steps(rules, Kind::Http)?)),
         };
         let mut all = Self { kind, steps, response_bytes_max: response_bytes_max.max(RESPONSE_BYTES_MIN) };
@@ -153,11 +165,13 @@ fn steps(rules: &[CheckStep], kind: Kind) -> Result<Vec<Step>, PrepareError> {
                 continue;
             }
             CheckStep::Connect(rule) => {
-                let CheckConnect { addr, port, linger, send_proxy, default: by_line, .. } = *rule;
-                (&rule.comment, Action::Connect(Connect { addr, port, linger, send_proxy, by_line }))
+                let CheckConnect { addr, port, linger, send_proxy, default: by_line, ssl, proto, .. } = *rule;
+                let (sni, alpn) = (rule.sni.clone(), rule.alpn.clone());
+                let connect = Connect { addr, port, linger, send_proxy, by_line, ssl, sni, alpn, proto };
+                (&rule.comment, Action::Connect(connect))
             }
             CheckStep::Send { data, comment } => {
-                (comment, Action::Send(Send { bytes: Arc::clone(data), is_head: false }))
+                (comment, Action::Send(Send { bytes: Arc::clone(data), http: None, is_head: false }))
             }
             CheckStep::HttpSend(send) => {
                 // The first request takes the place of the one that `option httpchk` describes: number 1.
@@ -167,7 +181,7 @@ fn steps(rules: &[CheckStep], kind: Kind) -> Result<Vec<Step>, PrepareError> {
                 sent = true;
                 (&send.comment, http_send(send))
             }
-            CheckStep::Expect(expect) => (&expect.comment, Action::Expect(Expect::new(expect)?)),
+            CheckStep::Expect(expect) => (&expect.comment, Action::Expect(Expect::new(expect, kind == Kind::SslHello)?)),
         };
         let comment = comment.clone().or_else(|| above.take());
         above = None;
@@ -203,6 +217,7 @@ fn with_implied_exchange(mut steps: Vec<Step>) -> Vec<Step> {
             negate: false,
             pattern: Pattern::Status(vec![(200, 399)]),
             min_recv: None,
+            terse: false,
             ok_status: CheckStatus::Layer7Ok,
             error_status: CheckStatus::Layer7Status,
             tout_status: CheckStatus::Layer7Timeout,
@@ -213,11 +228,12 @@ fn with_implied_exchange(mut steps: Vec<Step>) -> Vec<Step> {
 }
 
 fn http_send(send: &HttpSend) -> Action {
-    Action::Send(Send { bytes: http_request(send).into(), is_head: &*send.method == "HEAD" })
+    let is_head = &*send.method == "HEAD";
+    Action::Send(Send { bytes: http_request(send).into(), http: Some(Arc::new(send.clone())), is_head })
 }
 
 impl Expect {
-    fn new(expect: &CheckExpect) -> Result<Self, PrepareError> {
+    fn new(expect: &CheckExpect, terse: bool) -> Result<Self, PrepareError> {
         let pattern = match &expect.what {
             ExpectWhat::String(text) => Pattern::String(Arc::clone(text)),
             ExpectWhat::Binary(bytes) => Pattern::Binary(Arc::clone(bytes)),
@@ -238,6 +254,7 @@ impl Expect {
             negate: expect.negate,
             pattern,
             min_recv: expect.min_recv.and_then(|bytes| usize::try_from(bytes).ok()),
+            terse,
             ok_status: status(expect.ok_status.as_ref(), CheckStatus::Layer7Ok)?,
             error_status: status(expect.error_status.as_ref(), error)?,
             tout_status: status(expect.tout_status.as_ref(), CheckStatus::Layer7Timeout)?,

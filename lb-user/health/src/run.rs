@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::connect::{Channel, ConnectError, ConnectOptions, Target, connect, error_text};
+use sockeye_config::model::Proto;
+use sockeye_conn::Socket;
+use crate::channel::Channel;
+use crate::connect::{ConnectError, ConnectOptions, Target, connect, error_text};
 use crate::expect::{Verdict, describe, judge_bytes, judge_response};
+use crate::h2::Http2;
 use crate::http_response::{HttpResponse, Malformed};
 use crate::prepared::{Action, Connect, Expect, Kind, PreparedCheck, Send, Step};
 use crate::schedule::Timeouts;
@@ -119,19 +123,57 @@ impl Run<'_> {
             Ok(Err(ConnectError::Local(error))) => {
                 Err((CheckStatus::SocketError, format!("General socket error ({})", error_text(&error))))
             }
-            Ok(Ok(channel)) => Ok(channel),
+            Ok(Ok(socket)) => Ok(socket),
         };
-        self.channel = Some(opened.map_err(|(status, text)| self.failure(step, status, text))?);
+        let socket = opened.map_err(|(status, text)| self.failure(step, status, text))?;
+        let (socket, status) = self.secure(step, rule, socket).await?;
+        self.channel = Some(self.speak(step, rule, socket).await?);
         if let Some(exchange) = self.timeouts.exchange() {
             self.deadline = Instant::now() + exchange.max(Duration::from_millis(1));
         }
-        Ok(CheckStatus::Layer4Ok)
+        Ok(status)
+    }
+
+    /// The TLS handshake of a connection that goes through TLS; it must end before the connection's time does.
+    async fn secure(
+        &self,
+        step: &Step,
+        rule: &Connect,
+        socket: Socket,
+    ) -> Result<(Socket, CheckStatus), Failure> {
+        let tls = self.target.tls.as_ref();
+        let Some(tls) = tls.filter(|tls| tls.covers(rule)) else {
+            return Ok((socket, CheckStatus::Layer4Ok));
+        };
+        let addr = self.target.ip(rule.addr);
+        match timeout_at(self.deadline, tls.shake(socket, rule, addr)).await {
+            Ok(Ok(socket)) => Ok((socket, CheckStatus::Layer6Ok)),
+            Ok(Err(error)) => Err(self.failure(step, CheckStatus::Layer6Response, error.to_string())),
+            Err(_) => Err(self.failure(step, CheckStatus::Layer6Timeout, String::new())),
+        }
+    }
+
+    /// What the rest of the check is spoken in over `socket`: only HTTP has a choice.
+    async fn speak(&self, step: &Step, rule: &Connect, socket: Socket) -> Result<Channel, Failure> {
+        let agreed = socket.tls().and_then(|agreed| agreed.alpn.as_deref());
+        let http2 = match rule.proto.or(self.target.proto.filter(|_| rule.by_line)) {
+            Some(proto) => proto == Proto::H2,
+            None => agreed == Some(b"h2"),
+        };
+        if self.check.kind != Kind::Http || !http2 {
+            return Ok(Channel::Bytes(socket));
+        }
+        match timeout_at(self.deadline, Http2::start(socket, self.check.response_bytes_max)).await {
+            Ok(Ok(http2)) => Ok(Channel::Http2(Box::new(http2))),
+            Ok(Err(error)) => Err(self.failure(step, CheckStatus::SocketError, reported(&error))),
+            Err(_) => Err(self.failure(step, CheckStatus::Layer7Timeout, String::new())),
+        }
     }
 
     async fn send(&mut self, step: &Step, send: &Send) -> Result<CheckStatus, Failure> {
         self.start_answer(send.is_head);
         let Some(channel) = &mut self.channel else { return Err(self.unconnected(step)) };
-        match timeout_at(self.deadline, channel.write_all(&send.bytes)).await {
+        match timeout_at(self.deadline, channel.send(send)).await {
             Ok(Ok(())) => Ok(CheckStatus::Layer7Ok),
             Ok(Err(error)) => Err(self.failure(step, CheckStatus::SocketError, reported(&error))),
             Err(_) => Err(self.failure(step, CheckStatus::Layer7Timeout, String::new())),
@@ -205,7 +247,7 @@ impl Run<'_> {
         let bytes_max = self.check.response_bytes_max;
         self.answer = match self.check.kind {
             Kind::Http => Answer::Http(Box::new(HttpResponse::new(is_head, bytes_max))),
-            Kind::Connect | Kind::Tcp => Answer::Bytes(Vec::new()),
+            Kind::Connect | Kind::Tcp | Kind::SslHello => Answer::Bytes(Vec::new()),
         };
         self.must_read = true;
     }
@@ -252,8 +294,9 @@ fn cut_short(ending: &Ending, response: &HttpResponse) -> String {
     }
 }
 
-/// `ECONNRESET returned by OS (Connection reset by peer)`.
+/// `ECONNRESET returned by OS (Connection reset by peer)`; nothing about errors that are not of the system's making.
 fn reported(error: &io::Error) -> String {
+    let Some(number) = error.raw_os_error() else { return String::new() };
     let name = match error.kind() {
         io::ErrorKind::ConnectionReset => "ECONNRESET".to_owned(),
         io::ErrorKind::BrokenPipe => "EPIPE".to_owned(),
@@ -261,7 +304,7 @@ fn reported(error: &io::Error) -> String {
         io::ErrorKind::HostUnreachable => "EHOSTUNREACH".to_owned(),
         io::ErrorKind::NetworkUnreachable => "ENETUNREACH".to_owned(),
         io::ErrorKind::ConnectionRefused => "ECONNREFUSED".to_owned(),
-        _ => error.raw_os_error().map_or_else(|| "error".to_owned(), |number| format!("errno {number}")),
+        _ => format!("errno {number}"),
     };
     format!("{name} returned by OS ({})", error_text(error))
 }

@@ -43,7 +43,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockeye-accel", &["lb-common", "sockeye-sys"]),
     ("sockeye-log", &["sockeye-config", "sockeye-sample", "sockeye-sys"]),
     ("sockeye-relay", &["sockeye-sys", "sockeye-conn", "sockeye-accel"]),
-    ("sockeye-health", &["sockeye-config", "sockeye-http", "sockeye-proxyproto"]),
+    (
+        "sockeye-health",
+        &[
+            "sockeye-config",
+            "sockeye-conn",
+            "sockeye-http",
+            "sockeye-proxyproto",
+            "sockeye-record",
+            "sockeye-tls",
+        ],
+    ),
     (
         "sockeye",
         &[

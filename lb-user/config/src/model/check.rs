@@ -15,6 +15,8 @@ pub enum Check {
     Tcp(Vec<CheckStep>),
     /// `option httpchk`.
     Http(Vec<CheckStep>),
+    /// `option ssl-hello-chk`: a hello, and what an answer to it looks like.
+    SslHello(Vec<CheckStep>),
 }
 
 /// One rule of a `tcp-check` or `http-check` sequence, in file order.

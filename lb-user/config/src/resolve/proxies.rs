@@ -387,7 +387,7 @@ fn check_of(settings: &Settings) -> Check {
         DraftCheckKind::Connect => Check::Connect,
         DraftCheckKind::Tcp => Check::Tcp(settings.check.tcp_rules.clone()),
         DraftCheckKind::Http => Check::Http(check::http_steps(&settings.check)),
-        DraftCheckKind::SslHello => Check::Tcp(ssl_hello::steps()),
+        DraftCheckKind::SslHello => Check::SslHello(ssl_hello::steps()),
     }
 }
 

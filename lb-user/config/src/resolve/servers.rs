@@ -93,7 +93,7 @@ fn check_port(proxy: &Proxy, draft: &DraftServer, check: &Check, findings: &mut 
     let title = format!("{} '{}': server '{}'", proxy.kind.name(), proxy.name, server.name);
     let by_rules = match check {
         Check::Connect => None,
-        Check::Tcp(rules) | Check::Http(rules) => {
+        Check::Tcp(rules) | Check::Http(rules) | Check::SslHello(rules) => {
             let mut ports = rules.iter().filter_map(|rule| match rule {
                 CheckStep::Connect(connect) => Some(connect.port.is_some()),
                 _ => None,
@@ -104,7 +104,7 @@ fn check_port(proxy: &Proxy, draft: &DraftServer, check: &Check, findings: &mut 
     if !has_port && server.check.port.is_none() && by_rules != Some(true) {
         let rules = match check {
             Check::Connect => "",
-            Check::Tcp(_) | Check::Http(_) => " nor tcp_check rule 'connect' with port information",
+            Check::Tcp(_) | Check::Http(_) | Check::SslHello(_) => " nor tcp_check rule 'connect' with port information",
         };
         findings.alert(format!("config: {title} has neither service port nor check port{rules}."));
     }

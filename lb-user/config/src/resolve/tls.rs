@@ -319,7 +319,7 @@ fn check_server_proto(proxy: &Proxy, server: &Server, check: &Check, findings: &
 fn steps(check: &Check) -> &[CheckStep] {
     match check {
         Check::Connect => &[],
-        Check::Tcp(steps) | Check::Http(steps) => steps,
+        Check::Tcp(steps) | Check::Http(steps) | Check::SslHello(steps) => steps,
     }
 }
 
