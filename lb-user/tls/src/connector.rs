@@ -108,7 +108,7 @@ pub fn connector(
     let host = server.verify_host.as_deref().map_or(Names::Any, |host| Names::Fixed(host.into()));
     let both = make(Names::Asked, true).and_then(|named| Ok((named, make(host, false)?)));
     let (named, unnamed) = both.map_err(|error: rustls::Error| vec![error.to_string()])?;
-    Ok(Loaded { value: Connector { named, unnamed }, warnings })
+    Ok(Loaded { value: Connector { named, unnamed }, warnings: stores.only_new(warnings) })
 }
 
 /// Sessions kept per server line. HAProxy keeps one per thread and server; a few names share a line where `sni` varies.

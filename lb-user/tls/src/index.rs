@@ -89,8 +89,8 @@ impl Index {
         let mut buffer = [0; NAME_MAX];
         let name = lower(name, &mut buffer)?;
         let exact = self.exact.get(name).map_or(&[][..], Lines::all);
-        let suffix = name.split_once('.').map_or("", |(_, suffix)| suffix);
-        let wild = self.wild.get(suffix).map_or(&[][..], Lines::all);
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        let wild = parent.and_then(|parent| self.wild.get(parent)).map_or(&[][..], Lines::all);
         let wild = wild
             .iter()
             .filter(|number| !self.line(**number).excluded.iter().any(|excluded| **excluded == *name));

@@ -1,5 +1,6 @@
 //! From the settings of a bind line to an [`Acceptor`].
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -182,6 +183,9 @@ impl Build<'_> {
             }
         }
         if !self.errors.is_empty() {
+            // Sets of options share what is wrong with the bind line.
+            let mut said = HashSet::new();
+            self.errors.retain(|error| said.insert(error.clone()));
             return Err(self.errors);
         }
         let choice = Arc::new(Choice { index: std::mem::take(&mut self.index), strict, generator });
@@ -194,7 +198,7 @@ impl Build<'_> {
         match configs {
             Ok(configs) => Ok(Loaded {
                 value: Acceptor { choice, configs, capture_buffer: self.global.capture_buffer },
-                warnings: self.warnings,
+                warnings: self.stores.only_new(self.warnings),
             }),
             Err(message) => Err(vec![message]),
         }

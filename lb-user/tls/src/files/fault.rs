@@ -37,7 +37,10 @@ pub(crate) enum Fault {
     #[error("'{file}' is already defined with incompatible parameters: different parameter 'ocsp-update' : previously '{was}' \
              vs '{is}'", file = .0.display(), was = .1, is = .2)]
     Contradiction(PathBuf, &'static str, &'static str),
-    #[error("no certificate is called '{0}': a crt-store must load it before a line names it.")]
+    #[error(
+        "unable to stat SSL certificate from file '{0}' : No such file or directory. A crt-store must load it under that \
+             name, before the line that uses it."
+    )]
     NotInStore(String),
 }
 

@@ -1,6 +1,6 @@
 //! What all binds and servers share: certificates by name (`crt-store`, and every file loaded once), authorities, sessions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +34,8 @@ pub struct Stores {
     /// By the files they come from.
     authorities: Mutex<HashMap<AuthoritiesKey, Arc<Authorities>>>,
     sessions: Arc<Cache>,
+    /// Warnings of lines.
+    told: Mutex<HashSet<String>>,
     /// By file; `None`: our own.
     tickets: Mutex<HashMap<Option<PathBuf>, Arc<Keys>>>,
 }
@@ -68,6 +70,7 @@ impl Stores {
             certificates: Mutex::default(),
             authorities: Mutex::default(),
             sessions: Arc::new(Cache::new(global.cache_size, global.lifetime)),
+            told: Mutex::default(),
             tickets: Mutex::default(),
         }
     }
@@ -89,7 +92,12 @@ impl Stores {
             skip_self_issued: self.skip_self_issued,
             chains: &self.chains,
         };
-        self.load(&parts).map_err(|fault| vec![fault.to_string()])
+        let loaded = self.load(&parts).map_err(|fault| vec![fault.to_string()])?;
+        // A line may also name the file, and then gets the key that was said here.
+        let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        certificates.entry(load.certificate.clone()).or_insert_with(|| loaded.value.clone());
+        drop(certificates);
+        Ok(loaded)
     }
 
     /// The certificates that `path` means: one, those of a bundle, or those of a directory.
@@ -129,6 +137,13 @@ impl Stores {
 
     pub(crate) fn keep_authorities(&self, key: AuthoritiesKey, authorities: Arc<Authorities>) {
         self.authorities.lock().unwrap_or_else(PoisonError::into_inner).insert(key, authorities);
+    }
+
+    /// Leaves of `warnings` what nobody was told yet: the defaults of `global` come back with every line.
+    pub(crate) fn only_new(&self, mut warnings: Vec<String>) -> Vec<String> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.retain(|warning| told.insert(warning.clone()));
+        warnings
     }
 
     /// The cache of sessions.
