@@ -28,7 +28,8 @@ impl Client {
 
     /// Sends a request; its body, if it goes on, and its response.
     pub async fn send(&mut self, request: Request<()>, ended: bool) -> (ResponseFuture, SendStream<Bytes>) {
-        let mut requests = within("room for a stream", self.requests.clone().ready()).await.expect("a stream");
+        let mut requests =
+            within("room for a stream", self.requests.clone().ready()).await.expect("a stream");
         requests.send_request(request, ended).expect("a request")
     }
 

@@ -19,7 +19,13 @@ fn answering() -> Daemon {
 }
 
 /// What one request with these fields comes to.
-async fn check_request(daemon: &mut Daemon, list: &[(&str, &str)], ended: bool, body: &[&[u8]], expected: End) {
+async fn check_request(
+    daemon: &mut Daemon,
+    list: &[(&str, &str)],
+    ended: bool,
+    body: &[&[u8]],
+    expected: End,
+) {
     let mut client = Frames::client(daemon.connect("fe").await, &[]).await;
     let flags = if ended { END_STREAM | END_HEADERS } else { END_HEADERS };
     client.send(HEADERS, flags, 1, &fields(list)).await;
@@ -132,14 +138,18 @@ async fn content_must_be_as_long_as_announced() {
     let origin = Served::new("fine");
     let mut daemon = Setup::new(Rig::http().quiet().cfg()).at("s1", origin.addr()).start();
     let post = (":method", "POST");
-    for (length, body) in [("3", &[&b"ab"[..]][..]), ("3", &[b"abcd"]), ("0", &[b"a"]), ("3", &[b"ab", b"cd"])] {
+    for (length, body) in
+        [("3", &[&b"ab"[..]][..]), ("3", &[b"abcd"]), ("0", &[b"a"]), ("3", &[b"ab", b"cd"])]
+    {
         let list = [post, SCHEME, AUTHORITY, PATH, ("content-length", length)];
         check_request(&mut daemon, &list, false, body, End::Stream).await;
     }
     // Two lengths, of which only one can be right.
     let list = [post, SCHEME, AUTHORITY, PATH, ("content-length", "1"), ("content-length", "2")];
     check_request(&mut daemon, &list, false, &[b"a"], End::Stream).await;
-    assert!(origin.requests().iter().all(|request| !request.head.starts_with("POST") || request.body.len() < 3));
+    assert!(
+        origin.requests().iter().all(|request| !request.head.starts_with("POST") || request.body.len() < 3)
+    );
 }
 
 /// What frames do to a connection with stream 1 half closed and answered.
@@ -253,7 +263,11 @@ async fn floods_end_the_connection_and_cost_no_memory() {
     .await;
     // The peer provokes resets of ours instead of sending its own.
     check_flood("made you reset", |n| {
-        [frame(HEADERS, END_HEADERS, stream(n), &request("/hang")), frame(WINDOW_UPDATE, 0, stream(n), &[0; 4])].concat()
+        [
+            frame(HEADERS, END_HEADERS, stream(n), &request("/hang")),
+            frame(WINDOW_UPDATE, 0, stream(n), &[0; 4]),
+        ]
+        .concat()
     })
     .await;
     check_flood("malformed requests", |n| {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use lb_tests::frames::*;
-use lb_tests::multiplex::{self, Client, Server, answer, whole};
 use lb_tests::http::post;
+use lb_tests::multiplex::{self, Client, Server, answer, whole};
 use lb_tests::{Peer, Rig, get, within};
 
 /// The usual arrangement with a server that is known to speak HTTP/2.
@@ -35,8 +35,8 @@ async fn requests_of_http1_share_a_connection() {
     client.send(post("/two", "body")).await;
     let mut other = rig.client().await;
     other.send(get("/three")).await;
-    for _ in 0..2 {
-        let (request, mut respond) = origin.next().await.unwrap();
+    let both = [origin.next().await.unwrap(), origin.next().await.unwrap()];
+    for (request, mut respond) in both {
         let path = request.uri().path().to_owned();
         if path == "/two" {
             let body = origin.drive(multiplex::read(request.into_body())).await.unwrap().0;

@@ -19,9 +19,7 @@ async fn a_request_arrives_as_one_of_http1_and_is_logged_as_one_of_http2() {
         .header("cookie", "b=2");
     let (response, _) = client.send(multiplex::build(request), true).await;
     let mut origin = rig.origin.accept().await;
-    origin
-        .expect("GET /p?q=1 HTTP/1.1\r\nhost: a.example\r\nx-one: 1\r\ncookie: a=1; b=2\r\n\r\n")
-        .await;
+    origin.expect("GET /p?q=1 HTTP/1.1\r\nhost: a.example\r\nx-one: 1\r\ncookie: a=1; b=2\r\n\r\n").await;
     origin.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\nX-Two: 2\r\n\r\nhi").await;
     let response = whole(response).await;
     assert_eq!((response.status, response.text()), (200, "hi".to_owned()));
@@ -184,7 +182,12 @@ async fn websockets_open_with_an_extended_connect() {
     let mut origin = rig.origin.accept().await;
     let head = origin.head().await;
     assert!(head.starts_with("GET /chat HTTP/1.1\r\nhost: a.example\r\n"), "{head}");
-    for field in ["connection: upgrade\r\n", "upgrade: websocket\r\n", "sec-websocket-key: ", "sec-websocket-version: 13\r\n"] {
+    for field in [
+        "connection: upgrade\r\n",
+        "upgrade: websocket\r\n",
+        "sec-websocket-key: ",
+        "sec-websocket-version: 13\r\n",
+    ] {
         assert!(head.contains(field), "{head}");
     }
     origin
@@ -206,7 +209,9 @@ async fn websockets_open_with_an_extended_connect() {
 
 #[tokio::test]
 async fn the_preface_is_for_ports_that_may_speak_http2() {
-    let cfg = Rig::http().frontend("http-request return status 200 content-type text/plain lf-string %[req.ver]").cfg();
+    let cfg = Rig::http()
+        .frontend("http-request return status 200 content-type text/plain lf-string %[req.ver]")
+        .cfg();
     let mut h2_only = Setup::new(cfg.replace("bind <fe>", "bind <fe> proto h2")).start();
     let mut client = Client::new(h2_only.connect("fe").await).await;
     assert_eq!(client.get("/").await.text(), "2.0");
@@ -245,7 +250,12 @@ async fn a_soft_stop_lets_streams_end() {
     let mut requests = client.requests.clone();
     let refused = async {
         // GOAWAY: no further stream may begin.
-        while requests.clone().ready().await.is_ok_and(|mut ready| ready.send_request(multiplex::get("/x"), true).is_ok()) {
+        while requests
+            .clone()
+            .ready()
+            .await
+            .is_ok_and(|mut ready| ready.send_request(multiplex::get("/x"), true).is_ok())
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let _ = std::future::poll_fn(|cx| requests.poll_ready(cx)).await;
@@ -285,4 +295,23 @@ async fn a_client_that_does_not_read_is_not_waited_for() {
     assert!(multiplex::read(response.into_body()).await.is_err());
     daemon.stdout.wait("<*> cD-- <*>").await;
     eventually("the server's connection to go", || origin.open() == 0).await;
+}
+
+#[tokio::test]
+async fn expressions_know_the_connection_of_a_stream() {
+    let mut rig = Rig::http()
+        .global("tune.h2.fe.max-concurrent-streams 7")
+        .frontend(
+            "http-request return status 200 content-type text/plain lf-string \
+             %[fc_http_major]:%[fc_nb_streams]:%[fc_settings_streams_limit]:%[fc_glitches]:%[src]:%[dst_port] if { path / }",
+        )
+        .frontend("http-request silent-drop if { path /silent }")
+        .start();
+    let mut client = Client::new(rig.client().await).await;
+    let port = rig.daemon.addr("fe").port();
+    assert_eq!(client.get("/").await.text(), format!("2:1:7:0:127.0.0.1:{port}"));
+    // What a stream says of its connection is obeyed for all of it.
+    let (response, _) = client.send(multiplex::get("/silent"), true).await;
+    assert!(within("the end", response).await.is_err());
+    assert!(client.ended().await.is_err());
 }

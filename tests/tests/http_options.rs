@@ -39,6 +39,14 @@ async fn http_server_close_keeps_the_client() {
 }
 
 #[tokio::test]
+async fn disable_h2_upgrade_takes_the_preface_for_a_request() {
+    let mut rig = Rig::http().defaults("option disable-h2-upgrade").start();
+    let mut client = rig.client().await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert!(client.rest_text().await.starts_with("HTTP/1.1 505 "));
+}
+
+#[tokio::test]
 async fn pretend_keepalive_does_not_announce_the_close() {
     let mut rig = Rig::http().defaults("option http-server-close\noption http-pretend-keepalive").start();
     let (mut client, mut origin) = rig.asked(get("/1")).await;

@@ -12,8 +12,8 @@ use sockeye_balance::{Algorithm, HashSource};
 
 use crate::model::{
     AddressHeader, Backend, Bind, BindAddress, Check, CheckConnect, CheckExpect, CheckStep, Config,
-    ErrorFiles, ExpectWhat, Frontend, Global, Host, HttpSend, LogAddress, LogTarget, Mode, ProxyV2Options, SendProxy, Server,
-    ServerAddress, ServerPort, Source, TcpKeepalive, TextMatch,
+    ErrorFiles, ExpectWhat, Frontend, Global, Host, HttpSend, LogAddress, LogTarget, Mode, ProxyV2Options,
+    SendProxy, Server, ServerAddress, ServerPort, Source, TcpKeepalive, TextMatch,
 };
 
 /// One line per fact, sections in the order of the files, frontends first.
@@ -540,7 +540,9 @@ fn check_connect(connect: &CheckConnect) -> String {
     text.push_str(if connect.default { " default" } else { "" });
     text.push_str(if connect.ssl { " ssl" } else { "" });
     text.push_str(&connect.sni.as_ref().map(|sni| format!(" sni {sni}")).unwrap_or_default());
-    text.push_str(&connect.alpn.as_ref().map(|names| format!(" alpn {}", tls::alpn(names))).unwrap_or_default());
+    text.push_str(
+        &connect.alpn.as_ref().map(|names| format!(" alpn {}", tls::alpn(names))).unwrap_or_default(),
+    );
     text.push_str(&connect.proto.map(|proto| format!(" proto {}", tls::proto(proto))).unwrap_or_default());
     text.push_str(&connect.comment.as_ref().map(|text| format!(" comment {text:?}")).unwrap_or_default());
     text

@@ -63,7 +63,9 @@ pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnosti
                 }
             }
             Some(Status::Supported(Opens::HttpErrors | Opens::UserList)) => {}
-            Some(Status::Supported(Opens::CrtStore)) => keywords::tls::store::section(section, &mut draft, diags),
+            Some(Status::Supported(Opens::CrtStore)) => {
+                keywords::tls::store::section(section, &mut draft, diags)
+            }
             _ => {
                 let message = not_yet_message(&format!("{} section", section.keyword()));
                 diags.alert(section.location(), message);

@@ -13,7 +13,7 @@ mod tls;
 
 pub use addr::{Peer, Port};
 pub use buffer::{Buffer, BufferLimits};
-pub use pipe::{PipeEnd, pipe};
+pub use pipe::{Carrier, PipeEnd, pipe};
 pub use socket::Socket;
 pub use timer::Timer;
-pub use tls::{HandshakeError, Handshaking, TlsSocket};
+pub use tls::{HandshakeError, Handshaking, RecordLimits, TlsSocket, tls_sockets};

@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::Buffer;
+use sockeye_record::Negotiated;
+
+use crate::{Buffer, Socket};
 
 /// One end of a pipe. Dropping it ends its direction, and whoever writes to it learns that nobody reads.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub struct PipeEnd {
     /// Which of the ways is written to.
     side: usize,
     /// The connection that carries the stream.
-    carrier: Rc<OwnedFd>,
+    carrier: Rc<Carrier>,
     resets: Cell<bool>,
 }
 
@@ -36,9 +38,45 @@ struct Way {
     writer: Option<Waker>,
 }
 
-/// A pipe, as its two ends. `carrier` is a descriptor of the connection behind it, whose addresses and options are asked
-/// for through the ends; its bytes are never touched.
-pub fn pipe(carrier: Rc<OwnedFd>) -> (PipeEnd, PipeEnd) {
+/// The connection that carries the streams whose pipes name it.
+#[derive(Debug)]
+pub struct Carrier {
+    /// For addresses and options only: its bytes are never touched.
+    fd: OwnedFd,
+    /// What its TLS handshake agreed on.
+    pub tls: Option<Rc<Negotiated>>,
+    /// Streams that it carries now, and may carry: `fc_nb_streams`, `fc_settings_streams_limit` and their kin.
+    pub streams: Cell<u32>,
+    pub streams_max: Cell<u32>,
+    /// `fc_glitches`, `bc_glitches`
+    pub glitches: Cell<u32>,
+    /// A stream has asked that the whole connection go without a word (`silent-drop`).
+    pub silenced: Cell<bool>,
+}
+
+impl Carrier {
+    /// For the streams of this connection.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn new(socket: &Socket) -> io::Result<Rc<Self>> {
+        Ok(Self::of(socket.as_fd().try_clone_to_owned()?, socket.tls().cloned()))
+    }
+
+    fn of(fd: OwnedFd, tls: Option<Rc<Negotiated>>) -> Rc<Self> {
+        Rc::new(Self {
+            fd,
+            tls,
+            streams: Cell::new(0),
+            streams_max: Cell::new(0),
+            glitches: Cell::new(0),
+            silenced: Cell::new(false),
+        })
+    }
+}
+
+/// A pipe, as its two ends.
+pub fn pipe(carrier: Rc<Carrier>) -> (PipeEnd, PipeEnd) {
     let ways = Rc::new(RefCell::new([Way::new(), Way::new()]));
     let end = |side| PipeEnd {
         ways: Rc::clone(&ways),
@@ -241,7 +279,7 @@ impl PipeEnd {
     }
 
     /// The connection that carries the stream.
-    pub fn carrier(&self) -> &Rc<OwnedFd> {
+    pub fn carrier(&self) -> &Rc<Carrier> {
         &self.carrier
     }
 }
@@ -249,7 +287,7 @@ impl PipeEnd {
 impl AsFd for PipeEnd {
     /// The connection that carries the stream, for its addresses and options only.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.carrier.as_fd()
+        self.carrier.fd.as_fd()
     }
 }
 
@@ -287,7 +325,7 @@ mod tests {
     }
 
     fn ends() -> (PipeEnd, PipeEnd) {
-        pipe(Rc::new(std::fs::File::open("/dev/null").unwrap().into()))
+        pipe(Carrier::of(std::fs::File::open("/dev/null").unwrap().into(), None))
     }
 
     fn noop() -> Context<'static> {

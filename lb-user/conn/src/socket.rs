@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::{PipeEnd, TlsSocket, pipe};
+use crate::{Carrier, PipeEnd, TlsSocket, pipe};
 
 /// A connected TCP or unix stream socket.
 ///
@@ -56,14 +56,23 @@ impl Socket {
     /// # Errors
     /// When no descriptor is left; the socket is then where it was.
     pub fn take(&mut self) -> io::Result<Self> {
-        let carrier = self.as_fd().try_clone_to_owned()?;
-        Ok(std::mem::replace(self, Self::Pipe(pipe(Rc::new(carrier)).0)))
+        let carrier = Carrier::new(self)?;
+        Ok(std::mem::replace(self, Self::Pipe(pipe(carrier).0)))
     }
 
     /// What the TLS handshake agreed on, if there was one.
     pub fn tls(&self) -> Option<&Rc<Negotiated>> {
         match self {
             Self::Tls(tls) => Some(tls.negotiated()),
+            Self::Pipe(end) => end.carrier().tls.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The connection behind it, if it is a stream of one.
+    pub fn carrier(&self) -> Option<&Rc<Carrier>> {
+        match self {
+            Self::Pipe(end) => Some(end.carrier()),
             _ => None,
         }
     }
@@ -310,6 +319,9 @@ impl Socket {
     pub fn drop_silently(&self, ttl: Option<u8>) {
         if let Self::Tls(tls) = self {
             tls.close_silently();
+        }
+        if let Some(carrier) = self.carrier() {
+            carrier.silenced.set(true);
         }
         let socket = SockRef::from(self);
         let _ = socket.set_tcp_quickack(false);

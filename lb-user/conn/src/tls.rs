@@ -8,6 +8,8 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::net::SendFlags;
@@ -15,7 +17,7 @@ use sockeye_record::{
     CONTENT_BYTES_MAX, ContentType, HEADROOM_BYTES_MAX, Opener, RECORD_BYTES_MAX, RecordError, Sealer,
     TAILROOM_BYTES, record_length,
 };
-use sockeye_record::{Established, Handshake, Negotiated, Renewal, Step};
+use sockeye_record::{Established, Handshake, Negotiated, Progress, Renewal, Step};
 
 use crate::Socket;
 
@@ -44,6 +46,45 @@ const HELLO_REQUEST: u8 = 0;
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
 
+/// The size of records while a sender begins to send: after so many bytes it is a stream, whose receiver gains more from
+/// few records than it loses by waiting for their ends.
+const STREAM_AFTER_BYTES: usize = 64 * 1024;
+
+/// TLS connections of the process, to clients and to servers.
+static OPEN: AtomicU32 = AtomicU32::new(0);
+static LIMITS: OnceLock<RecordLimits> = OnceLock::new();
+
+/// Content of a record at most (`tune.ssl.maxrecord` and `tune.ssl.hard-maxrecord`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordLimits {
+    /// Of what a sender begins with.
+    pub first: usize,
+    /// Of any.
+    pub any: usize,
+}
+
+impl RecordLimits {
+    /// Sets them for the process. Called once, before the first connection.
+    pub fn apply(self) {
+        // A second call would change nothing.
+        let _ = LIMITS.set(Self { first: limited(self.first), any: limited(self.any) });
+    }
+
+    fn current() -> Self {
+        *LIMITS.get_or_init(|| Self { first: CONTENT_BYTES_MAX, any: CONTENT_BYTES_MAX })
+    }
+}
+
+/// 0 is no limit.
+fn limited(bytes: usize) -> usize {
+    if bytes == 0 { CONTENT_BYTES_MAX } else { bytes.min(CONTENT_BYTES_MAX) }
+}
+
+/// TLS connections that the process has open, to clients and to servers.
+pub fn tls_sockets() -> u32 {
+    OPEN.load(Ordering::Relaxed)
+}
+
 thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
@@ -70,6 +111,8 @@ struct State {
     outgoing: Records,
     /// Content whose records are in `outgoing`, not yet reported as written.
     accepted: usize,
+    /// Content sent since the peer sent any.
+    streamed: usize,
     /// The start of a message that arrived after the handshake.
     message: Vec<u8>,
     /// A new key was asked for, and our own must follow.
@@ -152,6 +195,7 @@ impl TlsSocket {
             room.copy_from_slice(rest);
             incoming.end = rest.len();
         }
+        OPEN.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             io,
             negotiated: Rc::new(established.negotiated),
@@ -166,6 +210,7 @@ impl TlsSocket {
                 ahead_at: 0,
                 outgoing: Records::default(),
                 accepted: 0,
+                streamed: 0,
                 message: Vec::new(),
                 owes_update: false,
                 empty_records: 0,
@@ -251,6 +296,7 @@ impl TlsSocket {
 
 impl Drop for TlsSocket {
     fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
         self.shutdown_write();
     }
 }
@@ -394,6 +440,7 @@ impl State {
         let content = at + range.start..at + range.end;
         if kind == ContentType::Data && !content.is_empty() {
             self.empty_records = 0;
+            self.streamed = 0;
             self.plain = content;
             return Ok(true);
         }
@@ -515,9 +562,12 @@ impl State {
         let mut slices = slices.iter().map(|slice| &**slice);
         let mut rest = slices.next().unwrap_or_default();
         let headroom = self.sealer.headroom();
+        let limits = RecordLimits::current();
         loop {
+            let most =
+                if self.streamed < STREAM_AFTER_BYTES { limits.first.min(limits.any) } else { limits.any };
             let space = self.outgoing.space();
-            let room = space.len().saturating_sub(headroom + TAILROOM_BYTES).min(CONTENT_BYTES_MAX);
+            let room = space.len().saturating_sub(headroom + TAILROOM_BYTES).min(most);
             let mut length = 0;
             while length < room {
                 if rest.is_empty() {
@@ -535,6 +585,7 @@ impl State {
             }
             self.outgoing.end += self.sealer.seal(ContentType::Data, space, length)?;
             self.accepted += length;
+            self.streamed += length;
         }
     }
 }
@@ -650,6 +701,11 @@ impl Handshaking {
     /// How what the peer said began: who speaks no TLS is known by it.
     pub fn beginning(&self) -> &[u8] {
         &self.beginning[..self.read.min(BEGINNING_BYTES)]
+    }
+
+    /// How far the handshake has come, if it is not over.
+    pub fn progress(&self) -> Option<Progress> {
+        self.handshake.as_ref().map(Handshake::progress)
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {

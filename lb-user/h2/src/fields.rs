@@ -32,10 +32,7 @@ pub enum Malformed {
 
 /// Whether a field says something of one connection, and must not be in a message of HTTP/2 (RFC 9113 §8.2.2).
 pub(crate) fn is_of_connection(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade"
-    )
+    matches!(name, b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade")
 }
 
 /// RFC 9113 §8.2.1, beyond what the type refuses already.

@@ -5,6 +5,7 @@
 //! response is read back ([`response`]); towards a server it is the other way round ([`upstream`]). What must not cross
 //! (RFC 9113 §8) is refused here or by the HTTP/1 parser behind. [`meter`] counts what a peer makes us do for nothing.
 
+pub mod fuzz;
 pub mod meter;
 pub mod request;
 pub mod response;

@@ -41,7 +41,16 @@ impl Meter {
 
     /// For the bytes that a server sends.
     pub fn of_server() -> Self {
-        Self { skip: 0, header: [0; 9], header_length: 0, balance: 0, resets: 0, content: 0, glitches: 0, settings: false }
+        Self {
+            skip: 0,
+            header: [0; 9],
+            header_length: 0,
+            balance: 0,
+            resets: 0,
+            content: 0,
+            glitches: 0,
+            settings: false,
+        }
     }
 
     /// Takes note of bytes received.
@@ -151,7 +160,8 @@ mod tests {
             let mut meter = Meter::of_client();
             meter.received(PREFACE);
             for _ in 0..rounds {
-                let bytes: Vec<u8> = frames.iter().flat_map(|&(kind, flags, length)| frame(kind, flags, length)).collect();
+                let bytes: Vec<u8> =
+                    frames.iter().flat_map(|&(kind, flags, length)| frame(kind, flags, length)).collect();
                 for part in bytes.chunks(piece) {
                     meter.received(part);
                 }

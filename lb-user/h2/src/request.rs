@@ -148,7 +148,11 @@ fn authority_of(head: &Parts) -> Result<Option<&[u8]>, Malformed> {
 
 fn path_of(head: &Parts, kind: Kind) -> Result<&[u8], Malformed> {
     if kind == Kind::Tunnel {
-        return head.uri.authority().map(|authority| authority.as_str().as_bytes()).ok_or(Malformed::Authority);
+        return head
+            .uri
+            .authority()
+            .map(|authority| authority.as_str().as_bytes())
+            .ok_or(Malformed::Authority);
     }
     let path = head.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes();
     match path {
@@ -162,6 +166,9 @@ fn path_of(head: &Parts, kind: Kind) -> Result<&[u8], Malformed> {
 mod tests {
     use super::*;
 
+    /// Method, address, fields, `:protocol`, whether the stream ends.
+    type Asked<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<&'a str>, bool);
+
     fn head(method: &str, uri: &str, fields: &[(&str, &str)]) -> Parts {
         let mut request = http::Request::builder().method(method).uri(uri);
         for (name, value) in fields {
@@ -170,10 +177,7 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn check(
-        request: (&str, &str, &[(&str, &str)], Option<&str>, bool),
-        expected: Result<(&str, Kind, bool), Malformed>,
-    ) {
+    fn check(request: Asked<'_>, expected: Result<(&str, Kind, bool), Malformed>) {
         let (method, uri, fields, protocol, ended) = request;
         let mut out = Vec::new();
         let result = encode_head(&head(method, uri, fields), protocol, ended, [7; 16], &mut out);
@@ -210,7 +214,10 @@ mod tests {
                 true,
             )),
         );
-        check(("GET", "/p", &[("host", "h")], None, true), Ok(("GET /p HTTP/2.0|host: h||", Exchange, false)));
+        check(
+            ("GET", "/p", &[("host", "h")], None, true),
+            Ok(("GET /p HTTP/2.0|host: h||", Exchange, false)),
+        );
         check(
             ("OPTIONS", "*", &[("host", "h")], None, true),
             Ok(("OPTIONS * HTTP/2.0|host: h||", Exchange, false)),
@@ -240,7 +247,10 @@ mod tests {
         check(("GET", uri, &[("host", "b.example")], None, true), Err(Malformed::HostMismatch));
         check(("GET", "https://u@a.example/", &[], None, true), Err(Malformed::Authority));
         check(("GET", uri, &[("connection", "close")], None, true), Err(Malformed::ConnectionField));
-        check(("GET", uri, &[("transfer-encoding", "chunked")], None, false), Err(Malformed::ConnectionField));
+        check(
+            ("GET", uri, &[("transfer-encoding", "chunked")], None, false),
+            Err(Malformed::ConnectionField),
+        );
         check(("GET", uri, &[("te", "gzip")], None, true), Err(Malformed::ConnectionField));
         check(("GET", uri, &[("x", " y")], None, true), Err(Malformed::FieldValue));
         check(("POST", uri, &[("content-length", "3")], None, true), Err(Malformed::ContentLength));

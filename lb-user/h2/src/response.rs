@@ -68,7 +68,8 @@ impl ResponseReader {
     }
 
     fn read_head(&mut self, input: &[u8], ended: bool) -> Result<(usize, Step), Broken> {
-        let Some(used) = parse_response(input, &mut self.head, self.facts, &limits(), Strictness::Relaxed)? else {
+        let Some(used) = parse_response(input, &mut self.head, self.facts, &limits(), Strictness::Relaxed)?
+        else {
             if input.len() >= HEAD_BYTES_MAX {
                 return Err(Broken::TooLarge);
             }

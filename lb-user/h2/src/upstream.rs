@@ -95,7 +95,8 @@ impl RequestReader {
             _ => Kind::Exchange,
         };
         let request = self.request(&head, kind).ok_or(Broken::Target)?;
-        let accept = head.headers().known(Known::SecWebsocketKey).filter(|_| kind == Kind::WebSocket).map(accept_of);
+        let accept =
+            head.headers().known(Known::SecWebsocketKey).filter(|_| kind == Kind::WebSocket).map(accept_of);
         let asked = Asked { kind, method: head.method(), accept };
         let body = match kind {
             Kind::Exchange => head.body,
@@ -195,7 +196,12 @@ pub fn encode_interim(head: &Parts, out: &mut Vec<u8>) -> Result<(), Malformed> 
 ///
 /// # Errors
 /// What RFC 9113 §8 calls malformed, beyond what the frame layer refuses.
-pub fn encode_response(head: &Parts, asked: &Asked, ended: bool, out: &mut Vec<u8>) -> Result<bool, Malformed> {
+pub fn encode_response(
+    head: &Parts,
+    asked: &Asked,
+    ended: bool,
+    out: &mut Vec<u8>,
+) -> Result<bool, Malformed> {
     let status = head.status.as_u16();
     // RFC 9113 §8.6: there is no 101.
     if status == 101 {
@@ -275,7 +281,13 @@ mod tests {
                 match step {
                     Step::NeedMore => seen = seen.saturating_add(piece).min(bytes.len()),
                     Step::Head(request, asked, ended) => {
-                        out += &format!("{} {} {:?} {:?} ", request.method(), request.uri(), request.headers(), asked.kind);
+                        out += &format!(
+                            "{} {} {:?} {:?} ",
+                            request.method(),
+                            request.uri(),
+                            request.headers(),
+                            asked.kind
+                        );
                         if ended {
                             break;
                         }

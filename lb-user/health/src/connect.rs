@@ -49,13 +49,7 @@ pub enum TargetAddress {
 impl Target {
     /// A target with nothing but an address.
     pub fn new(address: TargetAddress) -> Self {
-        Self {
-            address,
-            source: Source::default(),
-            proxy: CheckProxy::default(),
-            tls: None,
-            proto: None,
-        }
+        Self { address, source: Source::default(), proxy: CheckProxy::default(), tls: None, proto: None }
     }
 
     /// The address that connections to `addr`, if a rule has one, go to. Unspecified for unix sockets.

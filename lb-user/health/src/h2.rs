@@ -63,8 +63,7 @@ impl Http2 {
             }
         })
         .await?;
-        let (response, mut stream) =
-            self.sender.send_request(request, body.is_empty()).map_err(io_error)?;
+        let (response, mut stream) = self.sender.send_request(request, body.is_empty()).map_err(io_error)?;
         if !body.is_empty() {
             // The library keeps it until the server has room for it.
             stream.send_data(Bytes::copy_from_slice(body), true).map_err(io_error)?;

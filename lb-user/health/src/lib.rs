@@ -34,5 +34,5 @@ pub use rise_fall::{Health, Thresholds, Transition};
 pub use run::run;
 pub use schedule::{Intervals, Timeouts};
 pub use status::{CheckResult, CheckStatus, Info, Outcome};
-pub use tls::CheckTls;
 pub use supervise::{CheckHandle, CheckLimiter, Observer, Report, ServerCheckSpec, Supervisor};
+pub use tls::CheckTls;

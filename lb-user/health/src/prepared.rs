@@ -181,7 +181,9 @@ fn steps(rules: &[CheckStep], kind: Kind) -> Result<Vec<Step>, PrepareError> {
                 sent = true;
                 (&send.comment, http_send(send))
             }
-            CheckStep::Expect(expect) => (&expect.comment, Action::Expect(Expect::new(expect, kind == Kind::SslHello)?)),
+            CheckStep::Expect(expect) => {
+                (&expect.comment, Action::Expect(Expect::new(expect, kind == Kind::SslHello)?))
+            }
         };
         let comment = comment.clone().or_else(|| above.take());
         above = None;

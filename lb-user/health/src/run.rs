@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use sockeye_config::model::Proto;
-use sockeye_conn::Socket;
 use crate::channel::Channel;
 use crate::connect::{ConnectError, ConnectOptions, Target, connect, error_text};
 use crate::expect::{Verdict, describe, judge_bytes, judge_response};
@@ -15,6 +13,8 @@ use crate::http_response::{HttpResponse, Malformed};
 use crate::prepared::{Action, Connect, Expect, Kind, PreparedCheck, Send, Step};
 use crate::schedule::Timeouts;
 use crate::status::{CheckStatus, Info, Outcome};
+use sockeye_config::model::Proto;
+use sockeye_conn::Socket;
 
 /// Runs `check` once. Never fails and never lasts longer than `timeouts` allow: whatever happens is an outcome.
 ///

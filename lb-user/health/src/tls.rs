@@ -58,7 +58,8 @@ impl CheckTls {
             None if rule.by_line => self.own.connection(sni.map(|sni| &**sni), addr),
             None => self.connector.connection(sni.map(|sni| &**sni), addr),
         };
-        let handshake = Handshake::client(connection.config, connection.name).map_err(|_| ShakeError::Failed)?;
+        let handshake =
+            Handshake::client(connection.config, connection.name).map_err(|_| ShakeError::Failed)?;
         Handshaking::new(socket, handshake, Vec::new()).run().await.map_err(|error| match error {
             HandshakeError::Tls(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

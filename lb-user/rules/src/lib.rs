@@ -12,7 +12,9 @@ pub mod parse;
 pub mod redirect;
 pub mod reply;
 
-pub use action::{Action, Expected, LogLevel, NameMatch, Normalizer, NumberOr, SilentDrop, TimeoutKind, VarConditions};
+pub use action::{
+    Action, Expected, LogLevel, NameMatch, Normalizer, NumberOr, SilentDrop, TimeoutKind, VarConditions,
+};
 pub use redirect::{Cookie, Redirect, RedirectKind};
 pub use reply::{Content, ReplyRule};
 pub use rule::{BackendName, PersistRule, Rule, RuleSets, Rules, ServerName, UseBackend, UseServer};

@@ -26,6 +26,7 @@ impl Fault {
     pub const CIP_BAD_PROTOCOL: Self = Self(23);
     pub const SSL_EMPTY: Self = Self(24);
     pub const SSL_ABORT: Self = Self(25);
+    pub const SSL_TOO_MANY: Self = Self(27);
     pub const SSL_HANDSHAKE: Self = Self(34);
 
     /// The words of the log.

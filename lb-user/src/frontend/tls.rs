@@ -5,13 +5,14 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
+use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use rustls::{ProtocolVersion, ServerConfig};
-use sockeye_conn::{HandshakeError, Handshaking, Timer};
-use sockeye_record::{Handshake, Negotiated};
+use sockeye_conn::{HandshakeError, Handshaking, Timer, clock, tls_sockets};
+use sockeye_record::{Handshake, Negotiated, Progress};
 use sockeye_sample::tls::{
     EarlyData, HandshakeFailure, HandshakeMessage, HelloCapture, OpenSslError, Secrets, TlsFacts,
     Verification,
@@ -21,11 +22,34 @@ use sockeye_tls::{Acceptor, Refused, Start, openssl_reason, taken};
 use super::fault::Fault;
 use super::session::Session;
 use super::worker::Control;
+use crate::stats::Rate;
 
 /// Bytes of a ClientHello at most; real ones have two thousand with post-quantum key shares.
 const HELLO_BYTES_MAX: usize = 20 * 1024;
 /// How much of a ClientHello is read at a time.
 const READ_BYTES: usize = 4 * 1024;
+
+/// How often a handshake that must wait for its turn asks again.
+const TURN_INTERVAL: Duration = Duration::from_millis(20);
+
+static LIMITS: OnceLock<Limits> = OnceLock::new();
+/// Handshakes with clients in the last second.
+static HANDSHAKES: Rate = Rate::new();
+
+/// What the process allows (`maxsslconn`, `maxsslrate`); `None`: as much as there is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    pub connections: Option<u32>,
+    pub per_second: Option<u32>,
+}
+
+impl Limits {
+    /// Sets them for the process. Called once, before the first connection.
+    pub fn apply(self) {
+        // A second call would change nothing.
+        let _ = LIMITS.set(self);
+    }
+}
 
 /// TLS of a client's connection, from the moment the handshake begins.
 #[derive(Debug, Default)]
@@ -34,7 +58,9 @@ pub struct ClientTls {
     found: sockeye_tls::Handshake,
     hello: Option<HelloCapture>,
     error: Option<OpenSslError>,
-    facts: OnceCell<TlsFacts>,
+    /// How far a handshake came that failed.
+    progress: Option<Box<Progress>>,
+    facts: OnceCell<Box<TlsFacts>>,
 }
 
 impl ClientTls {
@@ -73,6 +99,13 @@ impl ClientTls {
                 error: self.error,
                 ..TlsFacts::default()
             };
+            if let Some(progress) = &self.progress {
+                facts.version = progress.version.map(Into::into);
+                facts.cipher = progress.suite.map(|suite| suite.suite().into());
+                facts.alpn = progress.alpn.as_deref().map(Into::into);
+                facts.client_random = progress.hellos.client_random;
+                facts.server_random = progress.hellos.server_random;
+            }
             if let Some(agreed) = &self.agreed {
                 tell(agreed, &mut facts);
                 // Nobody looked at the chain of a session that was resumed.
@@ -80,7 +113,7 @@ impl ClientTls {
                     facts.root_subject = self.found.root_subject(chain).map(Into::into);
                 }
             }
-            facts
+            Box::new(facts)
         })
     }
 }
@@ -125,6 +158,16 @@ pub async fn shake(
     let limit = cfg.timeout_client_hs.or(cfg.timeout_client);
     let mut timer = Timer::new();
     timer.set(limit.and_then(|limit| session.accepted_at.checked_add(limit)));
+    let limits = LIMITS.get().copied().unwrap_or_default();
+    if limits.connections.is_some_and(|most| tls_sockets() >= most) {
+        return Some(Err(Fault::SSL_TOO_MANY));
+    }
+    if let Some(most) = limits.per_second
+        && !wait_for_turn(most, control, &mut timer).await?
+    {
+        return Some(Err(HandshakeFailure::TimedOut.into()));
+    }
+    HANDSHAKES.count(clock::now().into_std());
     let mut tls = ClientTls::default();
     let shaken = run(session, acceptor, control, &mut timer, &mut tls).await?;
     let failure = shaken.err().map(|failure| match failure {
@@ -141,6 +184,28 @@ impl From<HandshakeFailure> for Fault {
     fn from(failure: HandshakeFailure) -> Self {
         Self(u8::try_from(failure.number()).unwrap_or_default())
     }
+}
+
+/// Waits while the last second had as many handshakes as are allowed; whether the turn came in time.
+async fn wait_for_turn(most: u32, control: &Control, timer: &mut Timer) -> Option<bool> {
+    let mut pause = Timer::new();
+    while HANDSHAKES.now() >= i64::from(most) {
+        pause.set(clock::now().checked_add(TURN_INTERVAL));
+        let goes_on = std::future::poll_fn(|cx| {
+            if control.is_killed() {
+                return Poll::Ready(None);
+            }
+            if timer.poll_expired(cx).is_ready() {
+                return Poll::Ready(Some(false));
+            }
+            pause.poll_expired(cx).map(|()| Some(true))
+        })
+        .await?;
+        if !goes_on {
+            return Some(false);
+        }
+    }
+    Some(true)
 }
 
 /// Why there was no handshake.
@@ -200,6 +265,9 @@ async fn run(
         }
     })
     .await?;
+    if !matches!(shaken, Ok(Ok(_))) {
+        tls.progress = shaking.progress().map(Box::new);
+    }
     Some(match shaken {
         Err(failure) => Err(failure),
         Ok(Ok(socket)) => {

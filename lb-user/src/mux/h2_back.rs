@@ -5,14 +5,13 @@
 //! told us to leave, that broke, or that has carried `max-reuse` exchanges gets no further ones and ends with its last.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::client::{self, Connection, SendRequest};
 use sockeye_config::model::{HttpReuse, Proto, ServerId, Tune};
-use sockeye_conn::{Buffer, Socket, clock, pipe};
+use sockeye_conn::{Buffer, Carrier, Socket, clock, pipe};
 use sockeye_h2::meter::Meter;
 use tokio::time::Instant;
 
@@ -46,7 +45,7 @@ struct Mux {
 #[derive(Debug)]
 struct State {
     /// Until the connection has ended: the descriptor must not outlive it.
-    carrier: RefCell<Option<Rc<OwnedFd>>>,
+    carrier: RefCell<Option<Rc<Carrier>>>,
     watch: Rc<Watch>,
     https: bool,
     /// See [`Socket::identity`].
@@ -79,7 +78,7 @@ pub async fn begin(
     socket: Socket,
     shared: bool,
 ) -> Result<Socket, ConnectError> {
-    let carrier = Rc::new(socket.as_fd().try_clone_to_owned().map_err(ConnectError::Resource)?);
+    let carrier = Carrier::new(&socket).map_err(ConnectError::Resource)?;
     let watch = Watch::new(Meter::of_server());
     let state = Rc::new(State {
         carrier: RefCell::new(Some(carrier)),
@@ -182,6 +181,10 @@ impl Mux {
         let state = &self.state;
         let carrier = state.carrier.borrow().clone()?;
         state.streams.set(state.streams.get() + 1);
+        carrier.streams.set(state.streams.get());
+        let most = self.requests.current_max_send_streams();
+        carrier.streams_max.set(u32::try_from(most).unwrap_or(u32::MAX));
+        carrier.glitches.set(state.watch.meter.borrow().glitches());
         state.uses.set(state.uses.get().saturating_add(1));
         let (ours, theirs) = pipe(carrier);
         let carried = Carried::new(ours, self.requests.clone(), Rc::clone(&state.watch), state.https);

@@ -68,12 +68,7 @@ impl From<h2::Error> for Failed {
 }
 
 impl Carried {
-    pub(super) fn new(
-        pipe: PipeEnd,
-        requests: SendRequest<Bytes>,
-        watch: Rc<Watch>,
-        https: bool,
-    ) -> Self {
+    pub(super) fn new(pipe: PipeEnd, requests: SendRequest<Bytes>, watch: Rc<Watch>, https: bool) -> Self {
         Self {
             pipe,
             requests,

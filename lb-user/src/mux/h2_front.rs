@@ -3,8 +3,6 @@
 //! This task only moves frames and watches over the connection: how long it may be idle, whether the peer reads what it
 //! is sent, and what the peer makes us do for nothing (RFC 9113 §10.5).
 
-use std::cell::Cell;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,7 +12,7 @@ use bytes::Bytes;
 use h2::server::{self, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
-use sockeye_conn::{Buffer, Socket, Timer, clock, pipe};
+use sockeye_conn::{Buffer, Carrier, Socket, Timer, clock, pipe};
 use sockeye_h2::meter::Meter;
 use sockeye_h2::request::encode_head;
 use tokio::time::Instant;
@@ -41,8 +39,7 @@ const ACCEPTS_PER_POLL: u32 = 32;
 
 /// Serves the streams of `session`, whose first bytes are in `first`, until its connection ends.
 pub async fn serve(mut session: Box<Session>, control: &Control, first: Buffer) {
-    let Ok(carrier) = session.client.as_fd().try_clone_to_owned() else { return };
-    let carrier = Rc::new(carrier);
+    let Ok(carrier) = Carrier::new(&session.client) else { return };
     // Asked once, for all streams.
     session.local_addr();
     let placeholder = Socket::Pipe(pipe(Rc::clone(&carrier)).0);
@@ -62,13 +59,14 @@ pub async fn serve(mut session: Box<Session>, control: &Control, first: Buffer) 
     })
     .await;
     let Some(connection) = connection else { return };
+    let tune = &session.frontend.tune.h2;
+    carrier.streams_max.set(tune.concurrent_streams(&tune.fe));
     let mut front = Front {
         connection,
         session: Rc::from(session),
         carrier,
         watch,
         timer,
-        streams: Rc::default(),
         total: 0,
         phase: Phase::Open,
         since: clock::now(),
@@ -120,11 +118,9 @@ struct Front {
     connection: Connection<Io, Bytes>,
     /// What every stream's session is made from.
     session: Rc<Session>,
-    carrier: Rc<std::os::fd::OwnedFd>,
+    carrier: Rc<Carrier>,
     watch: Rc<Watch>,
     timer: Timer,
-    /// Sessions under way.
-    streams: Rc<Cell<u32>>,
     /// Streams taken so far.
     total: u32,
     phase: Phase,
@@ -141,6 +137,9 @@ impl Front {
             self.connection.abrupt_shutdown(Reason::NO_ERROR);
             // One chance to be sent.
             let _ = self.connection.poll_closed(cx);
+            return Poll::Ready(());
+        }
+        if self.carrier.silenced.get() {
             return Poll::Ready(());
         }
         if self.phase == Phase::Open && worker::is_stopping() && self.may_leave() {
@@ -179,7 +178,7 @@ impl Front {
     /// Moves frames and takes new streams; ready at the end of the connection.
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ACCEPTS_PER_POLL {
-            if self.streams.get() >= self.sessions_max() {
+            if self.carrier.streams.get() >= self.sessions_max() {
                 // Streams that end wake us; until then only those under way are served.
                 return self.connection.poll_closed(cx).map(|_| ());
             }
@@ -204,18 +203,15 @@ impl Front {
         let protocol = head.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
         let key = protocol.map_or([0; 16], |_| std::array::from_fn(|_| fastrand::u8(..)));
         let mut text = Vec::with_capacity(HEAD_BYTES);
-        let translated = match encode_head(&head, protocol, body.is_end_stream(), key, &mut text) {
-            Ok(translated) => translated,
-            Err(_) => {
-                self.watch.meter.borrow_mut().glitch();
-                respond.send_reset(Reason::PROTOCOL_ERROR);
-                return;
-            }
+        let Ok(translated) = encode_head(&head, protocol, body.is_end_stream(), key, &mut text) else {
+            self.watch.meter.borrow_mut().glitch();
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            return;
         };
         let (ours, theirs) = pipe(Rc::clone(&self.carrier));
         let session = self.session.stream(Socket::Pipe(theirs));
         let bridge = Bridge::new(ours, text, &translated, body, respond);
-        let counted = Counted::new(&self.streams, cx);
+        let counted = Counted::new(&self.carrier, cx);
         tokio::task::spawn_local(run(session, bridge, Rc::clone(&self.watch), counted));
     }
 
@@ -228,6 +224,7 @@ impl Front {
     }
 
     fn is_flooded(&self) -> bool {
+        self.carrier.glitches.set(self.watch.meter.borrow().glitches());
         self.watch.meter.borrow().is_flooded(self.session.frontend.tune.h2.fe.glitches_threshold)
     }
 
@@ -249,7 +246,7 @@ impl Front {
     }
 
     fn is_idle(&self) -> bool {
-        self.streams.get() == 0 && !self.connection.has_streams()
+        self.carrier.streams.get() == 0 && !self.connection.has_streams()
     }
 
     /// Whether the limit in force has passed, rather than the moment to leave in a soft stop.
@@ -294,20 +291,20 @@ const HEAD_BYTES: usize = 512;
 
 /// Counts a stream's session; its end wakes the connection, which may have waited for it.
 struct Counted {
-    streams: Rc<Cell<u32>>,
+    carrier: Rc<Carrier>,
     connection: std::task::Waker,
 }
 
 impl Counted {
-    fn new(streams: &Rc<Cell<u32>>, cx: &Context<'_>) -> Self {
-        streams.set(streams.get() + 1);
-        Self { streams: Rc::clone(streams), connection: cx.waker().clone() }
+    fn new(carrier: &Rc<Carrier>, cx: &Context<'_>) -> Self {
+        carrier.streams.set(carrier.streams.get() + 1);
+        Self { carrier: Rc::clone(carrier), connection: cx.waker().clone() }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.streams.set(self.streams.get().saturating_sub(1));
+        self.carrier.streams.set(self.carrier.streams.get().saturating_sub(1));
         self.connection.wake_by_ref();
     }
 }

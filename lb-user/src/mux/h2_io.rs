@@ -34,13 +34,18 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(meter: Meter) -> Rc<Self> {
-        Rc::new(Self { meter: RefCell::new(meter), sent: Cell::new(0), blocked: Cell::new(false), waiting: RefCell::default() })
+        Rc::new(Self {
+            meter: RefCell::new(meter),
+            sent: Cell::new(0),
+            blocked: Cell::new(false),
+            waiting: RefCell::default(),
+        })
     }
 }
 
 impl Watch {
     /// Ready once the peer's settings are here.
-    pub(super) fn poll_settings(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_settings(&self, cx: &Context<'_>) -> Poll<()> {
         if self.meter.borrow().has_settings() {
             return Poll::Ready(());
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sockeye_accel::{Accel, SpliceWanted, Wanted};
 use sockeye_config::model::{BindAddress, Config, EbpfSplice, Identity, SectionKind};
-use sockeye_conn::BufferLimits;
+use sockeye_conn::{BufferLimits, RecordLimits};
 use sockeye_relay::PipeLimits;
 use sockeye_syntax::diag::Severity;
 use sockeye_sys::process::{self as sys, Fork};
@@ -20,6 +20,7 @@ use super::resolve::{self, Resolved};
 use super::threads::{self, Report, Share, Worker};
 use super::{limits, run};
 use crate::backend::{State, pool};
+use crate::frontend;
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
 use crate::stream::rules::world::World;
 
@@ -58,6 +59,9 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let _ = sys::set_name(&options.program);
     pipe_limits(config, limits.maxconn).apply();
     pool::limit(limits.descriptors, workers);
+    let global = &config.global;
+    RecordLimits { first: global.tls.max_record, any: global.tls.hard_max_record }.apply();
+    frontend::tls::Limits { connections: global.maxsslconn, per_second: global.maxsslrate }.apply();
     let ebpf = &config.global.ebpf;
     let wanted = Wanted {
         accel: ebpf.accel,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use sockeye_config::model::{Level, LogFormats, Mode};
-use sockeye_conn::{Socket, clock};
+use sockeye_conn::{Carrier, Socket, clock};
 use sockeye_http::{RequestHead, ResponseHead};
 use sockeye_log::{Captures, Connections, Origin, Peer, Queues, Record, Request, Retries, Timers};
 use sockeye_rules::LogLevel;
@@ -61,6 +61,8 @@ pub struct Facts {
     pub captured: Option<Box<Captured>>,
     /// TLS with the server.
     pub server_tls: Option<ServerTls>,
+    /// The server's connection, if it has others' streams as well.
+    pub server_carrier: Option<Rc<Carrier>>,
     /// Our and the server's end of the connection to it, where a line shows them.
     pub server_ends: Option<(SocketAddr, SocketAddr)>,
     pub unique_id: OnceCell<Box<[u8]>>,
@@ -93,6 +95,7 @@ impl Facts {
             number: 0,
             captured: None,
             server_tls: None,
+            server_carrier: None,
             server_ends: None,
             unique_id: OnceCell::new(),
             making_id: Cell::new(false),
@@ -130,6 +133,7 @@ impl Facts {
 
     /// Keeps the ends of the connection to the server, if a line shows them: asking costs two system calls.
     pub fn keep_server_ends(&mut self, session: &Session, socket: &Socket) {
+        self.server_carrier = socket.carrier().cloned();
         self.server_tls = socket.tls().map(|agreed| ServerTls::new(Rc::clone(agreed)));
         if session.frontend.shown.server_ends {
             let socket = socket.as_fd();

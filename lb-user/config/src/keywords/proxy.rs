@@ -139,7 +139,12 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     not_yet("quic-initial", FRONT),
     not_yet("rate-limit", FRONT),
     not_yet("server-state-file-name", BACK),
-    supported("ssl-f-use", Sections::FRONTENDS, super::tls::f_use::parse, "certificates of all ssl bind lines"),
+    supported(
+        "ssl-f-use",
+        Sections::FRONTENDS,
+        super::tls::f_use::parse,
+        "certificates of all ssl bind lines",
+    ),
     not_yet("stats", ALL),
     not_yet("stick", Sections::BACKENDS),
     not_yet("stick-table", Sections::PROXIES),

@@ -114,7 +114,11 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     no_effect("tune.runqueue-depth", G, "the runtime schedules"),
     no_effect("tune.sched.low-latency", G, "the runtime schedules"),
     not_yet("tune.stick-counters", G),
-    no_effect("tune.streams-elasticity", G, "tune.h2.fe.max-concurrent-streams is what streams are limited by"),
+    no_effect(
+        "tune.streams-elasticity",
+        G,
+        "tune.h2.fe.max-concurrent-streams is what streams are limited by",
+    ),
     no_effect("tune.takeover-other-tg-connections", G, "all threads are one group"),
     not_yet("tune.vars.check-max-size", G),
     not_yet("tune.vars.global-max-size", G),

@@ -104,7 +104,9 @@ fn check_port(proxy: &Proxy, draft: &DraftServer, check: &Check, findings: &mut 
     if !has_port && server.check.port.is_none() && by_rules != Some(true) {
         let rules = match check {
             Check::Connect => "",
-            Check::Tcp(_) | Check::Http(_) | Check::SslHello(_) => " nor tcp_check rule 'connect' with port information",
+            Check::Tcp(_) | Check::Http(_) | Check::SslHello(_) => {
+                " nor tcp_check rule 'connect' with port information"
+            }
         };
         findings.alert(format!("config: {title} has neither service port nor check port{rules}."));
     }

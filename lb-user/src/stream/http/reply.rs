@@ -179,19 +179,21 @@ impl Transaction<'_> {
                         return true;
                     }
                 }
-                BodyLength::Chunked => match decoder.decode(self.input.filled(), &rules.limits, rules.strictness) {
-                    Ok((used, decoded)) => {
-                        self.input.consume(used);
-                        taken += used as u64;
-                        match decoded {
-                            Decoded::Done => return true,
-                            Decoded::Data(_) if taken < LINGER_BYTES_MAX as u64 => continue,
-                            Decoded::Data(_) => return false,
-                            Decoded::NeedMore => {}
+                BodyLength::Chunked => {
+                    match decoder.decode(self.input.filled(), &rules.limits, rules.strictness) {
+                        Ok((used, decoded)) => {
+                            self.input.consume(used);
+                            taken += used as u64;
+                            match decoded {
+                                Decoded::Done => return true,
+                                Decoded::Data(_) if taken < LINGER_BYTES_MAX as u64 => continue,
+                                Decoded::Data(_) => return false,
+                                Decoded::NeedMore => {}
+                            }
                         }
+                        Err(_) => return false,
                     }
-                    Err(_) => return false,
-                },
+                }
             }
             if taken >= LINGER_BYTES_MAX as u64 || !matches!(self.read_more().await, Read::Some) {
                 return false;

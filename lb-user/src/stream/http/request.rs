@@ -77,6 +77,7 @@ impl Transaction<'_> {
     fn is_preface(&self) -> bool {
         self.session.requests == 1
             && self.session.listener.cfg.proto.is_none()
+            && !self.session.frontend.cfg.options.disable_h2_upgrade
             && self.input.filled().starts_with(PREFACE_START)
     }
 

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use sockeye_conn::clock;
+use sockeye_conn::{Carrier, clock};
 use sockeye_http::RequestHead;
 use sockeye_sample as sample;
 use sockeye_sample::tls::{TlsFacts, TlsSide};
@@ -115,13 +116,21 @@ impl sample::Facts for View<'_> {
             Number::ServerIndex => index(self.facts.server?)?,
             Number::ListenerId => i64::from(self.session.listener.number),
             Number::ListenerConnections => i64::from(self.session.listener.limit.connections.now()),
-            Number::FrontHttpMajor | Number::BackHttpMajor => 1,
+            Number::FrontHttpMajor => http_major(self.session.client.carrier()),
+            Number::BackHttpMajor => http_major(self.facts.server_carrier.as_ref()),
             Number::FrontError => self.session.fault.0.into(),
             Number::BackError => 0,
-            Number::FrontStreams => 1,
-            Number::BackStreams => i64::from(self.server().is_some()),
-            Number::FrontStreamsLimit | Number::BackStreamsLimit => 1,
-            Number::FrontGlitches | Number::BackGlitches => 0,
+            Number::FrontStreams => {
+                self.session.client.carrier().map_or(1, |carrier| carrier.streams.get()).into()
+            }
+            Number::BackStreams => match &self.facts.server_carrier {
+                Some(carrier) => carrier.streams.get().into(),
+                None => i64::from(self.server().is_some()),
+            },
+            Number::FrontStreamsLimit => streams_max(self.session.client.carrier()),
+            Number::BackStreamsLimit => streams_max(self.facts.server_carrier.as_ref()),
+            Number::FrontGlitches => glitches(self.session.client.carrier()),
+            Number::BackGlitches => glitches(self.facts.server_carrier.as_ref()),
             Number::BackReused => i64::from(self.facts.reused),
             Number::FrontRtt => i64::try_from(self.tcp_info()?.rtt.as_micros()).ok()?,
             Number::FrontRttVariance => i64::try_from(self.tcp_info()?.rtt_variance.as_micros()).ok()?,
@@ -142,7 +151,9 @@ impl sample::Facts for View<'_> {
             Number::Failed => i64::from(self.failed()),
             Number::Forwarded => i64::from(self.facts.server.is_some()),
             Number::Redispatched => i64::from(self.attempts.redispatched),
-            Number::TransactionId | Number::StreamId => i64::try_from(self.facts.number & 0xffff_ffff).ok()?,
+            Number::TransactionId | Number::StreamId => {
+                i64::try_from(self.facts.number & 0xffff_ffff).ok()?
+            }
             Number::ResponseStatus => i64::from(self.facts.status?),
             Number::ServerStatus => i64::from(self.decided.server_status?),
             Number::FirstRequest => i64::from(self.session.requests <= 1),
@@ -272,4 +283,17 @@ impl sample::Facts for View<'_> {
     fn unique_id(&self, request: Option<&RequestHead>) -> Option<&[u8]> {
         log::unique_id(self.session, self.facts, self.attempts, request, self.decided)
     }
+}
+
+/// The version that a connection is spoken to with: only one whose streams share it has a carrier.
+fn http_major(carrier: Option<&Rc<Carrier>>) -> i64 {
+    if carrier.is_some() { 2 } else { 1 }
+}
+
+fn streams_max(carrier: Option<&Rc<Carrier>>) -> i64 {
+    carrier.map_or(1, |carrier| carrier.streams_max.get()).into()
+}
+
+fn glitches(carrier: Option<&Rc<Carrier>>) -> i64 {
+    carrier.map_or(0, |carrier| carrier.glitches.get()).into()
 }

@@ -10,8 +10,8 @@ use sockeye_syntax::address::{self, ParseOptions, Port};
 use sockeye_syntax::diag::{Diagnostic, Severity};
 use sockeye_syntax::words::Words;
 
-use crate::draft::DraftServer;
 use super::tls;
+use crate::draft::DraftServer;
 use crate::expressions;
 use crate::keyword::{Keyword, Status, find, hint, not_yet_message};
 use crate::model::{Host, Place, Server, ServerAddress, ServerPort};

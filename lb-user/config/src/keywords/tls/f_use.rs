@@ -66,7 +66,11 @@ fn line(words: &mut Words<'_>) -> Result<String, String> {
         }
     }
     let certificate = certificate.ok_or("mandatory 'crt' parameter not found")?;
-    Ok(if options.is_empty() { certificate.to_owned() } else { format!("{certificate} [{}]", options.join(" ")) })
+    Ok(if options.is_empty() {
+        certificate.to_owned()
+    } else {
+        format!("{certificate} [{}]", options.join(" "))
+    })
 }
 
 #[cfg(test)]
