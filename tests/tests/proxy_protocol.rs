@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use lb_tests::multiplex::{self, Client, whole};
 use lb_tests::{Daemon, Origin, Peer, Rig, Setup, get, is_haproxy, ok};
 
 /// The usual arrangement in `mode http` whose frontend says in the log whom it believes to serve.
@@ -516,6 +517,29 @@ async fn the_header_comes_before_tls() {
     assert_eq!(server.head().await, get("/"));
     server.send(ok("through")).await;
     assert_eq!(answer(&mut client).await, "through");
+}
+
+#[tokio::test]
+async fn every_stream_of_http2_has_the_client_of_the_header() {
+    let cfg = Rig::http().backend("http-reuse always").server("send-proxy").cfg();
+    let origin = Origin::bind();
+    let cfg = cfg.replace("bind <fe>", "bind <fe> accept-proxy");
+    let mut daemon = Setup::new(cfg).at("s1", origin.addr()).start();
+    let mut peer = daemon.connect("fe").await;
+    peer.send(LINE).await;
+    let mut client = Client::new(peer).await;
+    // Both at a time: each has a connection to the server that begins with the same header.
+    let (first, _) = client.send(multiplex::get("/first"), true).await;
+    let mut one = origin.accept().await;
+    let (second, _) = client.send(multiplex::get("/second"), true).await;
+    let mut two = origin.accept().await;
+    for (server, path) in [(&mut one, "GET /first "), (&mut two, "GET /second ")] {
+        server.expect(LINE).await;
+        assert!(server.head().await.starts_with(path));
+        server.send(ok(path)).await;
+    }
+    assert_eq!(whole(first).await.text(), "GET /first ");
+    assert_eq!(whole(second).await.text(), "GET /second ");
 }
 
 #[tokio::test]
