@@ -251,6 +251,34 @@ async fn tcp_check_dialogue() {
 }
 
 #[tokio::test]
+async fn ssl_hello_chk_wants_a_record_of_ssl() {
+    // A server too new for SSLv3 refuses it in an alert; one without SSL says something else.
+    let alert = b"\x15\x03\x00\x00\x02\x02\x46".as_slice();
+    let clear = b"HTTP/1.0 400 Bad Request\r\n\r\n".as_slice();
+    let tells = |answer: &'static [u8], expected: &'static str| async move {
+        let origin = Origin::bind();
+        let daemon = checked("tcp", "option ssl-hello-chk\n    option log-health-checks", FAST)
+            .at("s1", origin.addr())
+            .start();
+        let mut peer = origin.accept().await;
+        // A handshake of SSLv3.
+        peer.expect([22, 3, 0]).await;
+        peer.send(answer).await;
+        daemon.stdout.expect(expected).await;
+    };
+    tells(
+        alert,
+        "Health check for server be/s1 succeeded, reason: Layer6 check passed, check duration: <n>ms, status: 2/2 UP.",
+    )
+    .await;
+    tells(
+        clear,
+        "Health check for server be/s1 failed, reason: Layer6 invalid response, check duration: <n>ms, status: 0/2 DOWN.",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn log_health_checks_tells_every_change() {
     let daemon = checked("tcp", "option log-health-checks", "check inter 40ms fall 3 rise 2").start();
     let log = &daemon.stdout;
