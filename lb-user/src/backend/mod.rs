@@ -5,6 +5,7 @@
 
 pub mod assign;
 pub mod connect;
+pub mod h2;
 mod observe;
 pub mod pool;
 pub mod proxy_header;

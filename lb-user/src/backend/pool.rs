@@ -12,8 +12,8 @@ use sockeye_config::model::{HttpReuse, ServerId};
 use sockeye_conn::Socket;
 use tokio::time::Instant;
 
+use super::h2;
 use super::server::Server;
-use crate::mux::h2_back;
 
 /// Idle connections one thread keeps for one server when `pool-max-conn` sets no limit.
 const IDLE_PER_SERVER_MAX: usize = 4_096;
@@ -124,7 +124,7 @@ fn left(server: &Server) {
 
 /// Drops connections that ended, and half of those idle for longer than their server's `pool-purge-delay`.
 pub fn sweep(now: Instant) {
-    h2_back::sweep(now);
+    h2::sweep(now);
     POOL.with_borrow_mut(|pool| {
         for shelf in pool.iter_mut() {
             let Some(owner) = shelf.owner else { continue };
@@ -144,7 +144,7 @@ pub fn sweep(now: Instant) {
 
 /// Drops every idle connection of this thread, or those to one server.
 pub fn clear(server: Option<ServerId>) {
-    h2_back::clear(server);
+    h2::clear(server);
     POOL.with_borrow_mut(|pool| {
         for shelf in pool.iter_mut() {
             let Some(owner) = shelf.owner.filter(|owner| server.is_none_or(|id| id == owner.id)) else {

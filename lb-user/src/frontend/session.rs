@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use super::Frontend;
 use super::fault::Fault;
+use super::h2;
 use super::limit::Admission;
 use super::listener::Listener;
 use super::proxy_header::{self, ProxyHeader};
 use super::tls::{self, ClientTls};
 use super::worker::{Control, Registration};
 use crate::backend::pool::Idle;
-use crate::mux::h2_front;
 use crate::stream;
 
 /// One client connection.
@@ -117,7 +117,7 @@ impl Session {
                 }
             }
             Mode::Http if self.speaks_http2() => {
-                Box::pin(h2_front::serve(self, control, Buffer::none())).await;
+                Box::pin(h2::serve(self, control, Buffer::none())).await;
             }
             Mode::Http => {
                 let preface = {
@@ -129,7 +129,7 @@ impl Session {
                     .await
                 };
                 if let Some(preface) = preface {
-                    Box::pin(h2_front::serve(self, control, preface)).await;
+                    Box::pin(h2::serve(self, control, preface)).await;
                 }
             }
         }

@@ -9,19 +9,19 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use rustls::pki_types::UnixTime;
-use rustls::{ProtocolVersion, ServerConfig};
 use sockeye_conn::{HandshakeError, Handshaking, Timer, clock, tls_sockets};
 use sockeye_record::{Handshake, Negotiated, Progress};
 use sockeye_sample::tls::{
-    EarlyData, HandshakeFailure, HandshakeMessage, HelloCapture, OpenSslError, Secrets, TlsFacts,
-    Verification,
+    HandshakeFailure, HandshakeMessage, HelloCapture, OpenSslError, Secrets, TlsFacts, Verification,
 };
 use sockeye_tls::{Acceptor, Refused, Start, openssl_reason, taken};
 
 use super::fault::Fault;
 use super::session::Session;
 use super::worker::Control;
+use crate::backend::tls::tell;
 use crate::stats::Rate;
 
 /// Bytes of a ClientHello at most; real ones have two thousand with post-quantum key shares.
@@ -125,24 +125,6 @@ fn secrets(lines: &[sockeye_tls::Secret]) -> Option<Box<Secrets>> {
         secrets.keep(&line.label, &line.secret);
     }
     (!lines.is_empty()).then(|| Box::new(secrets))
-}
-
-/// What both sides agreed on, in either role.
-pub fn tell(agreed: &Negotiated, facts: &mut TlsFacts) {
-    facts.established = true;
-    facts.version = Some(agreed.version.into());
-    facts.cipher = Some(agreed.suite.suite().into());
-    facts.group = agreed.group.map(Into::into);
-    facts.alpn = agreed.alpn.as_deref().map(Into::into);
-    facts.resumed = agreed.resumed;
-    facts.early_data = if agreed.early > 0 { EarlyData::Confirmed } else { EarlyData::None };
-    facts.peer_certificate_sent = !agreed.resumed && !agreed.certificates.is_empty();
-    facts.client_random = agreed.hellos.client_random;
-    facts.server_random = agreed.hellos.server_random;
-    if agreed.version == ProtocolVersion::TLSv1_2 {
-        facts.session_id = agreed.hellos.session_id.as_slice().into();
-    }
-    facts.peer_chain = agreed.certificates.iter().map(|der| der.as_ref().into()).collect();
 }
 
 /// Shakes hands with the client of a session whose listener speaks TLS. `None`: the session was told to end.

@@ -19,7 +19,7 @@ use super::h2_io::Watch;
 
 /// Between a pipe and the frames of a stream to a server.
 #[derive(Debug)]
-pub(super) struct Carried {
+pub(crate) struct Carried {
     pipe: PipeEnd,
     requests: SendRequest<Bytes>,
     watch: Rc<Watch>,
@@ -43,7 +43,7 @@ pub(super) struct Carried {
 
 /// Why an exchange ended before its response did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// The server has not looked at the request (RFC 9113 §8.7): sending it elsewhere is safe.
     Refused,
     /// The stream or the connection broke.
@@ -68,7 +68,7 @@ impl From<h2::Error> for Failed {
 }
 
 impl Carried {
-    pub(super) fn new(pipe: PipeEnd, requests: SendRequest<Bytes>, watch: Rc<Watch>, https: bool) -> Self {
+    pub(crate) fn new(pipe: PipeEnd, requests: SendRequest<Bytes>, watch: Rc<Watch>, https: bool) -> Self {
         Self {
             pipe,
             requests,
@@ -89,7 +89,7 @@ impl Carried {
     }
 
     /// Moves what can be moved; ready at the end of the exchange, whose pipe then says how it ended.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         let ended = self.poll_exchange(cx);
         if let Poll::Ready(Err(failed)) = ended {
             let kind = match failed {

@@ -11,8 +11,8 @@ use sockeye_http::h1::ChunkHeader;
 
 /// What is being written into a pipe: a head or framing, content, and the end of a chunk.
 #[derive(Debug, Default)]
-pub(super) struct ToPipe {
-    pub(super) before: Vec<u8>,
+pub(crate) struct ToPipe {
+    pub(crate) before: Vec<u8>,
     data: Bytes,
     after: &'static [u8],
     written: usize,
@@ -20,12 +20,12 @@ pub(super) struct ToPipe {
 
 impl ToPipe {
     /// Begins with these bytes.
-    pub(super) fn new(before: Vec<u8>) -> Self {
+    pub(crate) fn new(before: Vec<u8>) -> Self {
         Self { before, ..Self::default() }
     }
 
     /// Content to be written next, as a chunk or as it is.
-    pub(super) fn put(&mut self, data: Bytes, chunked: bool) {
+    pub(crate) fn put(&mut self, data: Bytes, chunked: bool) {
         if chunked && !data.is_empty() {
             self.before.extend_from_slice(ChunkHeader::new(data.len() as u64).as_bytes());
             self.after = b"\r\n";
@@ -34,7 +34,7 @@ impl ToPipe {
     }
 
     /// Writes all of it, then opens the window of `body`, from which it came.
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         pipe: &mut PipeEnd,
@@ -58,7 +58,7 @@ impl ToPipe {
         Poll::Ready(Ok(()))
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.before.clear();
         self.data = Bytes::new();
         self.after = b"";
@@ -81,21 +81,21 @@ impl ToPipe {
 
 /// What is being sent in frames, once the head is sent.
 #[derive(Debug, Default)]
-pub(super) struct ToFrames {
-    pub(super) send: Option<SendStream<Bytes>>,
-    pub(super) data: Bytes,
-    pub(super) trailers: Option<HeaderMap>,
+pub(crate) struct ToFrames {
+    pub(crate) send: Option<SendStream<Bytes>>,
+    pub(crate) data: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
     /// Nothing follows `data` and `trailers`.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// The stream, or its connection, is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gone;
+pub(crate) struct Gone;
 
 impl ToFrames {
     /// Sends what there is, as the peer's windows allow.
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, moved: &mut u64) -> Poll<Result<(), Gone>> {
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, moved: &mut u64) -> Poll<Result<(), Gone>> {
         let Some(send) = &mut self.send else { return Poll::Ready(Ok(())) };
         while !self.data.is_empty() {
             let mut capacity = send.capacity();
@@ -121,14 +121,14 @@ impl ToFrames {
     }
 
     /// The end, for which there is neither content nor trailers to carry it.
-    pub(super) fn end(&mut self) -> Result<(), Gone> {
+    pub(crate) fn end(&mut self) -> Result<(), Gone> {
         match &mut self.send {
             Some(send) => send.send_data(Bytes::new(), true).map_err(|_| Gone),
             None => Ok(()),
         }
     }
 
-    pub(super) fn reset(&mut self, reason: Reason) {
+    pub(crate) fn reset(&mut self, reason: Reason) {
         if let Some(send) = &mut self.send {
             send.send_reset(reason);
         }

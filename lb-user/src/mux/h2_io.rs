@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A socket as the frame layer wants it.
 #[derive(Debug)]
-pub(super) struct Io {
+pub(crate) struct Io {
     socket: Socket,
     /// Bytes that were read before it was known that they are frames.
     first: Buffer,
@@ -22,18 +22,18 @@ pub(super) struct Io {
 
 /// What is known of a connection's bytes outside of the frame layer, which owns the socket.
 #[derive(Debug)]
-pub(super) struct Watch {
-    pub(super) meter: RefCell<Meter>,
+pub(crate) struct Watch {
+    pub(crate) meter: RefCell<Meter>,
     /// Bytes sent so far.
-    pub(super) sent: Cell<u64>,
+    pub(crate) sent: Cell<u64>,
     /// The last write had to wait for the peer.
-    pub(super) blocked: Cell<bool>,
+    pub(crate) blocked: Cell<bool>,
     /// Who waits for the peer's settings.
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl Watch {
-    pub(super) fn new(meter: Meter) -> Rc<Self> {
+    pub(crate) fn new(meter: Meter) -> Rc<Self> {
         Rc::new(Self {
             meter: RefCell::new(meter),
             sent: Cell::new(0),
@@ -45,7 +45,7 @@ impl Watch {
 
 impl Watch {
     /// Ready once the peer's settings are here.
-    pub(super) fn poll_settings(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_settings(&self, cx: &Context<'_>) -> Poll<()> {
         if self.meter.borrow().has_settings() {
             return Poll::Ready(());
         }
@@ -54,7 +54,7 @@ impl Watch {
     }
 
     /// To be called when frames have been taken: whoever waits for settings may look again.
-    pub(super) fn wake_waiting(&self) {
+    pub(crate) fn wake_waiting(&self) {
         if self.meter.borrow().has_settings() {
             self.waiting.take().into_iter().for_each(Waker::wake);
         }
@@ -69,7 +69,7 @@ impl Drop for Io {
 }
 
 impl Io {
-    pub(super) fn new(socket: Socket, first: Buffer, watch: Rc<Watch>) -> Self {
+    pub(crate) fn new(socket: Socket, first: Buffer, watch: Rc<Watch>) -> Self {
         Self { socket, first, watch }
     }
 
@@ -81,6 +81,11 @@ impl Io {
         }
         written
     }
+}
+
+/// What all streams of a connection may have under way, within what the protocol allows.
+pub(crate) fn connection_window(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).clamp(65_535, (1 << 31) - 1)
 }
 
 impl AsyncRead for Io {

@@ -18,7 +18,7 @@ use super::h2_halves::{ToFrames, ToPipe};
 
 /// Between the frames of a stream and the pipe of its session.
 #[derive(Debug)]
-pub(super) struct Bridge {
+pub(crate) struct Bridge {
     pipe: PipeEnd,
     up: Up,
     down: Down,
@@ -48,7 +48,7 @@ struct Down {
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// The response was sent whole.
     Whole,
     /// The client, or its connection, is gone.
@@ -59,7 +59,7 @@ pub(super) enum Ended {
 
 impl Bridge {
     /// For a request whose head is translated in `head`; its body is still to come.
-    pub(super) fn new(
+    pub(crate) fn new(
         pipe: PipeEnd,
         head: Vec<u8>,
         translated: &Translated,
@@ -83,12 +83,12 @@ impl Bridge {
     }
 
     /// Grows with every progress.
-    pub(super) fn moved(&self) -> u64 {
+    pub(crate) fn moved(&self) -> u64 {
         self.moved
     }
 
     /// Moves what can be moved from the client to the session.
-    pub(super) fn poll_up(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn poll_up(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(more) = self.poll_request(cx) {
             if !more {
                 return;
@@ -134,7 +134,7 @@ impl Bridge {
     }
 
     /// Moves what can be moved from the session to the client; ready at the end of the stream.
-    pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    pub(crate) fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
             let sent = ready!(self.down.frames.poll_send(cx, &mut self.moved));
             if sent.is_ok() && self.down.frames.whole {
@@ -161,7 +161,7 @@ impl Bridge {
     }
 
     /// Ends the stream on the client's side.
-    pub(super) fn reset(&mut self, reason: Reason) {
+    pub(crate) fn reset(&mut self, reason: Reason) {
         self.down.reset(reason);
     }
 }

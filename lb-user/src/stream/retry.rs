@@ -13,12 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use super::abort::{Cause, Ending, Stage};
 use super::proxy_header::{self, Told};
 use super::rules::decided::Decided;
+use super::server_name::server_name;
 use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
 use crate::backend::connect::{self, ConnectError, Marking, Purpose};
 use crate::backend::queue::{Grant, Ticket};
-use crate::backend::{Backend, Server, pool, tls};
+use crate::backend::{Backend, Server, h2, pool, tls};
 use crate::frontend::session::Session;
-use crate::mux::h2_back;
 
 /// The pause before the same server is tried again; `timeout connect` when that is shorter.
 const TURN_AROUND: Duration = Duration::from_secs(1);
@@ -210,13 +210,13 @@ pub async fn reach(
         let Ok(header) = proxy_header::header(server, session, attempts, want.told) else {
             return Err(unreached(Cause::Resource, Stage::Connect, 503, Some(place.index())));
         };
-        let server_name = tls::server_name(server, session, attempts, want.told);
+        let name = server_name(server, session, attempts, want.told);
         let purpose = Purpose {
             client: session.peer,
             wanted: wanted(session, &place),
             marking: attempts.marking,
             header: header.as_deref(),
-            server_name: server_name.as_deref(),
+            server_name: name.as_deref(),
         };
         let begun = clock::now();
         let limit = attempts.connect_limit.or(backend.cfg.timeout_connect);
@@ -228,9 +228,9 @@ pub async fn reach(
             return Err(unreached(Cause::Client, Stage::Connect, 400, Some(place.index())));
         };
         let connected = match connected {
-            Ok(socket) if session.mode() == Mode::Http && h2_back::is_spoken(server, &socket) => {
+            Ok(socket) if session.mode() == Mode::Http && h2::is_spoken(server, &socket) => {
                 let shared = server.shareable && header.is_none() && attempts.marking.is_none();
-                h2_back::begin(backend, server, socket, shared).await
+                h2::begin(backend, server, socket, shared).await
             }
             connected => connected,
         };
@@ -326,7 +326,7 @@ fn lend(
     told: Told<'_>,
 ) -> Option<pool::Idle> {
     let server = slot.server();
-    let identity = tls::identity(tls::server_name(server, session, attempts, told).as_deref());
+    let identity = tls::identity(server_name(server, session, attempts, told).as_deref());
     if let Some((id, mut idle)) = session.private.take()
         && id == server.id
         && idle.socket.identity() == identity
@@ -339,7 +339,7 @@ fn lend(
     if !server.shareable {
         return None;
     }
-    let idle = h2_back::lend(backend, server, first, identity)
+    let idle = h2::lend(backend, server, first, identity)
         .or_else(|| pool::lend(server, backend.cfg.http_reuse, first, identity))?;
     // It may become private, by an authentication.
     session.private_header = None;

@@ -17,10 +17,10 @@ use sockeye_h2::meter::Meter;
 use sockeye_h2::request::encode_head;
 use tokio::time::Instant;
 
-use super::h2_io::{Io, Watch};
-use super::h2_stream::{Bridge, Ended};
-use crate::frontend::session::Session;
-use crate::frontend::worker::{self, Control, Registration};
+use super::session::Session;
+use super::worker::{self, Control, Registration};
+use crate::mux::h2_io::{Io, Watch, connection_window};
+use crate::mux::h2_stream::{Bridge, Ended};
 use crate::stream;
 
 /// What our responses may take of memory per stream before the client has windows for them.
@@ -96,11 +96,6 @@ fn settings(session: &Session) -> server::Builder {
         builder.enable_connect_protocol();
     }
     builder
-}
-
-/// What all streams of a connection may have under way, within what the protocol allows.
-pub(super) fn connection_window(bytes: u64) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX).clamp(65_535, (1 << 31) - 1)
 }
 
 /// What the connection is doing.

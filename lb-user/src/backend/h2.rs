@@ -15,11 +15,11 @@ use sockeye_conn::{Buffer, Carrier, Socket, clock, pipe};
 use sockeye_h2::meter::Meter;
 use tokio::time::Instant;
 
-use super::h2_carried::{Carried, Failed};
-use super::h2_io::{Io, Watch};
-use crate::backend::connect::ConnectError;
-use crate::backend::pool::Idle;
-use crate::backend::{Backend, Server};
+use super::connect::ConnectError;
+use super::pool::Idle;
+use super::{Backend, Server};
+use crate::mux::h2_carried::{Carried, Failed};
+use crate::mux::h2_io::{Io, Watch, connection_window};
 
 /// What our requests may take of memory per stream before the server has windows for them.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
@@ -123,7 +123,7 @@ fn settings(tune: &Tune) -> client::Builder {
         .enable_push(false)
         .header_table_size(h2.header_table_size)
         .initial_window_size(h2.initial_window(&h2.be))
-        .initial_connection_window_size(super::h2_front::connection_window(h2.be.rxbuf))
+        .initial_connection_window_size(connection_window(h2.be.rxbuf))
         .max_frame_size(h2.max_frame_size.unwrap_or(16_384))
         .max_header_list_size(u32::try_from(tune.bufsize).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
@@ -135,7 +135,7 @@ fn settings(tune: &Tune) -> client::Builder {
 }
 
 /// An exchange on a connection that is there already. `first` and `identity` are as in
-/// [`pool::lend`](crate::backend::pool::lend).
+/// [`pool::lend`](super::pool::lend).
 pub fn lend(backend: &Backend, server: &'static Server, first: bool, identity: u64) -> Option<Idle> {
     let needs_proof = match (backend.cfg.http_reuse, first) {
         (HttpReuse::Never, _) | (HttpReuse::Safe, true) => return None,
