@@ -1,4 +1,4 @@
-//! TLS with servers: which name they are asked for, the handshake, and what is known of it afterwards.
+//! TLS with servers: the handshake, and what is known of one afterwards on either side.
 
 use std::cell::OnceCell;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -6,18 +6,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
+use rustls::ProtocolVersion;
 use sockeye_conn::{HandshakeError, Handshaking, Socket};
 use sockeye_record::{Handshake, Negotiated};
-use sockeye_sample::tls::TlsFacts;
-use sockeye_sample::{Stage, Type, Value};
+use sockeye_sample::tls::{EarlyData, TlsFacts};
 
 use super::Server;
 use super::server::Destination;
-use crate::frontend::session::Session;
-use crate::frontend::tls::tell;
-use crate::stream::proxy_header::Told;
-use crate::stream::retry::Attempts;
-use crate::stream::rules::scene::View;
 
 /// TLS of a connection to a server.
 #[derive(Debug)]
@@ -42,21 +37,22 @@ impl ServerTls {
     }
 }
 
-/// The name that a server is asked for, and that its certificate must have (`sni`). `None`: none.
-pub fn server_name(
-    server: &Server,
-    session: &Session,
-    attempts: &Attempts,
-    told: Told<'_>,
-) -> Option<String> {
-    let expr = server.cfg.sni.as_ref().filter(|_| server.cfg.ssl)?;
-    let view = View { session, facts: told.facts, attempts, decided: told.decided };
-    let mut scene = view.scene(Stage::ServerSource);
-    scene.request = told.request;
-    match expr.eval_as(Type::Str, &scene)? {
-        Value::Str(name) if !name.is_empty() => std::str::from_utf8(&name).ok().map(str::to_owned),
-        _ => None,
+/// What both sides agreed on, in either role.
+pub fn tell(agreed: &Negotiated, facts: &mut TlsFacts) {
+    facts.established = true;
+    facts.version = Some(agreed.version.into());
+    facts.cipher = Some(agreed.suite.suite().into());
+    facts.group = agreed.group.map(Into::into);
+    facts.alpn = agreed.alpn.as_deref().map(Into::into);
+    facts.resumed = agreed.resumed;
+    facts.early_data = if agreed.early > 0 { EarlyData::Confirmed } else { EarlyData::None };
+    facts.peer_certificate_sent = !agreed.resumed && !agreed.certificates.is_empty();
+    facts.client_random = agreed.hellos.client_random;
+    facts.server_random = agreed.hellos.server_random;
+    if agreed.version == ProtocolVersion::TLSv1_2 {
+        facts.session_id = agreed.hellos.session_id.as_slice().into();
     }
+    facts.peer_chain = agreed.certificates.iter().map(|der| der.as_ref().into()).collect();
 }
 
 /// What tells connections of one server apart: the name that was asked for. 0 without one.

@@ -14,4 +14,5 @@ pub mod log;
 pub mod proxy_header;
 pub mod retry;
 pub mod rules;
+pub mod server_name;
 pub mod tcp;
