@@ -504,3 +504,24 @@ async fn a_request_goes_where_its_own_rules_say() {
     peer.send(ok("second")).await;
     client.expect(ok("second")).await;
 }
+
+#[tokio::test]
+async fn a_response_that_rules_cannot_finish_is_not_sent() {
+    let long = "a".repeat(9000);
+    let rules = "http-request set-var(txn.x) req.hdr(x)\n\
+                 http-request return status 200 hdr secret 1 if { path /own }\n\
+                 http-after-response set-header a %[var(txn.x)]\n\
+                 http-after-response set-header b %[var(txn.x)]\n\
+                 http-after-response del-header secret";
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\nx: {long}\r\n\r\n");
+    let mut rig = Rig::http().frontend(rules).start();
+    let (mut client, mut origin) = rig.asked(ask("/")).await;
+    origin.head().await;
+    origin.send("HTTP/1.1 200 OK\r\nsecret: 1\r\ncontent-length: 0\r\n\r\n").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), reply.header("secret")), (500, None));
+    rig.log().wait("<*> 500 <*> PH-- <*>").await;
+    client.send(ask("/own")).await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), reply.header("secret")), (500, None));
+}

@@ -95,16 +95,24 @@ impl Transaction<'_> {
     pub(super) async fn answer(&mut self, reply: &Reply, whole: bool) -> Next {
         let mode = self.session.frontend.cfg.options.connection;
         if reply.silent {
-            self.facts.status = Some(reply.status);
-            self.log_unless_logged();
-            return Next::Close;
+            return self.say_nothing(reply);
         }
         let mut out = self.heads.take_response_bytes();
         let is_11 = self.heads.request.version() >= Version::Http11;
-        let ruled = self.has_after_rules();
+        let mut ruled = self.has_after_rules();
+        let failed;
+        let mut reply = reply;
         if ruled {
             reply.fill(&mut self.heads.response);
-            Box::pin(self.after_response_rules()).await;
+            if Box::pin(self.after_response_rules()).await.is_err() {
+                // No rule changes this one.
+                failed = self.own_reply(500);
+                reply = &failed;
+                ruled = false;
+                if reply.silent {
+                    return self.say_nothing(reply);
+                }
+            }
         }
         let (status, closes) = match ruled {
             true => {
@@ -158,6 +166,13 @@ impl Transaction<'_> {
             }
             (false, false) => Next::Linger,
         }
+    }
+
+    /// The end of a request whose reply is an empty file.
+    fn say_nothing(&mut self, reply: &Reply) -> Next {
+        self.facts.status = Some(reply.status);
+        self.log_unless_logged();
+        Next::Close
     }
 
     /// Takes the rest of a body that nobody wants, within limits, so that the next request may follow. Returns whether

@@ -114,8 +114,7 @@ impl Transaction<'_> {
         if !own {
             self.run_with(front, Set::Response, true, Some(answered)).await?;
         }
-        self.after_response_rules().await;
-        Ok(())
+        self.after_response_rules().await
     }
 
     /// Whether there are rules for all responses.
@@ -124,19 +123,21 @@ impl Transaction<'_> {
         of_backend || !self.session.frontend.cfg.rules.http_after_response.is_empty()
     }
 
-    /// `http-after-response` of the backend, then of the frontend. A failure leaves the response as it is.
-    pub(super) async fn after_response_rules(&mut self) {
+    /// `http-after-response` of the backend, then of the frontend. After a failure the response is not one to send: what
+    /// the rules behind would have taken out of it is still there.
+    pub(super) async fn after_response_rules(&mut self) -> Result<(), Refusal> {
         self.heads.ruled = true;
         self.heads.decided.begin_response();
         let frontend = self.session.frontend;
         let backend = self.facts.backend;
         let own = backend.is_some_and(|backend| self.is_own(backend));
         if let Some(backend) = backend {
-            let _ = self.run_rules(&backend.cfg.rules, Set::AfterResponse, own).await;
+            self.run_rules(&backend.cfg.rules, Set::AfterResponse, own).await?;
         }
         if !own {
-            let _ = self.run_rules(&frontend.cfg.rules, Set::AfterResponse, true).await;
+            self.run_rules(&frontend.cfg.rules, Set::AfterResponse, true).await?;
         }
+        Ok(())
     }
 
     /// Whether the backend is the other half of the frontend's `listen` section.
