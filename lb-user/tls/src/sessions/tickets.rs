@@ -22,6 +22,8 @@ use crate::files::pem;
 const KEYS: usize = 3;
 /// Bytes of a ticket at most. Ours hold a client's certificate at worst; what is larger was made up.
 const TICKET_MAX: usize = 64 << 10;
+/// Seconds that a ticket may claim at most (RFC 8446 §4.6.1).
+const LIFETIME_MAX: u32 = 604_800;
 /// Bytes of a file of keys at most: rotation appends one line of 108 bytes a day or so.
 const FILE_MAX: u64 = 1 << 20;
 /// Our own keys encrypt this long, and decrypt as long again.
@@ -213,7 +215,7 @@ impl ProducesTickets for Ticketer {
     }
 
     fn lifetime(&self) -> u32 {
-        u32::try_from(self.lifetime.as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(self.lifetime.as_secs()).map_or(LIFETIME_MAX, |seconds| seconds.min(LIFETIME_MAX))
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {

@@ -47,6 +47,9 @@ pub(crate) fn terms(
     }
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = ciphers::suites(&profile, versions.contains(&Version::Tls12), warnings, errors);
+    // rustls would offer suites of versions that are left out, and choose certificates by them.
+    let spoken: Vec<_> = versions.iter().map(|version| versions::of(*version)).collect();
+    provider.cipher_suites.retain(|suite| spoken.contains(&suite.version()));
     if let Some(curves) = &profile.curves {
         provider.kx_groups = groups::groups(curves, warnings, errors);
     }
@@ -67,7 +70,7 @@ pub(crate) fn terms(
     }
     (errors.len() == said).then(|| Terms {
         provider: Arc::new(provider),
-        versions: versions.iter().map(|version| versions::of(*version)).collect(),
+        versions: spoken,
         sign,
         alpn: profile.alpn.clone(),
         tickets: profile.tickets.unwrap_or(true),
