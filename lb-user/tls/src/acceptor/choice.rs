@@ -1,6 +1,7 @@
 //! Which certificate a handshake presents.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -63,7 +64,9 @@ impl ResolvesServerCert for Resolver {
         let name = hello.server_name().map(Into::into);
         let chosen = self.choice.choose(hello.server_name(), hello.signature_schemes())?;
         let (mut presented, certificate) = match chosen {
-            Chosen::Line(line) => (line.certificate.presented(), Some(line.certificate.clone())),
+            Chosen::Line(line) => {
+                (line.certificate.presented_at(SystemTime::now), Some(line.certificate.clone()))
+            }
             Chosen::Made(made) => (made, None),
         };
         if let Some(schemes) = &self.sign {

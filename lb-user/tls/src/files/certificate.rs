@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,6 +35,8 @@ pub struct Certificate {
     ocsp_update: bool,
     /// Replaced as a whole when a new OCSP response is stapled.
     presented: RwLock<Arc<CertifiedKey>>,
+    /// Until when the response that is stapled is valid, in seconds of the epoch; `u64::MAX`: for ever, or there is none.
+    staple_until: AtomicU64,
 }
 
 /// What a key signs with, which decides who can be shown the certificate.
@@ -159,6 +162,7 @@ impl Certificate {
             issuer,
             ocsp_update: parts.ocsp_update,
             presented: RwLock::new(Arc::new(CertifiedKey::new(chain, signing))),
+            staple_until: AtomicU64::new(u64::MAX),
         };
         if let Some(file) = &parts.ocsp {
             certificate.staple_file(file, now, &mut warnings)?;
@@ -194,7 +198,16 @@ impl Certificate {
         self.ocsp_update
     }
 
-    /// Chain, key and staple as a handshake presents them now.
+    /// Chain, key and staple as a handshake presents them at `now`: a response that has run out is not stapled any more.
+    pub(crate) fn presented_at(&self, now: impl FnOnce() -> SystemTime) -> Arc<CertifiedKey> {
+        let until = self.staple_until.load(Ordering::Relaxed);
+        if until != u64::MAX && until < now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()) {
+            self.unstaple();
+        }
+        self.presented()
+    }
+
+    /// Chain, key and staple as they are.
     #[must_use]
     pub fn presented(&self) -> Arc<CertifiedKey> {
         self.presented.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -211,13 +224,13 @@ impl Certificate {
             return Err(OcspFault::NoIssuer);
         };
         let until = ocsp::check(&response, leaf, issuer, now)?;
-        self.replace_staple(Some(response));
+        self.replace_staple(Some(response), until);
         Ok(until)
     }
 
-    /// Staples nothing from now on: what there was has run out.
+    /// Staples nothing from now on.
     pub fn unstaple(&self) {
-        self.replace_staple(None);
+        self.replace_staple(None, None);
     }
 
     /// What to ask whom for a new response; `None` if its authority has no responder or the issuer is not known.
@@ -227,8 +240,12 @@ impl Certificate {
         ocsp::request(presented.cert.first()?, self.issuer.as_ref()?)
     }
 
-    fn replace_staple(&self, response: Option<Vec<u8>>) {
+    fn replace_staple(&self, response: Option<Vec<u8>>, until: Option<SystemTime>) {
+        let until = until
+            .and_then(|until| until.duration_since(UNIX_EPOCH).ok())
+            .map_or(u64::MAX, |age| age.as_secs());
         let mut presented = self.presented.write().unwrap_or_else(PoisonError::into_inner);
+        self.staple_until.store(until, Ordering::Relaxed);
         let mut next = CertifiedKey::clone(&presented);
         next.ocsp = response;
         *presented = Arc::new(next);
@@ -376,5 +393,33 @@ fn hint(path: &Path) -> &'static str {
         }
         Ok(bytes) if bytes.is_empty() => "The file is empty.",
         _ => "Its first certificate starts with -----BEGIN CERTIFICATE-----.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Overrides;
+    use super::*;
+
+    #[test]
+    fn a_staple_is_shown_until_it_runs_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = |name: &str| {
+            std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+        };
+        let file = directory.path().join("o.pem");
+        std::fs::write(&file, [data("ocsp.pem"), data("ca.pem"), data("v1.key")].concat()).unwrap();
+        let stores = crate::Stores::new(&crate::settings::Global::default(), SystemTime::UNIX_EPOCH);
+        let certificate = stores.certificates(&file, &Overrides::default()).unwrap().value.remove(0);
+        // A day after the data was made.
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_354_000);
+        let until = certificate.staple(data("good.ocsp"), now).unwrap().unwrap();
+        assert!(certificate.presented_at(|| until).ocsp.is_some());
+        assert!(certificate.presented_at(|| until + Duration::from_secs(1)).ocsp.is_none());
+        assert!(certificate.presented_at(|| now).ocsp.is_none(), "gone for good");
+        assert_eq!(certificate.staple(data("forever.ocsp"), now), Ok(None));
+        assert!(certificate.presented_at(|| now + Duration::from_secs(1_000_000_000)).ocsp.is_some());
     }
 }
