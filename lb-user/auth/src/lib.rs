@@ -14,4 +14,4 @@ mod verifier;
 pub use basic::{Credentials, basic};
 pub use crypt::{Hash, HashError};
 pub use section::{Draft, Password, Secret, User, UserList};
-pub use verifier::Verifier;
+pub use verifier::{Digest, Verifier};

@@ -1,7 +1,7 @@
 //! Checks of passwords that remember what was right.
 //!
-//! A browser sends its password with every request, and a hash takes a worker up to a tenth of a second, in which all its
-//! other clients wait. HAProxy computes every time. A `Verifier` keeps, for a minute, a keyed digest of name, hash and password
+//! A browser sends its password with every request, and a hash takes a core up to a tenth of a second.
+//! HAProxy computes every time. A `Verifier` keeps, for a minute, a keyed digest of name, hash and password
 //! of each success: neither password nor anything from which it could be found is kept. Failures are not kept: whoever guesses
 //! pays the whole price each time, and a changed hash is another entry.
 
@@ -17,7 +17,8 @@ const LIFETIME: Duration = Duration::from_secs(60);
 /// Successes that are remembered: 64 KB. More active users than this are computed again.
 const REMEMBERED_MAX: usize = 1024;
 
-type Digest = [u8; 32];
+/// Stands for a name, a hash and a password.
+pub type Digest = [u8; 32];
 
 /// One per thread.
 #[derive(Debug)]
@@ -35,18 +36,21 @@ impl Verifier {
     }
 
     /// Whether the user has this password; `now` never goes back.
-    pub fn check(&mut self, user: &User, password: &[u8], now: Instant) -> bool {
-        let Some(Password::Crypt(hash)) = &user.password else { return user.has_password(password) };
+    ///
+    /// # Errors
+    /// It is not known: [`User::has_password`] has to compute it, and [`Verifier::learn`] gets what was right.
+    pub fn known(&mut self, user: &User, password: &[u8], now: Instant) -> Result<bool, Digest> {
+        let Some(Password::Crypt(hash)) = &user.password else { return Ok(user.has_password(password)) };
         self.forget(now);
         let digest = self.digest([user.name.as_bytes(), hash.text().as_bytes(), password]);
-        if self.known.contains(&digest) {
-            return true;
-        }
-        let fits = hash.fits(password);
-        if fits {
+        if self.known.contains(&digest) { Ok(true) } else { Err(digest) }
+    }
+
+    /// What this stands for was right.
+    pub fn learn(&mut self, digest: Digest, now: Instant) {
+        if !self.known.contains(&digest) {
             self.remember(digest, now);
         }
-        fits
     }
 
     fn digest(&self, parts: [&[u8]; 3]) -> Digest {
@@ -86,6 +90,16 @@ mod tests {
     use super::*;
     use crate::Draft;
 
+    fn check(verifier: &mut Verifier, user: &User, password: &[u8], now: Instant) -> bool {
+        verifier.known(user, password, now).unwrap_or_else(|digest| {
+            let fits = user.has_password(password);
+            if fits {
+                verifier.learn(digest, now);
+            }
+            fits
+        })
+    }
+
     fn user(text: &str) -> User {
         let mut draft = Draft::new("L");
         draft.statement(&text.split(' ').collect::<Vec<_>>()).expect("it is valid");
@@ -97,20 +111,20 @@ mod tests {
         let start = Instant::now();
         let mut verifier = Verifier::new(&[7; 32]);
         let ann = user("user ann password abJnggxhB/yWI");
-        assert!(!verifier.check(&ann, b"wrong", start));
+        assert!(!check(&mut verifier, &ann, b"wrong", start));
         assert_eq!(verifier.order.len(), 0);
-        assert!(verifier.check(&ann, b"password", start));
+        assert!(check(&mut verifier, &ann, b"password", start));
         assert_eq!((verifier.order.len(), verifier.known.len()), (1, 1));
         // No second entry, and nothing for another name or password.
-        assert!(verifier.check(&ann, b"password", start + LIFETIME / 2));
-        assert!(!verifier.check(&ann, b"passwor", start));
-        assert!(!verifier.check(&user("user bob password ./xZjzHv5vzVA"), b"password", start));
+        assert!(check(&mut verifier, &ann, b"password", start + LIFETIME / 2));
+        assert!(!check(&mut verifier, &ann, b"passwor", start));
+        assert!(!check(&mut verifier, &user("user bob password ./xZjzHv5vzVA"), b"password", start));
         assert_eq!(verifier.order.len(), 1);
         // It ends.
         verifier.forget(start + LIFETIME);
         assert_eq!((verifier.order.len(), verifier.known.len()), (0, 0));
         // A password in clear is as cheap as the memory of it.
-        assert!(verifier.check(&user("user eve insecure-password x"), b"x", start));
+        assert!(check(&mut verifier, &user("user eve insecure-password x"), b"x", start));
         assert_eq!(verifier.order.len(), 0);
     }
 

@@ -11,7 +11,7 @@ use super::{Id, is_behind};
 /// From this many on one automaton for all is faster than one search for each.
 const AUTOMATON_FROM: usize = 4;
 
-/// From this many on they stand in a tree, in which every place of the text is looked up: it is built in a tenth of the
+/// From this many on they stand in a tree, in which every place of the text is looked up: it is built in a fifth of the
 /// time that an automaton of half a million takes, during which nothing starts.
 const TREE_FROM: usize = 20_000;
 

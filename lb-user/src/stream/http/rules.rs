@@ -9,6 +9,7 @@ use sockeye_sample::{Body, Stage as RuleStage};
 
 use super::super::abort::{Cause, Stage};
 use super::super::rules::scene::View;
+use super::super::rules::world;
 use super::super::rules::{Messages, Run, Step, apply, chosen_backend, chosen_server, holds};
 use super::forward::Answered;
 use super::{Refusal, Transaction};
@@ -196,6 +197,13 @@ impl Transaction<'_> {
                     from = 0;
                     continue;
                 }
+                Step::Password(index, check) => {
+                    if let Some(wrong) = Box::pin(check.run()).await {
+                        self.heads.decided.wrong_password = Some(wrong);
+                    }
+                    from = index;
+                    continue;
+                }
                 Step::End | Step::Stop | Step::Wait(_) => {
                     self.send_hints(&mut hints).await;
                     return Ok(());
@@ -243,7 +251,14 @@ impl Transaction<'_> {
             attempts: &self.attempts,
             decided: &heads.decided,
         };
-        let run = Run { rules, stage: set.stage(frontend), strict, may_wait: false, view };
+        let run = Run {
+            rules,
+            stage: set.stage(frontend),
+            strict,
+            may_wait: false,
+            defers: world::has_users(),
+            view,
+        };
         let request_body = match heads.request.body {
             BodyLength::Chunked => Body { bytes: &heads.body, whole: heads.body_whole, length: None },
             BodyLength::Length(length) => {

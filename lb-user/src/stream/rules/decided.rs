@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use sockeye_auth::Digest;
 use sockeye_rules::LogLevel;
 use sockeye_sample::Variables;
 
@@ -30,6 +31,8 @@ pub struct Decided {
     pub back_tos: Option<u32>,
     /// The response has begun: `req` variables are gone.
     pub responding: bool,
+    /// The password that was last found to be wrong.
+    pub wrong_password: Option<Digest>,
     /// `ignore-persist` holds.
     pub ignore_persist: bool,
     /// `force-persist` holds.

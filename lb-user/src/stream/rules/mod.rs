@@ -7,6 +7,7 @@ mod change;
 mod choice;
 pub mod decided;
 mod messages;
+pub mod password;
 pub mod reply;
 mod rewrite;
 mod run;

@@ -5,6 +5,7 @@ use sockeye_sample::{Format, Stage, Verdict};
 
 use super::change::{Change, duration, is_seen_later};
 use super::messages::Messages;
+use super::password::{Check, MayWait};
 use super::rewrite::{Undone, computed_value, field_value};
 use super::scene::View;
 
@@ -19,6 +20,8 @@ pub enum Step {
     Act(usize, &'static Action),
     /// It depends on bytes that have not come.
     Wait(usize),
+    /// It depends on a password whose hash has to be computed first; then it goes on with the rule of this index.
+    Password(usize, Check),
     /// A rewrite failed in strict mode.
     Failed,
     /// The request is not one that the action can read (`normalize-uri … strict`).
@@ -33,6 +36,8 @@ pub struct Run<'a> {
     pub strict: bool,
     /// Whether a rule may be undecided. Otherwise what has not come does not match.
     pub may_wait: bool,
+    /// Whether the caller lets hashes of passwords be computed beside the worker.
+    pub defers: bool,
     pub view: View<'a>,
 }
 
@@ -47,6 +52,7 @@ impl Run<'_> {
             let (index, rule) = match self.due(next, messages, &mut text) {
                 Due::Rule(index, rule) => (index, rule),
                 Due::Wait(index) => return Step::Wait(index),
+                Due::Password(index, check) => return Step::Password(index, check),
                 Due::None => return Step::End,
             };
             next = index + 1;
@@ -102,8 +108,14 @@ impl Run<'_> {
             return Due::Rule(from, first);
         }
         let scene = messages.scene(&self.view, self.stage);
+        let may_wait = self.defers.then(|| MayWait::new(self.view.decided.wrong_password));
+        let asked = || may_wait.as_ref().and_then(MayWait::asked);
         for (index, rule) in self.rules.iter().enumerate().skip(from) {
-            match rule.applies(&scene) {
+            let verdict = rule.applies(&scene);
+            if let Some(check) = asked() {
+                return Due::Password(index, check);
+            }
+            match verdict {
                 Verdict::Pass => {}
                 Verdict::Unknown if self.may_wait => return Due::Wait(index),
                 Verdict::Fail | Verdict::Unknown => continue,
@@ -112,6 +124,9 @@ impl Run<'_> {
                 text.clear();
                 text.reserve(TEXT_BYTES_TYPICAL);
                 self.view.write(format, &scene, messages.request.as_deref(), text);
+                if let Some(check) = asked() {
+                    return Due::Password(index, check);
+                }
             }
             return Due::Rule(index, rule);
         }
@@ -158,6 +173,7 @@ enum Due {
     Rule(usize, &'static sockeye_rules::Rule),
     /// It depends on bytes that have not come.
     Wait(usize),
+    Password(usize, Check),
     None,
 }
 

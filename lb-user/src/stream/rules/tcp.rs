@@ -43,7 +43,7 @@ fn pass(session: &mut Session, rules: &'static Rules, stage: Stage) -> bool {
             let facts = Facts::new(session);
             let attempts = Attempts::default();
             let view = View { session, facts: &facts, attempts: &attempts, decided: &decided };
-            let mut run = Run { rules, stage, strict: true, may_wait: false, view };
+            let mut run = Run { rules, stage, strict: true, may_wait: false, defers: false, view };
             run.go(from, &mut nothing(), &mut changes)
         };
         for change in changes {
@@ -70,6 +70,8 @@ fn pass(session: &mut Session, rules: &'static Rules, stage: Stage) -> bool {
                 from = index + 1;
             }
             Step::End | Step::Stop | Step::Wait(_) | Step::Failed | Step::Invalid => return true,
+            // Not without `defers`.
+            Step::Password(..) => return false,
         }
     }
 }
@@ -165,7 +167,7 @@ impl Inspected<'_> {
                 let full = self.input.capacity() > 0 && self.input.is_full();
                 let buffer = Bytes { bytes: self.input.filled(), closed: closed || waited || full, waited };
                 let may_wait = !(closed || waited || full);
-                let mut run = Run { rules, stage, strict: true, may_wait, view };
+                let mut run = Run { rules, stage, strict: true, may_wait, defers: false, view };
                 let mut messages = nothing();
                 messages.buffer = Some(buffer);
                 messages.sniffed = self.server.is_none().then_some(&sniffed);
@@ -178,6 +180,8 @@ impl Inspected<'_> {
             self.keep_captured();
             match step {
                 Step::End | Step::Stop | Step::Failed | Step::Invalid => return Content::Accepted,
+                // Not without `defers`.
+                Step::Password(..) => return Content::Rejected,
                 Step::Act(_, Action::Reject) => return Content::Rejected,
                 Step::Act(_, Action::SilentDrop(how)) => {
                     self.session.silent_drop(*how);

@@ -1,11 +1,9 @@
 //! The process as expressions see it: proxies, servers, variables, lists.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock, RwLock};
 use std::time::{Instant, SystemTime};
 
-use sockeye_auth::Verifier;
 use sockeye_config::model::{Config, Facility, Level, LogAddress, LogTarget, LogWire, StartValue};
 use sockeye_log::Sink;
 use sockeye_sample as sample;
@@ -14,6 +12,7 @@ use sockeye_sample::{
     Variables,
 };
 
+use super::password;
 use crate::backend::{Backend, Server};
 use crate::frontend::Frontend;
 use crate::frontend::worker;
@@ -34,18 +33,6 @@ pub struct World {
     started_at: Instant,
     /// Variables of the scope `proc`.
     pub variables: RwLock<Variables>,
-}
-
-thread_local! {
-    /// Passwords that were right, so that a slow hash is computed once and not per request.
-    static VERIFIER: RefCell<Verifier> = RefCell::new(Verifier::new(&random_key()));
-}
-
-fn random_key() -> [u8; 32] {
-    let mut key = [0; 32];
-    // The state is seeded by the system; the key only keeps entries of one process from being guessed.
-    fastrand::fill(&mut key);
-    key
 }
 
 static WORLD: OnceLock<World> = OnceLock::new();
@@ -69,6 +56,11 @@ static CONSOLES: LazyLock<[Option<Sink>; 2]> = LazyLock::new(|| {
 /// The process's world. Set before the first connection is accepted.
 pub fn world() -> &'static World {
     WORLD.get_or_init(|| World::new(Box::leak(Box::default()), Vec::new(), Vec::new(), 1))
+}
+
+/// Whether the file has users, whose passwords may take long.
+pub fn has_users() -> bool {
+    !world().config.shared.userlists.is_empty()
 }
 
 impl World {
@@ -269,7 +261,7 @@ impl sample::World for World {
         let Some(user) = self.config.shared.userlists.get(userlist).and_then(|list| list.user(user)) else {
             return false;
         };
-        VERIFIER.with_borrow_mut(|verifier| verifier.check(user, password, Instant::now()))
+        password::fits(user, password)
     }
 
     fn show(&self, console: Console, line: &[u8]) {
