@@ -315,3 +315,21 @@ async fn expressions_know_the_connection_of_a_stream() {
     assert!(within("the end", response).await.is_err());
     let _ = client.ended().await;
 }
+
+#[tokio::test]
+async fn a_connection_of_the_clients_own_serves_its_streams_one_by_one() {
+    let mut rig = Rig::http().backend("http-reuse never").start();
+    let mut client = Client::new(rig.client().await).await;
+    let (response, _) = client.send(multiplex::get("/first"), true).await;
+    let mut origin = rig.origin.accept().await;
+    origin.head().await;
+    origin.send(ok("mine")).await;
+    assert_eq!(whole(response).await.text(), "mine");
+    for _ in 0..3 {
+        let (response, _) = client.send(multiplex::get("/next"), true).await;
+        origin.head().await;
+        origin.send(ok("mine")).await;
+        assert_eq!(whole(response).await.text(), "mine");
+    }
+    assert_eq!(rig.origin.accepted(), 1);
+}

@@ -3,6 +3,7 @@
 //! This task only moves frames and watches over the connection: how long it may be idle, whether the peer reads what it
 //! is sent, and what the peer makes us do for nothing (RFC 9113 §10.5).
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use h2::server::{self, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
+use sockeye_config::model::ServerId;
 use sockeye_conn::{Buffer, Carrier, Socket, Timer, clock, pipe};
 use sockeye_h2::meter::Meter;
 use sockeye_h2::request::encode_head;
@@ -19,6 +21,7 @@ use tokio::time::Instant;
 
 use super::session::Session;
 use super::worker::{self, Control, Registration};
+use crate::backend::pool::Idle;
 use crate::mux::h2_io::{Io, Watch, connection_window};
 use crate::mux::h2_stream::{Bridge, Ended};
 use crate::stream;
@@ -32,6 +35,8 @@ const LOCAL_RESETS_MAX: usize = 256;
 /// Sessions of streams that a client may leave behind by resetting them, for each that it may have: they take a moment
 /// to end.
 const SESSIONS_PER_STREAM: u32 = 2;
+/// Connections to servers that belong to one client (`max-session-srv-conns`).
+const PRIVATE_MAX: usize = 5;
 /// How long the last frames of a connection may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Streams taken in one poll, before other tasks get their turn.
@@ -67,6 +72,7 @@ pub async fn serve(mut session: Box<Session>, control: &Control, first: Buffer) 
         carrier,
         watch,
         timer,
+        private: Rc::default(),
         total: 0,
         phase: Phase::Open,
         since: clock::now(),
@@ -116,6 +122,8 @@ struct Front {
     carrier: Rc<Carrier>,
     watch: Rc<Watch>,
     timer: Timer,
+    /// Servers' connections that only this client's streams may use.
+    private: Rc<RefCell<Vec<(ServerId, Idle)>>>,
     /// Streams taken so far.
     total: u32,
     phase: Phase,
@@ -204,10 +212,17 @@ impl Front {
             return;
         };
         let (ours, theirs) = pipe(Rc::clone(&self.carrier));
-        let session = self.session.stream(Socket::Pipe(theirs));
+        let mut session = self.session.stream(Socket::Pipe(theirs));
+        session.private = self.private.borrow_mut().pop();
         let bridge = Bridge::new(ours, text, &translated, body, respond);
         let counted = Counted::new(&self.carrier, cx);
-        tokio::task::spawn_local(run(session, bridge, Rc::clone(&self.watch), counted));
+        tokio::task::spawn_local(run(
+            session,
+            bridge,
+            Rc::clone(&self.watch),
+            Rc::clone(&self.private),
+            counted,
+        ));
     }
 
     fn sessions_max(&self) -> u32 {
@@ -305,7 +320,13 @@ impl Drop for Counted {
 }
 
 /// The task of one stream.
-async fn run(session: Box<Session>, bridge: Bridge, watch: Rc<Watch>, counted: Counted) {
+async fn run(
+    session: Box<Session>,
+    bridge: Bridge,
+    watch: Rc<Watch>,
+    private: Rc<RefCell<Vec<(ServerId, Idle)>>>,
+    counted: Counted,
+) {
     let registration = Registration::new().await;
     let limit = session.frontend.cfg.timeout_client;
     let control = Rc::clone(&registration.control);
@@ -315,6 +336,11 @@ async fn run(session: Box<Session>, bridge: Bridge, watch: Rc<Watch>, counted: C
         // Its end of the pipe is dropped with the session, which tells the bridge.
         async move {
             let _ = stream::http::serve(&mut session, &control, Buffer::none()).await;
+            let kept = session.private.take().filter(|(_, idle)| idle.socket.carrier().is_none());
+            let mut private = private.borrow_mut();
+            if private.len() < PRIVATE_MAX {
+                private.extend(kept);
+            }
         }
     };
     let mut stream = Stream {
