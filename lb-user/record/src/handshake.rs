@@ -164,7 +164,7 @@ impl Handshake {
                 Ok(Some(Step::Done)) if self.is_handshaking() => return (used, Ok(Step::Read)),
                 Ok(Some(step)) => return (used, Ok(step)),
                 Err(error) => {
-                    self.take_alert(outgoing);
+                    self.take_alert(incoming.get_mut(discard..).unwrap_or_default(), outgoing);
                     return (used, Err(error));
                 }
             }
@@ -193,23 +193,26 @@ impl Handshake {
         }
     }
 
-    /// After a failure rustls has an alert for the peer.
-    fn take_alert(&mut self, outgoing: &mut Vec<u8>) {
-        match &mut self.side {
-            Side::Server(conn) => {
-                while let Ok(ConnectionState::EncodeTlsData(data)) = conn.process_tls_records(&mut []).state {
-                    if encode(data, outgoing).is_err() {
-                        return;
-                    }
+    /// After a failure rustls has an alert for the peer. `incoming` is what the failure has left: rustls may know of messages
+    /// in there and looks for them once the alert is taken.
+    fn take_alert(&mut self, incoming: &mut [u8], outgoing: &mut Vec<u8>) {
+        let mut used = 0;
+        for _ in 0..TURNS_MAX {
+            let Some(incoming) = incoming.get_mut(used..) else { return };
+            let (discard, taken) = match &mut self.side {
+                Side::Server(conn) => {
+                    let UnbufferedStatus { discard, state } = conn.process_tls_records(incoming);
+                    (discard, alert(state, outgoing))
                 }
-            }
-            Side::Client(conn) => {
-                while let Ok(ConnectionState::EncodeTlsData(data)) = conn.process_tls_records(&mut []).state {
-                    if encode(data, outgoing).is_err() {
-                        return;
-                    }
+                Side::Client(conn) => {
+                    let UnbufferedStatus { discard, state } = conn.process_tls_records(incoming);
+                    (discard, alert(state, outgoing))
                 }
+            };
+            if !taken {
+                return;
             }
+            used += discard;
         }
     }
 
@@ -305,6 +308,12 @@ fn turn<Data>(
         _ => return Err(Error::General("a state of the handshake that nobody expects".into())),
     }
     Ok(None)
+}
+
+/// Whether there was a part of an alert, which `outgoing` now ends with.
+fn alert<Data>(state: Result<ConnectionState<'_, '_, Data>, Error>, outgoing: &mut Vec<u8>) -> bool {
+    let Ok(ConnectionState::EncodeTlsData(data)) = state else { return false };
+    encode(data, outgoing).is_ok()
 }
 
 fn encode<Data>(mut data: EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> Result<(), Error> {
