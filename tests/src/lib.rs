@@ -17,6 +17,7 @@ pub mod peer;
 pub mod port;
 pub mod rig;
 pub mod scenario;
+pub mod tls;
 
 use std::fmt::Display;
 use std::panic::Location;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::{Peer, QUIET, Reply, Reserved, within};
+use crate::{Peer, QUIET, Reply, Reserved, tls, within};
 
 /// A listening socket; the test accepts and speaks.
 pub struct Origin {
@@ -74,8 +74,25 @@ impl Origin {
 
     /// Answers every request of every connection with what `answer` says.
     pub fn serve<A: Into<Answer>>(self, answer: impl Fn(&Reply) -> A + Send + Sync + 'static) -> Served {
-        let shared =
-            Arc::new(Shared { answer: Box::new(move |request| answer(request).into()), ..Shared::empty() });
+        self.serve_over(None, answer)
+    }
+
+    /// The same over TLS; who does not shake hands is left.
+    pub fn serve_tls<A: Into<Answer>>(
+        self,
+        tls: tls::Server,
+        answer: impl Fn(&Reply) -> A + Send + Sync + 'static,
+    ) -> Served {
+        self.serve_over(Some(tls), answer)
+    }
+
+    fn serve_over<A: Into<Answer>>(
+        self,
+        tls: Option<tls::Server>,
+        answer: impl Fn(&Reply) -> A + Send + Sync + 'static,
+    ) -> Served {
+        let answer = Box::new(move |request: &Reply| answer(request).into());
+        let shared = Arc::new(Shared { answer, tls, ..Shared::empty() });
         let task = spawn(self.listener, shared.clone());
         Served { reserved: self.reserved, shared, task: Some(task) }
     }
@@ -174,6 +191,7 @@ impl Drop for Served {
 
 struct Shared {
     answer: Box<dyn Fn(&Reply) -> Answer + Send + Sync>,
+    tls: Option<tls::Server>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -187,7 +205,8 @@ struct State {
 
 impl Shared {
     fn empty() -> Self {
-        Self { answer: Box::new(|_| Answer::Hang), state: Mutex::default(), changed: Notify::new() }
+        let answer = Box::new(|_: &Reply| Answer::Hang);
+        Self { answer, tls: None, state: Mutex::default(), changed: Notify::new() }
     }
 }
 
@@ -206,6 +225,12 @@ fn spawn(listener: TcpListener, shared: Arc<Shared>) -> AbortHandle {
 
 async fn converse(mut peer: Peer, shared: Arc<Shared>) {
     let _open = Open::new(shared.clone());
+    if let Some(tls) = &shared.tls {
+        match tls.try_accept(peer).await {
+            Ok(secured) => peer = secured,
+            Err(_) => return,
+        }
+    }
     while let Some(request) = peer.try_reply().await {
         let answer = (shared.answer)(&request);
         shared.state.lock().expect("origin state").requests.push(request);

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::http::header;
+use crate::tls::{Agreed, Stream};
 use crate::{PATIENCE, QUIET, Reply, within};
 
 /// A connected socket and the bytes read from it that no expectation has taken yet.
@@ -22,6 +24,7 @@ pub struct Peer {
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Stream>),
 }
 
 impl Peer {
@@ -51,28 +54,65 @@ impl Peer {
         Self { socket: Socket::Unix(stream), pending: Vec::new(), name }
     }
 
+    /// One after its TLS handshake: see [`crate::tls`].
+    pub(crate) fn tls(stream: Stream, name: &'static str) -> Self {
+        Self { socket: Socket::Tls(Box::new(stream)), pending: Vec::new(), name }
+    }
+
     /// Our own address.
     pub fn local(&self) -> SocketAddr {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.local_addr().expect("a connected socket"),
-            Socket::Unix(_) => panic!("a unix socket has no port"),
-        }
+        self.as_tcp().local_addr().expect("a connected socket")
     }
 
     /// The address of the other side.
     pub fn remote(&self) -> SocketAddr {
+        self.as_tcp().peer_addr().expect("a connected socket")
+    }
+
+    fn as_tcp(&self) -> &TcpStream {
         match &self.socket {
-            Socket::Tcp(stream) => stream.peer_addr().expect("a connected socket"),
-            Socket::Unix(_) => panic!("a unix socket has no port"),
+            Socket::Tcp(stream) => stream,
+            Socket::Tls(stream) => stream.get_ref().0.stream(),
+            Socket::Unix(_) => panic!("a unix socket"),
         }
     }
 
     /// The socket itself, for tests that move bulk data both ways at once. Nothing may be pending.
     pub fn into_tcp(self) -> TcpStream {
         assert!(self.pending.is_empty(), "{}: bytes pending: {}", self.name, show(&self.pending));
+        self.into_parts().0
+    }
+
+    /// The socket, and what was read of it and not taken.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         match self.socket {
-            Socket::Tcp(stream) => stream,
-            Socket::Unix(_) => panic!("a unix socket"),
+            Socket::Tcp(stream) => (stream, self.pending),
+            Socket::Tls(_) | Socket::Unix(_) => panic!("{}: not plain TCP", self.name),
+        }
+    }
+
+    /// What flows through TLS, as a stream of its own. Nothing may be pending.
+    pub fn into_tls(self) -> Stream {
+        assert!(self.pending.is_empty(), "{}: bytes pending: {}", self.name, show(&self.pending));
+        match self.socket {
+            Socket::Tls(stream) => *stream,
+            Socket::Tcp(_) | Socket::Unix(_) => panic!("{}: no TLS", self.name),
+        }
+    }
+
+    /// What the TLS handshake agreed on.
+    pub fn agreed(&self) -> Agreed {
+        match &self.socket {
+            Socket::Tls(stream) => Agreed::of(stream),
+            Socket::Tcp(_) | Socket::Unix(_) => panic!("{}: no TLS", self.name),
+        }
+    }
+
+    /// The type and the length of each record that came, if the client was told to listen.
+    pub fn records(&self) -> Vec<(u8, usize)> {
+        match &self.socket {
+            Socket::Tls(stream) => stream.get_ref().0.records(),
+            Socket::Tcp(_) | Socket::Unix(_) => panic!("{}: no TLS", self.name),
         }
     }
 
@@ -334,20 +374,29 @@ impl Peer {
         }
     }
 
-    /// FIN: nothing more will be sent, reading goes on.
+    /// FIN: nothing more will be sent, reading goes on. Over TLS without a word: see [`Peer::end`].
     pub fn finish(&mut self) {
         let outcome = match &self.socket {
-            Socket::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
             Socket::Unix(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            _ => SockRef::from(self.as_tcp()).shutdown(std::net::Shutdown::Write),
         };
         // The other side may have reset the connection in the meantime; the next expectation says so.
         drop(outcome);
     }
 
+    /// As [`Peer::finish`], over TLS after a close_notify.
+    pub async fn end(&mut self) {
+        match &mut self.socket {
+            // The other side may be gone; the next expectation says so.
+            Socket::Tls(stream) => drop(within("close_notify", stream.shutdown()).await),
+            _ => self.finish(),
+        }
+    }
+
     /// RST: both directions die at once.
     pub fn reset(self) {
-        if let Socket::Tcp(stream) = &self.socket {
-            SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+        if !matches!(self.socket, Socket::Unix(_)) {
+            SockRef::from(self.as_tcp()).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
         }
     }
 
@@ -358,6 +407,10 @@ impl Peer {
 
     /// Writes without a deadline of its own.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if let Socket::Tls(stream) = &mut self.socket {
+            stream.write_all(bytes).await?;
+            return stream.flush().await;
+        }
         while !bytes.is_empty() {
             let outcome = match &self.socket {
                 Socket::Tcp(stream) => {
@@ -368,6 +421,7 @@ impl Peer {
                     stream.writable().await?;
                     stream.try_write(bytes)
                 }
+                Socket::Tls(_) => unreachable!("handled above"),
             };
             match outcome {
                 Ok(written) => bytes = &bytes[written..],
@@ -380,6 +434,9 @@ impl Peer {
 
     /// Reads once; 0 at the end of the stream.
     async fn fill(&mut self) -> io::Result<usize> {
+        if let Socket::Tls(stream) = &mut self.socket {
+            return stream.read_buf(&mut self.pending).await;
+        }
         loop {
             let outcome = match &self.socket {
                 Socket::Tcp(stream) => {
@@ -390,6 +447,7 @@ impl Peer {
                     stream.readable().await?;
                     stream.try_read_buf(&mut self.pending)
                 }
+                Socket::Tls(_) => unreachable!("handled above"),
             };
             match outcome {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
