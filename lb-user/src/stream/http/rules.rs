@@ -110,6 +110,7 @@ impl Transaction<'_> {
         let backend = answered.backend;
         let (front, back) = (&self.session.frontend.cfg.rules, &backend.cfg.rules);
         let own = self.is_own(backend);
+        self.look_at_response(answered, false);
         self.run_rules(back, Set::TcpResponse, false).await?;
         self.run_with(back, Set::Response, own, Some(&mut *answered)).await?;
         if !own {

@@ -97,33 +97,12 @@ impl Transaction<'_> {
     ) -> Result<(), Refusal> {
         let before = self.timer.deadline();
         self.timer.set(clock::now().checked_add(time));
-        let body = self.heads.response.body;
-        let rules = super::response_rules(answered.backend);
         let mut ended = false;
         loop {
-            let heads = &mut *self.heads;
-            let bytes = answered.server_input.filled();
-            heads.response_body.clear();
-            heads.response_whole = match body {
-                BodyLength::None | BodyLength::Tunnel => return Ok(()),
-                BodyLength::Length(length) => {
-                    let here = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
-                    heads.response_body.extend_from_slice(&bytes[..here]);
-                    here as u64 == length
-                }
-                BodyLength::UntilClose => {
-                    heads.response_body.extend_from_slice(bytes);
-                    ended
-                }
-                BodyLength::Chunked => {
-                    let (whole, merged) = decode_chunks(bytes, rules, &mut heads.response_body);
-                    if let Some(merged) = merged {
-                        answered.server_input.clear();
-                        answered.server_input.append(&merged);
-                    }
-                    whole
-                }
-            };
+            if !self.look_at_response(answered, ended) {
+                break;
+            }
+            let heads = &*self.heads;
             let enough = at_least > 0 && heads.response_body.len() as u64 >= at_least;
             if heads.response_whole || enough || answered.server_input.is_full() {
                 break;
@@ -158,6 +137,35 @@ impl Transaction<'_> {
         }
         self.timer.set(before);
         Ok(())
+    }
+
+    /// Shows rules as much of the response's content as is there. `false`: it has none.
+    pub(super) fn look_at_response(&mut self, answered: &mut Answered, ended: bool) -> bool {
+        let heads = &mut *self.heads;
+        let bytes = answered.server_input.filled();
+        heads.response_body.clear();
+        heads.response_whole = match heads.response.body {
+            BodyLength::None | BodyLength::Tunnel => return false,
+            BodyLength::Length(length) => {
+                let here = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+                heads.response_body.extend_from_slice(&bytes[..here]);
+                here as u64 == length
+            }
+            BodyLength::UntilClose => {
+                heads.response_body.extend_from_slice(bytes);
+                ended
+            }
+            BodyLength::Chunked => {
+                let rules = super::response_rules(answered.backend);
+                let (whole, merged) = decode_chunks(bytes, rules, &mut heads.response_body);
+                if let Some(merged) = merged {
+                    answered.server_input.clear();
+                    answered.server_input.append(&merged);
+                }
+                whole
+            }
+        };
+        true
     }
 
     /// Decodes the chunks that are at hand, so that expressions can look at the body.
