@@ -65,14 +65,22 @@ pub fn identity(server_name: Option<&str>) -> u64 {
 ///
 /// # Errors
 /// When the handshake fails, or the server is not who it should be.
-pub async fn shake(socket: Socket, server: &Server, name: Option<&str>) -> io::Result<Socket> {
+pub async fn shake(
+    socket: Socket,
+    server: &Server,
+    name: Option<&str>,
+    alpn: Option<&[u8]>,
+) -> io::Result<Socket> {
     let Some(tls) = server.cfg.tls.as_ref().filter(|_| server.cfg.ssl) else { return Ok(socket) };
     // Where a server is reached through a unix socket no address is in any certificate either.
     let addr = match server.destination() {
         Some(Destination::Inet(addr)) => addr.ip(),
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
-    let connection = tls.connector.connection(name, addr);
+    let connection = match alpn {
+        Some(alpn) => tls.connector.with_alpn(&[alpn.to_vec()]).connection(name, addr),
+        None => tls.connector.connection(name, addr),
+    };
     let handshake = Handshake::client(connection.config, connection.name).map_err(io::Error::other)?;
     let shaken = Handshaking::new(socket, handshake, Vec::new()).run().await;
     let mut socket = shaken.map_err(|error| match error {

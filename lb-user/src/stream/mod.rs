@@ -16,3 +16,4 @@ pub mod retry;
 pub mod rules;
 pub mod server_name;
 pub mod tcp;
+pub mod websocket;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use sockeye_balance::Algorithm;
-use sockeye_config::model::Mode;
+use sockeye_config::model::{Mode, Proto};
 use sockeye_conn::{Peer, Socket, clock};
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +14,7 @@ use super::abort::{Cause, Ending, Stage};
 use super::proxy_header::{self, Told};
 use super::rules::decided::Decided;
 use super::server_name::server_name;
+use super::websocket;
 use crate::backend::assign::{self, Placement, Slot, Unplaced, Wish};
 use crate::backend::connect::{self, ConnectError, Marking, Purpose};
 use crate::backend::queue::{Grant, Ticket};
@@ -211,12 +212,15 @@ pub async fn reach(
             return Err(unreached(Cause::Resource, Stage::Connect, 503, Some(place.index())));
         };
         let name = server_name(server, session, attempts, want.told);
+        let forced = websocket::spoken(&server.cfg, want.told.request);
         let purpose = Purpose {
             client: session.peer,
             wanted: wanted(session, &place),
             marking: attempts.marking,
             header: header.as_deref(),
             server_name: name.as_deref(),
+            // A server that offers nothing by ALPN is not asked for anything either.
+            alpn: forced.filter(|_| server.cfg.offers_alpn()).and_then(websocket::alpn),
         };
         let begun = clock::now();
         let limit = attempts.connect_limit.or(backend.cfg.timeout_connect);
@@ -228,7 +232,10 @@ pub async fn reach(
             return Err(unreached(Cause::Client, Stage::Connect, 400, Some(place.index())));
         };
         let connected = match connected {
-            Ok(socket) if session.mode() == Mode::Http && h2::is_spoken(server, &socket) => {
+            Ok(socket)
+                if session.mode() == Mode::Http
+                    && forced.map_or_else(|| h2::is_spoken(server, &socket), |proto| proto == Proto::H2) =>
+            {
                 let shared = server.shareable && header.is_none() && attempts.marking.is_none();
                 h2::begin(backend, server, socket, shared).await
             }

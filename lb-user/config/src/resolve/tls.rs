@@ -125,7 +125,7 @@ impl Loader {
             && settings.lists.is_empty()
             && settings.list_lines.is_empty();
         // Under `strict-sni` no certificate is a warning, the acceptor's.
-        if nothing && !settings.strict_sni && !settings.generate {
+        if nothing && !settings.strict_sni {
             findings.alert(format!("Proxy '{name}': no SSL certificate specified for {at} (use 'crt')."));
             return None;
         }
