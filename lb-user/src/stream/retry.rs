@@ -212,7 +212,7 @@ pub async fn reach(
             return Err(unreached(Cause::Resource, Stage::Connect, 503, Some(place.index())));
         };
         let name = server_name(server, session, attempts, want.told);
-        let forced = websocket::spoken(&server.cfg, want.told.request);
+        let forced = websocket::spoken(server.cfg, want.told.request);
         let purpose = Purpose {
             client: session.peer,
             wanted: wanted(session, &place),
