@@ -48,30 +48,33 @@ pub(super) fn problems(
     algorithms: Algorithms<'_>,
 ) -> Vec<Problem> {
     let error = match ask_webpki(peer, authorities, algorithms) {
-        Ok(problems) => return problems,
-        Err(error) => error,
+        Ok(true) => return Vec::new(),
+        // It does not look at the use of authorities' keys.
+        Ok(false) => None,
+        Err(error) => Some(error),
     };
     let found = walk(peer, authorities, algorithms);
+    if !found.is_empty() {
+        return found;
+    }
     // Where webpki stopped early the walk decides alone. Every other refusal stands, whatever the walk thinks of it.
-    let stopped_early = matches!(
-        error,
-        webpki::Error::UnsupportedCertVersion
+    match error {
+        Some(
+            webpki::Error::UnsupportedCertVersion
             | webpki::Error::CaUsedAsEndEntity
-            | webpki::Error::UnknownIssuer
-    );
-    if found.is_empty() && !stopped_early {
-        vec![Problem { number: number_of(&error), depth: 0 }]
-    } else {
-        found
+            | webpki::Error::UnknownIssuer,
+        ) => found,
+        Some(error) => vec![Problem { number: number_of(&error), depth: 0 }],
+        None => vec![Problem { number: INVALID_CA, depth: 1 }],
     }
 }
 
-/// What is wrong with a path that webpki accepts: it does not look at the key usage of authorities.
+/// Whether the keys of the authorities between leaf and trust anchor may sign certificates, on a path that webpki accepts.
 fn ask_webpki(
     peer: &Peer<'_>,
     authorities: &Authorities,
     algorithms: Algorithms<'_>,
-) -> Result<Vec<Problem>, webpki::Error> {
+) -> Result<bool, webpki::Error> {
     let lists: Vec<_> = authorities.revocations.iter().collect();
     let revocation = if authorities.check_revocation {
         RevocationOptionsBuilder::new(&lists).ok().map(|builder| {
@@ -94,11 +97,9 @@ fn ask_webpki(
         revocation,
         None,
     )?;
-    let unable =
-        |der: CertificateDer<'_>| !X509Certificate::from_der(&der).is_ok_and(|(_, parsed)| may_sign(&parsed));
-    let authorities = (1..).zip(path.intermediate_certificates());
-    let unable = authorities.filter(|(_, certificate)| unable(certificate.der()));
-    Ok(unable.map(|(depth, _)| Problem { number: KEYUSAGE_NO_CERTSIGN, depth }).collect())
+    let able =
+        |der: CertificateDer<'_>| X509Certificate::from_der(&der).is_ok_and(|(_, parsed)| may_sign(&parsed));
+    Ok(path.intermediate_certificates().all(|certificate| able(certificate.der())))
 }
 
 /// Whether an authority's key is for certificates, or for nothing in particular.
@@ -148,7 +149,7 @@ impl<'a> Chain<'a> {
                 |from: &[(X509Certificate<'a>, &'a [u8])]| -> Option<(X509Certificate<'a>, &'a [u8])> {
                     let candidates = || {
                         from.iter()
-                            .filter(|(candidate, _)| candidate.subject().as_raw() == last.issuer().as_raw())
+                            .filter(|(candidate, _)| may_have_issued(candidate, last))
                             .take(NAMESAKES_MAX)
                     };
                     candidates()
@@ -200,19 +201,19 @@ impl<'a> Chain<'a> {
                 continue;
             }
             let constraints = certificate.basic_constraints().ok().flatten().map(|extension| extension.value);
-            match constraints {
-                Some(constraints) if constraints.ca => {
-                    // Self-issued certificates do not count; depth 1 has no intermediate one below it.
-                    if constraints.path_len_constraint.is_some_and(|most| u32::from(depth) > most + 1) {
-                        say(PATH_LENGTH_EXCEEDED);
-                    }
-                }
+            let is_authority = match constraints {
+                Some(constraints) => constraints.ca && may_sign(certificate),
                 // Roots of version 1 have no way to say that they are authorities; being in ca-file says it.
-                None if certificate.version() == X509Version::V1 && self.trusted && depth == self.top() => {}
-                _ => say(INVALID_CA),
+                None => certificate.version() == X509Version::V1 && self.trusted && depth == self.top(),
+            };
+            if !is_authority {
+                say(INVALID_CA);
+                say(INVALID_PURPOSE);
             }
-            if !may_sign(certificate) {
-                say(KEYUSAGE_NO_CERTSIGN);
+            // Self-issued certificates do not count; depth 1 has no intermediate one below it.
+            let most = constraints.and_then(|constraints| constraints.path_len_constraint);
+            if most.is_some_and(|most| u32::from(depth) > most.saturating_add(1)) {
+                say(PATH_LENGTH_EXCEEDED);
             }
             // webpki compares names with constraints; where it did not come to that, nobody has.
             if !matches!(certificate.name_constraints(), Ok(None)) {
@@ -277,8 +278,11 @@ impl<'a> Chain<'a> {
     ) {
         let now = seconds(now);
         for (depth, (certificate, der)) in (0..=self.top()).zip(&self.certificates).rev() {
-            let mut say = |number| problems.push(Problem { number, depth });
             let issuer = self.certificates.get(usize::from(depth) + 1);
+            if issuer.is_some_and(|(issuer, _)| !may_sign(issuer)) {
+                problems.push(Problem { number: KEYUSAGE_NO_CERTSIGN, depth: depth + 1 });
+            }
+            let mut say = |number| problems.push(Problem { number, depth });
             if let Some((issuer, _)) = issuer
                 && !signature::is_signed_by(der, issuer.public_key().raw, algorithms)
             {
@@ -296,6 +300,21 @@ impl<'a> Chain<'a> {
 
 fn parse<'a>(ders: &'a [CertificateDer<'_>]) -> Vec<(X509Certificate<'a>, &'a [u8])> {
     ders.iter().filter_map(|der| Some((X509Certificate::from_der(der).ok()?.1, der.as_ref()))).collect()
+}
+
+/// Whether names and, where both say it, identifiers of keys fit.
+fn may_have_issued(issuer: &X509Certificate<'_>, certificate: &X509Certificate<'_>) -> bool {
+    use x509_parser::extensions::ParsedExtension as E;
+    let wanted = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        E::AuthorityKeyIdentifier(identifier) => identifier.key_identifier.as_ref().map(|key| key.0),
+        _ => None,
+    });
+    let own = issuer.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        E::SubjectKeyIdentifier(key) => Some(key.0),
+        _ => None,
+    });
+    let keys_fit = wanted.zip(own).is_none_or(|(wanted, own)| wanted == own);
+    issuer.subject().as_raw() == certificate.issuer().as_raw() && keys_fit
 }
 
 fn is_self_issued(certificate: &X509Certificate<'_>) -> bool {
