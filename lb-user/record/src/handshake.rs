@@ -193,23 +193,24 @@ impl Handshake {
         }
     }
 
-    /// After a failure rustls has an alert for the peer. `incoming` is what the failure has left: rustls may know of messages
-    /// in there and looks for them once the alert is taken.
+    /// After a failure rustls has an alert for the peer. `incoming` is what the failure has left: rustls looks for more in
+    /// there where it has nothing to send, so that it must neither be empty nor be asked once more than needed.
     fn take_alert(&mut self, incoming: &mut [u8], outgoing: &mut Vec<u8>) {
         let mut used = 0;
         for _ in 0..TURNS_MAX {
             let Some(incoming) = incoming.get_mut(used..) else { return };
-            let (discard, taken) = match &mut self.side {
+            let at = outgoing.len();
+            let (discard, sent) = match &mut self.side {
                 Side::Server(conn) => {
                     let UnbufferedStatus { discard, state } = conn.process_tls_records(incoming);
-                    (discard, alert(state, outgoing))
+                    (discard, last_words(state, outgoing))
                 }
                 Side::Client(conn) => {
                     let UnbufferedStatus { discard, state } = conn.process_tls_records(incoming);
-                    (discard, alert(state, outgoing))
+                    (discard, last_words(state, outgoing))
                 }
             };
-            if !taken {
+            if !sent || is_alert(&outgoing[at..]) {
                 return;
             }
             used += discard;
@@ -310,10 +311,19 @@ fn turn<Data>(
     Ok(None)
 }
 
-/// Whether there was a part of an alert, which `outgoing` now ends with.
-fn alert<Data>(state: Result<ConnectionState<'_, '_, Data>, Error>, outgoing: &mut Vec<u8>) -> bool {
+/// Whether there was something to send, which `outgoing` now ends with.
+fn last_words<Data>(state: Result<ConnectionState<'_, '_, Data>, Error>, outgoing: &mut Vec<u8>) -> bool {
     let Ok(ConnectionState::EncodeTlsData(data)) = state else { return false };
     encode(data, outgoing).is_ok()
+}
+
+/// Whether a record is an alert. Where TLS 1.3 hides its type, its length tells: no handshake message is as short.
+fn is_alert(record: &[u8]) -> bool {
+    const ALERT: u8 = 21;
+    const DATA: u8 = 23;
+    /// Level and description, the type, the tag.
+    const SEALED_BYTES: u8 = 2 + 1 + 16;
+    matches!(record, [ALERT, ..] | [DATA, _, _, 0, SEALED_BYTES, ..])
 }
 
 fn encode<Data>(mut data: EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> Result<(), Error> {

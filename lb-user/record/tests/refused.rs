@@ -75,3 +75,31 @@ fn a_server_refuses_a_hello_that_more_messages_follow() {
     assert!(matches!(error, Error::PeerMisbehaved(_)), "{error}");
     assert_eq!(out[0], ALERT);
 }
+
+#[test]
+fn noise_is_answered_with_one_alert() {
+    for version in [&version::TLS13, &version::TLS12] {
+        let noise = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+        let mut client = client(version);
+        hello(&mut client);
+        for mut side in [server(version), client] {
+            let (error, out) = refusal(&mut side, noise.clone());
+            assert!(matches!(error, Error::InvalidMessage(_)), "{error}");
+            assert_eq!((out[0], out.len()), (ALERT, RECORD_HEADER_BYTES + 2));
+        }
+    }
+}
+
+/// Whatever follows the record that a handshake fails at.
+#[test]
+fn noise_behind_a_failure_changes_nothing() {
+    for version in [&version::TLS13, &version::TLS12] {
+        let mut client = client(version);
+        let mut answer = Vec::new();
+        server(version).step(&mut hello(&mut client), &mut answer).1.unwrap();
+        answer.extend_from_slice(&[0x55; 100]);
+        let (error, out) = refusal(&mut client, answer);
+        assert!(matches!(error, Error::InvalidCertificate(_)), "{error}");
+        assert!(!out.is_empty(), "{version:?}");
+    }
+}
