@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use proptest::prelude::*;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use sockeye_record::{Handshake, Step};
@@ -11,7 +12,7 @@ use sockeye_record::{Handshake, Step};
 const ALERT: u8 = 21;
 const RECORD_HEADER_BYTES: usize = 5;
 
-fn server(version: &'static SupportedProtocolVersion) -> Handshake {
+fn server_config(version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let mut config = ServerConfig::builder_with_protocol_versions(&[version])
@@ -19,7 +20,11 @@ fn server(version: &'static SupportedProtocolVersion) -> Handshake {
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
     config.enable_secret_extraction = true;
-    Handshake::server(Arc::new(config)).unwrap()
+    Arc::new(config)
+}
+
+fn server(version: &'static SupportedProtocolVersion) -> Handshake {
+    Handshake::server(server_config(version)).unwrap()
 }
 
 /// A client that trusts nobody.
@@ -101,5 +106,50 @@ fn noise_behind_a_failure_changes_nothing() {
         let (error, out) = refusal(&mut client, answer);
         assert!(matches!(error, Error::InvalidCertificate(_)), "{error}");
         assert!(!out.is_empty(), "{version:?}");
+    }
+}
+
+static CONFIGS: LazyLock<[Arc<ServerConfig>; 2]> =
+    LazyLock::new(|| [server_config(&version::TLS13), server_config(&version::TLS12)]);
+
+/// Feeds a side until it fails or wants more than there is.
+fn feed(side: &mut Handshake, bytes: &[u8], pieces: usize) {
+    let (mut incoming, mut out) = (Vec::new(), Vec::new());
+    for piece in bytes.chunks(pieces) {
+        incoming.extend_from_slice(piece);
+        let (used, step) = side.step(&mut incoming, &mut out);
+        incoming.drain(..used);
+        if step.is_err() {
+            return;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the peer changes, cuts or adds: an error at worst.
+    #[test]
+    fn nothing_that_a_peer_sends_panics(
+        new in any::<bool>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        extra in proptest::collection::vec(any::<u8>(), 0..40),
+        pieces in prop_oneof![Just(usize::MAX), 1usize..600],
+    ) {
+        let (version, config) = if new { (&version::TLS13, &CONFIGS[0]) } else { (&version::TLS12, &CONFIGS[1]) };
+        let spoil = |mut bytes: Vec<u8>| {
+            for (at, value) in &changes {
+                let at = at.index(bytes.len());
+                bytes[at] = *value;
+            }
+            bytes.extend_from_slice(&extra);
+            bytes
+        };
+        let mut client = client(version);
+        let mut hello = hello(&mut client);
+        feed(&mut Handshake::server(Arc::clone(config)).unwrap(), &spoil(hello.clone()), pieces);
+        let mut answer = Vec::new();
+        Handshake::server(Arc::clone(config)).unwrap().step(&mut hello, &mut answer).1.unwrap();
+        feed(&mut client, &spoil(answer), pieces);
     }
 }
