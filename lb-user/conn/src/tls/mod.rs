@@ -3,34 +3,31 @@
 //! A write is done once its records are in the kernel; until then the same bytes must be offered again. Buffers for
 //! records come from a pool of the thread and go back as soon as they are empty, so an idle connection has none.
 
+mod handshaking;
+mod limits;
+mod records;
+
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::net::SendFlags;
 use sockeye_record::{
-    CONTENT_BYTES_MAX, ContentType, HEADROOM_BYTES_MAX, Opener, RECORD_BYTES_MAX, RecordError, Sealer,
+    ContentType, Established, HEADROOM_BYTES_MAX, Negotiated, Opener, RecordError, Renewal, Sealer,
     TAILROOM_BYTES, record_length,
 };
-use sockeye_record::{Established, Handshake, Negotiated, Progress, Renewal, Step};
+
+pub use handshaking::{HandshakeError, Handshaking};
+pub use limits::RecordLimits;
+use limits::STREAM_AFTER_BYTES;
+use records::Records;
 
 use crate::Socket;
 
-/// Two records: one being taken while the next arrives, or so much of a long write at a time.
-const BUFFER_BYTES: usize = 2 * RECORD_BYTES_MAX;
-/// Spare buffers a thread keeps.
-const POOL_BUFFERS_MAX: usize = 256;
-/// Bytes of handshake that a peer may send: four records' worth of certificates.
-const HANDSHAKE_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX;
-/// How much of the peer's first words is kept to tell what they are.
-const BEGINNING_BYTES: usize = 8;
-/// How much of a handshake is read at a time.
-const HANDSHAKE_READ_BYTES: usize = 4 * 1024;
 /// A message after the handshake at most: a ticket.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Records without content in a row; whoever sends more wants to keep us busy.
@@ -46,47 +43,11 @@ const HELLO_REQUEST: u8 = 0;
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
 
-/// The size of records while a sender begins to send: after so many bytes it is a stream, whose receiver gains more from
-/// few records than it loses by waiting for their ends.
-const STREAM_AFTER_BYTES: usize = 64 * 1024;
-
 /// TLS connections of the process, to clients and to servers.
 static OPEN: AtomicU32 = AtomicU32::new(0);
-static LIMITS: OnceLock<RecordLimits> = OnceLock::new();
-
-/// Content of a record at most (`tune.ssl.maxrecord` and `tune.ssl.hard-maxrecord`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordLimits {
-    /// Of what a sender begins with.
-    pub first: usize,
-    /// Of any.
-    pub any: usize,
-}
-
-impl RecordLimits {
-    /// Sets them for the process. Called once, before the first connection.
-    pub fn apply(self) {
-        // A second call would change nothing.
-        let _ = LIMITS.set(Self { first: limited(self.first), any: limited(self.any) });
-    }
-
-    fn current() -> Self {
-        *LIMITS.get_or_init(|| Self { first: CONTENT_BYTES_MAX, any: CONTENT_BYTES_MAX })
-    }
-}
-
-/// 0 is no limit.
-fn limited(bytes: usize) -> usize {
-    if bytes == 0 { CONTENT_BYTES_MAX } else { bytes.min(CONTENT_BYTES_MAX) }
-}
-
 /// TLS connections that the process has open, to clients and to servers.
 pub fn tls_sockets() -> u32 {
     OPEN.load(Ordering::Relaxed)
-}
-
-thread_local! {
-    static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A socket after its TLS handshake.
@@ -123,67 +84,6 @@ struct State {
     /// No close_notify any more: it was sent, or the close is to be rude.
     silent: bool,
     broken: bool,
-}
-
-/// A piece of memory for records, or none.
-#[derive(Default)]
-struct Records {
-    storage: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
-
-impl Records {
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn filled(&mut self) -> &mut [u8] {
-        &mut self.storage[self.start..self.end]
-    }
-
-    /// Room behind what is left, which moves to the front.
-    fn space(&mut self) -> &mut [u8] {
-        if self.storage.is_empty() {
-            self.storage =
-                POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
-        }
-        if self.start > 0 {
-            self.storage.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        &mut self.storage[self.end..]
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.start += n;
-        if self.is_empty() {
-            self.give_back();
-        }
-    }
-
-    fn give_back(&mut self) {
-        self.start = 0;
-        self.end = 0;
-        let storage = std::mem::take(&mut self.storage);
-        if storage.is_empty() {
-            return;
-        }
-        // While the thread ends the pool may be gone already.
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < POOL_BUFFERS_MAX {
-                pool.push(storage);
-            }
-        });
-    }
-}
-
-impl Drop for Records {
-    fn drop(&mut self) {
-        self.give_back();
-    }
 }
 
 impl TlsSocket {
@@ -597,347 +497,5 @@ enum Next {
     End,
 }
 
-/// Why a handshake did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
-    /// The peer closed its end; whether it had sent anything.
-    #[error("the connection was closed during the handshake")]
-    Closed { after_bytes: bool },
-    #[error("the connection broke during the handshake: {0}")]
-    Io(io::Error),
-    #[error("{0}")]
-    Tls(rustls::Error),
-    #[error("the peer's handshake is too long")]
-    TooLong,
-}
-
-/// A handshake under way on a socket.
-pub struct Handshaking {
-    /// Taken at the end.
-    io: Option<Socket>,
-    handshake: Option<Handshake>,
-    incoming: Vec<u8>,
-    outgoing: Vec<u8>,
-    sent: usize,
-    read: usize,
-    /// The first bytes of the peer, `read` of them at most.
-    beginning: [u8; BEGINNING_BYTES],
-    done: bool,
-    /// A client speaks first, so nothing is read before the first step.
-    begun: bool,
-    /// Told to the peer first.
-    failed: Option<rustls::Error>,
-}
-
-impl Handshaking {
-    /// `read` is what has been read of the peer already.
-    pub fn new(io: Socket, handshake: Handshake, read: Vec<u8>) -> Self {
-        let count = read.len();
-        let mut beginning = [0; BEGINNING_BYTES];
-        beginning.iter_mut().zip(&read).for_each(|(to, byte)| *to = *byte);
-        Self {
-            io: Some(io),
-            handshake: Some(handshake),
-            incoming: read,
-            outgoing: Vec::new(),
-            sent: 0,
-            read: count,
-            beginning,
-            done: false,
-            begun: false,
-            failed: None,
-        }
-    }
-
-    /// Shakes hands. Afterwards content can be read and written.
-    ///
-    /// # Errors
-    /// When the handshake fails; the peer has been told why as far as it can be told.
-    pub async fn run(mut self) -> Result<Socket, HandshakeError> {
-        std::future::poll_fn(|cx| self.poll(cx)).await
-    }
-
-    /// One poll of [`run`](Self::run), for whoever has to look at what rustls found out in it.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Socket, HandshakeError>> {
-        loop {
-            let io = self.io.as_mut().ok_or_else(gone)?;
-            while self.sent < self.outgoing.len() {
-                let bytes = &self.outgoing[self.sent..];
-                let sent = ready!(io.poll_write(cx, bytes));
-                match (sent, self.failed.take()) {
-                    (Ok(n), failed) => {
-                        self.sent += n;
-                        self.failed = failed;
-                    }
-                    (Err(_), Some(failed)) => return Poll::Ready(Err(HandshakeError::Tls(failed))),
-                    (Err(error), None) => return Poll::Ready(Err(HandshakeError::Io(error))),
-                }
-            }
-            self.outgoing.clear();
-            self.sent = 0;
-            if let Some(error) = self.failed.take() {
-                return Poll::Ready(Err(HandshakeError::Tls(error)));
-            }
-            if self.done {
-                return Poll::Ready(self.finish());
-            }
-            if std::mem::replace(&mut self.begun, true) {
-                ready!(self.poll_fill(cx))?;
-            }
-            let handshake = self.handshake.as_mut().ok_or_else(gone)?;
-            let (used, step) = handshake.step(&mut self.incoming, &mut self.outgoing);
-            self.incoming.drain(..used);
-            match step {
-                Ok(Step::Read) => {}
-                Ok(Step::Done) => self.done = true,
-                Err(error) => self.failed = Some(error),
-            }
-        }
-    }
-
-    /// How what the peer said began: who speaks no TLS is known by it.
-    pub fn beginning(&self) -> &[u8] {
-        &self.beginning[..self.read.min(BEGINNING_BYTES)]
-    }
-
-    /// How far the handshake has come, if it is not over.
-    pub fn progress(&self) -> Option<Progress> {
-        self.handshake.as_ref().map(Handshake::progress)
-    }
-
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
-        let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
-        let at = self.incoming.len();
-        if at >= HANDSHAKE_BYTES_MAX {
-            return Poll::Ready(Err(HandshakeError::TooLong));
-        }
-        self.incoming.resize(at + HANDSHAKE_READ_BYTES, 0);
-        let read = io.poll_read(cx, &mut self.incoming[at..]);
-        self.incoming.truncate(at + if let Poll::Ready(Ok(n)) = read { n } else { 0 });
-        match ready!(read) {
-            Ok(0) => Poll::Ready(Err(HandshakeError::Closed { after_bytes: self.read > 0 })),
-            Ok(n) => {
-                let free = self.beginning.iter_mut().skip(self.read);
-                free.zip(&self.incoming[at..]).for_each(|(to, byte)| *to = *byte);
-                self.read += n;
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => Poll::Ready(Err(HandshakeError::Io(error))),
-        }
-    }
-
-    fn finish(&mut self) -> Result<Socket, HandshakeError> {
-        let (Some(io), Some(handshake)) = (self.io.take(), self.handshake.take()) else { return Err(gone()) };
-        let established = handshake.finish().map_err(HandshakeError::Tls)?;
-        let socket = TlsSocket::new(io, established, &self.incoming).map_err(HandshakeError::Io)?;
-        Ok(Socket::Tls(Box::new(socket)))
-    }
-}
-
-/// Asked again after its end.
-fn gone() -> HandshakeError {
-    HandshakeError::Io(io::ErrorKind::NotConnected.into())
-}
-
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
-
-    use rustls::pki_types::{PrivateKeyDer, ServerName};
-    use rustls::{
-        ClientConfig, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion, version,
-    };
-
-    use super::*;
-
-    fn configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let mut server = ServerConfig::builder_with_protocol_versions(&[version])
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        server.enable_secret_extraction = true;
-        let mut client = ClientConfig::builder_with_protocol_versions(&[version])
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        client.enable_secret_extraction = true;
-        (Arc::new(server), Arc::new(client))
-    }
-
-    fn sockets() -> (Socket, Socket) {
-        let (a, b) = UnixStream::pair().unwrap();
-        a.set_nonblocking(true).unwrap();
-        b.set_nonblocking(true).unwrap();
-        (Socket::from_unix(a.into()).unwrap(), Socket::from_unix(b.into()).unwrap())
-    }
-
-    async fn connected(version: &'static SupportedProtocolVersion) -> (Socket, Socket) {
-        let (server_config, client_config) = configs(version);
-        let (server, client) = sockets();
-        let name = ServerName::try_from("localhost").unwrap();
-        let server = Handshaking::new(server, Handshake::server(server_config).unwrap(), Vec::new());
-        let client = Handshaking::new(client, Handshake::client(client_config, name).unwrap(), Vec::new());
-        let (server, client) = tokio::join!(server.run(), client.run());
-        (server.unwrap(), client.unwrap())
-    }
-
-    async fn write_all(socket: &mut Socket, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            // Two slices, of which the second is offered in part, as callers do.
-            let (a, b) = bytes.split_at(bytes.len() / 3);
-            let n = poll_fn(|cx| socket.poll_write_vectored(cx, &[IoSlice::new(a), IoSlice::new(b)]))
-                .await
-                .unwrap();
-            assert!(n > 0);
-            bytes = &bytes[n..];
-        }
-    }
-
-    async fn read_all(socket: &mut Socket, piece: usize) -> Vec<u8> {
-        let mut all = Vec::new();
-        let mut space = vec![0; piece];
-        loop {
-            match poll_fn(|cx| socket.poll_read(cx, &mut space)).await.unwrap() {
-                0 => return all,
-                n => all.extend_from_slice(&space[..n]),
-            }
-        }
-    }
-
-    const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
-
-    #[tokio::test]
-    async fn content_arrives_whole_and_so_does_the_end() {
-        for version in VERSIONS {
-            for (length, piece) in [(0, 10), (1, 1), (5_000, 7), (1_000_000, 3_000), (3_000_000, 200_000)] {
-                let content: Vec<u8> =
-                    (0..length).map(|at: u32| at.to_le_bytes()[(at % 3) as usize]).collect();
-                let (mut server, mut client) = connected(version).await;
-                let sent = async {
-                    write_all(&mut client, &content).await;
-                    client.shutdown_write().unwrap();
-                    read_all(&mut client, piece).await
-                };
-                let echoed = async {
-                    let got = read_all(&mut server, piece).await;
-                    write_all(&mut server, &got).await;
-                    drop(server);
-                    got
-                };
-                let (back, there) = tokio::join!(sent, echoed);
-                assert!(there == content && back == content, "{version:?} {length}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_peek_takes_nothing_and_sees_the_end() {
-        for version in VERSIONS {
-            let (mut server, mut client) = connected(version).await;
-            write_all(&mut client, b"hello").await;
-            assert_eq!(poll_fn(|cx| server.poll_peek(cx)).await.unwrap(), 5);
-            let mut space = [0; 2];
-            assert_eq!(poll_fn(|cx| server.poll_read(cx, &mut space)).await.unwrap(), 2);
-            assert_eq!(poll_fn(|cx| server.poll_peek(cx)).await.unwrap(), 3);
-            assert_eq!(server.read_now(&mut [0; 10]).unwrap(), Some(3));
-            assert_eq!(server.read_now(&mut [0; 10]).unwrap(), None);
-            drop(client);
-            assert_eq!(poll_fn(|cx| server.poll_peek(cx)).await.unwrap(), 0);
-            assert_eq!(server.read_now(&mut [0; 10]).unwrap(), Some(0));
-        }
-    }
-
-    #[tokio::test]
-    async fn keys_are_renewed_when_the_peer_asks() {
-        let (mut server, mut client) = connected(&version::TLS13).await;
-        let Socket::Tls(tls) = &client else { panic!("not TLS") };
-        for _ in 0..3 {
-            // As a worn key would, and asking for the peer's as well.
-            let mut state = tls.state.borrow_mut();
-            let headroom = state.sealer.headroom();
-            let mut space = [0; 64];
-            space[headroom..][..5].copy_from_slice(&[KEY_UPDATE, 0, 0, 1, 1]);
-            let length = state.sealer.seal(ContentType::Handshake, &mut space, 5).unwrap();
-            rustix::net::send(&tls.io, &space[..length], SendFlags::NOSIGNAL).unwrap();
-            state.sealer = state.renewal.sealer().unwrap();
-        }
-        write_all(&mut client, b"under the new key").await;
-        let mut space = [0; 100];
-        assert_eq!(poll_fn(|cx| server.poll_read(cx, &mut space)).await.unwrap(), 17);
-        write_all(&mut server, b"me too").await;
-        assert_eq!(poll_fn(|cx| client.poll_read(cx, &mut space)).await.unwrap(), 6);
-    }
-
-    #[tokio::test]
-    async fn what_is_no_record_ends_the_connection() {
-        for version in VERSIONS {
-            let (mut server, client) = connected(version).await;
-            let Socket::Tls(tls) = &client else { panic!("not TLS") };
-            rustix::net::send(&tls.io, b"GET / HTTP/1.1\r\n\r\n", SendFlags::NOSIGNAL).unwrap();
-            let mut space = [0; 100];
-            let error = poll_fn(|cx| server.poll_read(cx, &mut space)).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-            assert!(poll_fn(|cx| server.poll_read(cx, &mut space)).await.is_err(), "and stays so");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_record_cut_short_is_no_end() {
-        for version in VERSIONS {
-            let (mut server, client) = connected(version).await;
-            let Socket::Tls(tls) = &client else { panic!("not TLS") };
-            rustix::net::send(&tls.io, &[23, 3, 3, 0, 100, 1], SendFlags::NOSIGNAL).unwrap();
-            tls.close_silently();
-            drop(client);
-            let mut space = [0; 100];
-            assert!(poll_fn(|cx| server.poll_read(cx, &mut space)).await.is_err());
-        }
-    }
-
-    #[tokio::test]
-    async fn an_idle_connection_has_no_buffer() {
-        for version in VERSIONS {
-            let (mut server, mut client) = connected(version).await;
-            write_all(&mut client, b"hello").await;
-            let mut space = [0; 100];
-            assert_eq!(poll_fn(|cx| server.poll_read(cx, &mut space)).await.unwrap(), 5);
-            assert_eq!(server.read_now(&mut space).unwrap(), None);
-            for socket in [&server, &client] {
-                let Socket::Tls(tls) = socket else { panic!("not TLS") };
-                let state = tls.state.borrow();
-                assert!(state.incoming.storage.is_empty() && state.outgoing.storage.is_empty());
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_plain_client_fails_the_handshake_and_is_told() {
-        let (server_config, _) = configs(&version::TLS13);
-        let (server, mut client) = sockets();
-        poll_fn(|cx| client.poll_write(cx, b"GET / HTTP/1.1\r\n\r\n")).await.unwrap();
-        let mut shaking = Handshaking::new(server, Handshake::server(server_config).unwrap(), Vec::new());
-        let shaken = poll_fn(|cx| shaking.poll(cx)).await;
-        assert!(matches!(shaken, Err(HandshakeError::Tls(_))));
-        assert_eq!(shaking.beginning(), b"GET / HT");
-        let mut space = [0; 100];
-        let n = poll_fn(|cx| client.poll_read(cx, &mut space)).await.unwrap();
-        assert_eq!(space[0], ContentType::Alert as u8, "{:?}", &space[..n]);
-    }
-
-    #[tokio::test]
-    async fn versions_are_told() {
-        for (version, expected) in VERSIONS.iter().zip([ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3]) {
-            let (server, client) = connected(version).await;
-            assert_eq!(server.tls().map(|agreed| agreed.version), Some(expected));
-            assert_eq!(client.tls().map(|agreed| agreed.certificates.len()), Some(1));
-        }
-    }
-}
+mod tests;
