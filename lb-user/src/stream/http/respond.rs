@@ -45,7 +45,7 @@ impl Transaction<'_> {
     /// Sends the response. `answered` is borrowed because a future keeps what it is given twice: as it came and as it
     /// is used.
     pub(super) async fn respond(&mut self, answered: &mut Answered) -> Responded {
-        let (backend, mode, request_done) = (answered.backend, answered.mode, answered.request_done);
+        let (backend, mode) = (answered.backend, answered.mode);
         let server = answered.reached.slot.server();
         if (backend.ruled || self.session.frontend.ruled)
             && self.begin_response_rules(backend)
@@ -53,9 +53,10 @@ impl Transaction<'_> {
         {
             // The server's response is not wanted; its connection goes with it.
             self.facts.uploaded = answered.request.moved();
-            self.request_read = request_done;
+            self.request_read = answered.request_done;
             return Responded::Refused(refusal);
         }
+        let request_done = answered.request_done;
         let cut = self.fit_body();
         let response = &self.heads.response;
         let body = if cut { BodyLength::None } else { response.body };

@@ -88,7 +88,7 @@ impl Transaction<'_> {
     }
 
     /// Waits for the content of the response, or as much of it as a rule needs or a buffer holds. What is left of the
-    /// request goes on only after that.
+    /// request goes on meanwhile: the server may want it first.
     pub(super) async fn wait_for_response(
         &mut self,
         answered: &mut Answered,
@@ -115,9 +115,20 @@ impl Transaction<'_> {
             }
             let (control, timer) = (self.control, &mut *self.timer);
             let (socket, input) = (&mut answered.reached.socket, &mut answered.server_input);
+            let (client, client_input) = (&mut self.session.client, &mut *self.input);
+            let (request, request_done) = (&mut answered.request, &mut answered.request_done);
+            // A request that breaks is found to be broken by who sends the response.
+            let mut request_broke = false;
             let read = std::future::poll_fn(|cx| {
                 if control.is_killed() {
                     return Poll::Ready(None);
+                }
+                if !*request_done && !request_broke {
+                    match request.poll(cx, client, client_input, socket) {
+                        Poll::Ready(Ok(())) => *request_done = true,
+                        Poll::Ready(Err(_)) => request_broke = true,
+                        Poll::Pending => {}
+                    }
                 }
                 match socket.poll_read(cx, input.space()) {
                     Poll::Ready(read) => Poll::Ready(Some(read)),
