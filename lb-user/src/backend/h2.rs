@@ -19,7 +19,7 @@ use super::connect::ConnectError;
 use super::pool::Idle;
 use super::{Backend, Server};
 use crate::mux::h2_carried::{Carried, Failed};
-use crate::mux::h2_io::{Io, Watch, connection_window};
+use crate::mux::h2_io::{Io, WINDOW_MAX, Watch, connection_window, frame_size};
 
 /// What our requests may take of memory per stream before the server has windows for them.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
@@ -122,9 +122,9 @@ fn settings(tune: &Tune) -> client::Builder {
     builder
         .enable_push(false)
         .header_table_size(h2.header_table_size)
-        .initial_window_size(h2.initial_window(&h2.be))
+        .initial_window_size(h2.initial_window(&h2.be).min(WINDOW_MAX))
         .initial_connection_window_size(connection_window(h2.be.rxbuf))
-        .max_frame_size(h2.max_frame_size.unwrap_or(16_384))
+        .max_frame_size(frame_size(h2))
         .max_header_list_size(u32::try_from(tune.bufsize).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX);

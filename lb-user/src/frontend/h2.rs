@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::session::Session;
 use super::worker::{self, Control, Registration};
 use crate::backend::pool::Idle;
-use crate::mux::h2_io::{Io, Watch, connection_window};
+use crate::mux::h2_io::{Io, WINDOW_MAX, Watch, connection_window, frame_size};
 use crate::mux::h2_stream::{Bridge, Ended};
 use crate::stream;
 
@@ -87,9 +87,9 @@ fn settings(session: &Session) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .header_table_size(tune.header_table_size)
-        .initial_window_size(tune.initial_window(&tune.fe))
+        .initial_window_size(tune.initial_window(&tune.fe).min(WINDOW_MAX))
         .initial_connection_window_size(connection_window(tune.fe.rxbuf))
-        .max_frame_size(tune.max_frame_size.unwrap_or(16_384))
+        .max_frame_size(frame_size(tune))
         .max_header_list_size(u32::try_from(session.frontend.tune.bufsize).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
@@ -214,7 +214,7 @@ impl Front {
         let (ours, theirs) = pipe(Rc::clone(&self.carrier));
         let mut session = self.session.stream(Socket::Pipe(theirs));
         session.private = self.private.borrow_mut().pop();
-        let bridge = Bridge::new(ours, text, &translated, body, respond);
+        let bridge = Box::new(Bridge::new(ours, text, &translated, body, respond));
         let counted = Counted::new(&self.carrier, cx);
         tokio::task::spawn_local(run(
             session,
@@ -246,6 +246,7 @@ impl Front {
     /// Takes no new streams, as the client is told.
     fn leave(&mut self) {
         self.phase = Phase::Leaving;
+        self.since = clock::now();
         self.connection.graceful_shutdown();
     }
 
@@ -322,7 +323,7 @@ impl Drop for Counted {
 /// The task of one stream.
 async fn run(
     session: Box<Session>,
-    bridge: Bridge,
+    bridge: Box<Bridge>,
     watch: Rc<Watch>,
     private: Rc<RefCell<Vec<(ServerId, Idle)>>>,
     counted: Counted,
@@ -362,7 +363,7 @@ async fn run(
 /// A stream: its session and what lies between it and the frames.
 struct Stream<F> {
     serving: Option<Pin<Box<F>>>,
-    bridge: Option<Bridge>,
+    bridge: Option<Box<Bridge>>,
     /// For what the session has left to be sent.
     timer: Timer,
     limit: Option<Duration>,

@@ -7,9 +7,23 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use sockeye_config::model::H2;
 use sockeye_conn::{Buffer, Socket};
 use sockeye_h2::meter::Meter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The largest window that there can be (RFC 9113 §6.9.1); the frame layer does not bear to be asked for more.
+pub(crate) const WINDOW_MAX: u32 = (1 << 31) - 1;
+
+/// What all streams of a connection may have under way: `tune.h2.….rxbuf`, within what the protocol allows.
+pub(crate) fn connection_window(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).clamp(65_535, WINDOW_MAX)
+}
+
+/// The largest frame that a peer may send, within what the protocol allows (RFC 9113 §6.5.2).
+pub(crate) fn frame_size(tune: &H2) -> u32 {
+    tune.max_frame_size.unwrap_or(16_384).clamp(16_384, (1 << 24) - 1)
+}
 
 /// A socket as the frame layer wants it.
 #[derive(Debug)]
@@ -81,11 +95,6 @@ impl Io {
         }
         written
     }
-}
-
-/// What all streams of a connection may have under way, within what the protocol allows.
-pub(crate) fn connection_window(bytes: u64) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX).clamp(65_535, (1 << 31) - 1)
 }
 
 impl AsyncRead for Io {
