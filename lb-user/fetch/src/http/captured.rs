@@ -19,6 +19,8 @@ pub(crate) static FETCHES: &[Fetch] = &[
         scene
             .text(Text::RequestVersion)
             .or_else(|| line(scene).map(|(_, _, version)| version))
+            // The manual knows two versions; HAProxy calls HTTP/2 by the nearest.
+            .map(|version| if version == b"HTTP/2.0" { b"HTTP/1.1" } else { version })
             .map(Value::str)
     }),
     Fetch::new("capture.res.ver", |scene, _| {
