@@ -100,7 +100,6 @@ pub fn connector(
         // After the handshake the records are ours (sockeye-record).
         config.enable_secret_extraction = true;
         config.enable_sni = sni;
-        config.enable_early_data = server.allow_0rtt;
         config.resumption = resumption.clone();
         config.max_fragment_size = record_size(global);
         Ok(Arc::new(config))

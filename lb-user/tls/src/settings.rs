@@ -115,7 +115,6 @@ pub struct Server {
     pub verify_host: Option<String>,
     /// `crt`: our certificate and key.
     pub certificate: Option<PathBuf>,
-    pub allow_0rtt: bool,
     /// `no-ssl-reuse`: every connection shakes hands in full.
     pub no_reuse: bool,
 }

@@ -72,11 +72,10 @@ pub(crate) const TABLE: &[Keyword<Parser>] = &[
     takes(1, supported("client-sigalgs", B, text, "signature algorithms of our certificate")),
     takes(1, supported("curves", B, text, "groups of the key exchange")),
     takes(1, supported("sigalgs", B, text, "signature algorithms")),
-    supported(
+    no_effect(
         "allow-0rtt",
         B,
-        |_, _, s, _| set(&mut s.tls.settings.allow_0rtt, true),
-        "early data of TLS 1.3",
+        "clients' early data is confirmed before it goes on, and then it is not early any more",
     ),
     supported(
         "ssl-reuse",
