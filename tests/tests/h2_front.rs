@@ -136,7 +136,7 @@ async fn a_response_cut_short_resets_its_stream_alone() {
     let response = within("a response", response).await.unwrap();
     origin.reset();
     let error = multiplex::read(response.into_body()).await.unwrap_err();
-    assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
+    assert_eq!(error.reason(), Some(Reason::CANCEL));
     let (response, _) = client.send(multiplex::get("/"), true).await;
     let mut origin = rig.origin.accept().await;
     origin.head().await;

@@ -152,8 +152,7 @@ impl Bridge {
                 Ok(n) => self.moved += n as u64,
                 Err(Cut::Client) => return Poll::Ready(Ended::Gone),
                 Err(Cut::Session) => {
-                    let begun = self.down.reader.has_begun();
-                    self.reset(if begun { Reason::INTERNAL_ERROR } else { Reason::CANCEL });
+                    self.reset(Reason::CANCEL);
                     return Poll::Ready(Ended::Broken);
                 }
             }
