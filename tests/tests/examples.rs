@@ -4,6 +4,12 @@ use std::path::Path;
 
 use lb_tests::Setup;
 
+/// What an administrator would have: a certificate and its key in one file.
+fn certificate() -> String {
+    let made = rcgen::generate_simple_self_signed(["www.example.org".to_owned()]).expect("a certificate");
+    format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem())
+}
+
 #[tokio::test]
 async fn every_example_passes_the_check() {
     let folder =
@@ -18,6 +24,12 @@ async fn every_example_passes_the_check() {
         let text = std::fs::read_to_string(&path).expect("the example");
         let mut setup = Setup::new("");
         let text = text.replace("configs/maps/", &format!("{}/", setup.dir().display()));
+        let text = text.replace("configs/tls/", &format!("{}/", setup.dir().display()));
+        for name in ["site.pem", "client-ca.pem", "inner-ca.pem", "proxy.pem"] {
+            setup = setup.file(name, certificate());
+        }
+        setup = setup
+            .file("hosts.list", format!("{0}/site.pem [alpn h2] *.example.org\n", setup.dir().display()));
         for map in std::fs::read_dir(folder.join("maps")).expect("configs/maps/") {
             let map = map.expect("an entry");
             let name = map.file_name().into_string().expect("a name");

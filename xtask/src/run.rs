@@ -4,7 +4,7 @@
 //! With arguments after `--` it starts the daemon with them and nothing else.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::build::{Profile, daemon};
-use crate::workspace::{root, say};
+use crate::workspace::{root, say, target};
 use crate::{build_ebpf, demo, setup};
 
-/// The ports that the quickstart prefers: HTTP, then plain TCP.
-const PORTS: [u16; 2] = [8080, 8090];
+/// The ports that the quickstart prefers: HTTP, plain TCP, HTTPS.
+const PORTS: [u16; 3] = [8080, 8090, 8443];
 /// How often and how many times we look whether the daemon listens: 10 s in all.
 const READY_INTERVAL: Duration = Duration::from_millis(50);
 const READY_ATTEMPTS: u32 = 200;
@@ -53,18 +53,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 async fn quickstart(binary: &Path) -> Result<()> {
     let (one, two) = (demo::start("origin-one").await?, demo::start("origin-two").await?);
-    let (http, tcp) = (free_port(PORTS[0]).await?, free_port(PORTS[1]).await?);
+    let (http, tcp, https) =
+        (free_port(PORTS[0]).await?, free_port(PORTS[1]).await?, free_port(PORTS[2]).await?);
+    let certificate = certificate()?;
     let mut command = Command::new(binary);
     command.current_dir(root()).args(["-f", "configs/quickstart.cfg", "-db"]);
     command.env("ORIGIN_ONE", one.to_string()).env("ORIGIN_TWO", two.to_string());
     command.env("HTTP_PORT", http.to_string()).env("TCP_PORT", tcp.to_string());
+    command.env("HTTPS_PORT", https.to_string()).env("DEMO_CERTIFICATE", &certificate);
     let mut child = spawn(command)?;
     tokio::select! {
         status = child.wait() => return ended(status?),
         listening = listens(http) => listening?,
     }
-    say(what_to_try(http, tcp, [one, two]));
+    say(what_to_try(http, tcp, https, [one, two]));
     wait(child).await
+}
+
+/// A certificate for this machine and its key, made anew at every start: nobody has a reason to trust it.
+fn certificate() -> Result<PathBuf> {
+    let names = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
+    let made = rcgen::generate_simple_self_signed(names).context("cannot make a certificate")?;
+    let file = target().join("demo.pem");
+    std::fs::write(&file, format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem()))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
 }
 
 fn spawn(command: Command) -> Result<Child> {
@@ -122,7 +135,7 @@ fn ended(status: ExitStatus) -> Result<()> {
     if status.success() || told { Ok(()) } else { bail!("the daemon ended: {status}") }
 }
 
-fn what_to_try(http: u16, tcp: u16, origins: [SocketAddr; 2]) -> String {
+fn what_to_try(http: u16, tcp: u16, https: u16, origins: [SocketAddr; 2]) -> String {
     let [one, two] = origins;
     format!(
         "\n\
@@ -130,6 +143,7 @@ fn what_to_try(http: u16, tcp: u16, origins: [SocketAddr; 2]) -> String {
          accelerates. Demo origins: {one} and {two}. In another terminal, try:\n\
          \n\
          \x20 curl http://127.0.0.1:{http}/                      HTTP, round robin: call it twice\n\
+         \x20 curl -k https://127.0.0.1:{https}/                  TLS and HTTP/2, with a certificate made for this run\n\
          \x20 curl http://127.0.0.1:{http}/slow                  an answer that takes a second\n\
          \x20 curl -d 'some text' http://127.0.0.1:{http}/echo   a request with a body\n\
          \x20 curl -o /dev/null http://127.0.0.1:{http}/big      64 MiB, forwarded in the kernel\n\
