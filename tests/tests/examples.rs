@@ -28,8 +28,8 @@ async fn every_example_passes_the_check() {
         for name in ["site.pem", "client-ca.pem", "inner-ca.pem", "proxy.pem"] {
             setup = setup.file(name, certificate());
         }
-        setup = setup
-            .file("hosts.list", format!("{0}/site.pem [alpn h2] *.example.org\n", setup.dir().display()));
+        let list = format!("{}/site.pem [alpn h2] *.example.org\n", setup.dir().display());
+        setup = setup.file("hosts.list", list);
         for map in std::fs::read_dir(folder.join("maps")).expect("configs/maps/") {
             let map = map.expect("an entry");
             let name = map.file_name().into_string().expect("a name");
