@@ -56,7 +56,7 @@ pub(super) fn server(tls: &ServerTls) -> String {
     file(&mut words, "ca-file", settings.ca_file.as_deref());
     file(&mut words, "crl-file", settings.crl_file.as_deref());
     file(&mut words, "crt", settings.certificate.as_deref());
-    flags(&mut words, &[("allow-0rtt", settings.allow_0rtt), ("no-ssl-reuse", settings.no_reuse)]);
+    flags(&mut words, &[("no-ssl-reuse", settings.no_reuse)]);
     words.join(" ")
 }
 
