@@ -92,6 +92,7 @@ fn bad_configurations() {
 /// The examples are read without a warning.
 #[test]
 fn examples() {
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
     for path in files(&folder) {
         let around = Surroundings { loader: &Disk, resolver: &NoNames, facts: &Plain };
@@ -99,10 +100,24 @@ fn examples() {
         environment.set("HAPROXY_BRANCH", "3.4");
         // The examples name their maps as seen from the root of the checkout.
         let text = std::fs::read_to_string(&path).expect("the example");
-        let text = text.replace("configs/", &format!("{}/", folder.display()));
+        let text = text.replace("configs/maps/", &format!("{}/maps/", folder.display()));
+        // Certificates are the administrator's own; ours stand for them, in a list as well.
+        let own = tempfile::tempdir().expect("a folder");
+        let site = golden("tls").join("site.pem");
+        for name in ["site.pem", "client-ca.pem", "inner-ca.pem", "proxy.pem"] {
+            std::fs::copy(&site, own.path().join(name)).expect("a copy");
+        }
+        std::fs::write(own.path().join("hosts.list"), format!("{} *.example.org\n", site.display()))
+            .expect("a list");
+        let text = text.replace("configs/tls/", &format!("{}/", own.path().display()));
         let name = path.to_string_lossy();
-        let (config, diags) =
-            read_text(&name, text.as_bytes(), &around, &mut environment, &Options::default());
+        let (config, diags) = read_text(
+            &name,
+            text.as_bytes(),
+            &around,
+            &mut environment,
+            &Options { now: Some(now), ..Options::default() },
+        );
         assert!(config.is_some() && diags.is_empty(), "{}", rendered(&diags, &folder));
     }
 }
