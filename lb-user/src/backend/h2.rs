@@ -19,7 +19,7 @@ use super::connect::ConnectError;
 use super::pool::Idle;
 use super::{Backend, Server};
 use crate::mux::h2_carried::{Carried, Failed};
-use crate::mux::h2_io::{Io, WINDOW_MAX, Watch, connection_window, frame_size};
+use crate::mux::h2_io::{Io, Watch, connection_window, frame_size, stream_window};
 
 /// What our requests may take of memory per stream before the server has windows for them.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
@@ -118,12 +118,15 @@ fn broken() -> std::io::Error {
 
 fn settings(tune: &Tune) -> client::Builder {
     let h2 = &tune.h2;
+    let window = stream_window(h2, &h2.be);
+    // Clients that do not read must not take the connection away from those that do.
+    let all = u64::from(window) * u64::from(h2.concurrent_streams(&h2.be));
     let mut builder = client::Builder::new();
     builder
         .enable_push(false)
         .header_table_size(h2.header_table_size)
-        .initial_window_size(h2.initial_window(&h2.be).min(WINDOW_MAX))
-        .initial_connection_window_size(connection_window(h2.be.rxbuf))
+        .initial_window_size(window)
+        .initial_connection_window_size(connection_window(h2.be.rxbuf.max(all)))
         .max_frame_size(frame_size(h2))
         .max_header_list_size(u32::try_from(tune.bufsize).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
@@ -211,8 +214,10 @@ impl Mux {
     }
 
     fn is_old(&self, now: Instant) -> bool {
+        let none_kept = self.server.cfg.pool_max_conn == Some(0);
         self.state.streams.get() == 0
-            && now.duration_since(self.state.idle_since.get()) >= self.server.cfg.pool_purge_delay
+            && (none_kept
+                || now.duration_since(self.state.idle_since.get()) >= self.server.cfg.pool_purge_delay)
     }
 }
 

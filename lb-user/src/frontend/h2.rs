@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::session::Session;
 use super::worker::{self, Control, Registration};
 use crate::backend::pool::Idle;
-use crate::mux::h2_io::{Io, WINDOW_MAX, Watch, connection_window, frame_size};
+use crate::mux::h2_io::{Io, Watch, connection_window, frame_size, stream_window};
 use crate::mux::h2_stream::{Bridge, Ended};
 use crate::stream;
 
@@ -87,7 +87,7 @@ fn settings(session: &Session) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .header_table_size(tune.header_table_size)
-        .initial_window_size(tune.initial_window(&tune.fe).min(WINDOW_MAX))
+        .initial_window_size(stream_window(tune, &tune.fe))
         .initial_connection_window_size(connection_window(tune.fe.rxbuf))
         .max_frame_size(frame_size(tune))
         .max_header_list_size(u32::try_from(session.frontend.tune.bufsize).unwrap_or(u32::MAX))

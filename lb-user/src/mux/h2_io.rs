@@ -7,13 +7,22 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use sockeye_config::model::H2;
+use sockeye_config::model::{H2, H2Side};
 use sockeye_conn::{Buffer, Socket};
 use sockeye_h2::meter::Meter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The largest window that there can be (RFC 9113 §6.9.1); the frame layer does not bear to be asked for more.
-pub(crate) const WINDOW_MAX: u32 = (1 << 31) - 1;
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+
+/// A stream's window at first: `tune.h2.….initial-window-size`. HAProxy lets the windows of streams that make use of them
+/// grow, for which there is no way in this frame layer: where nothing else was asked for, they begin larger.
+pub(crate) fn stream_window(tune: &H2, side: &H2Side) -> u32 {
+    match tune.initial_window(side) {
+        16_384 => 65_535,
+        bytes => bytes.min(WINDOW_MAX),
+    }
+}
 
 /// What all streams of a connection may have under way: `tune.h2.….rxbuf`, within what the protocol allows.
 pub(crate) fn connection_window(bytes: u64) -> u32 {
