@@ -20,31 +20,37 @@ pub const FULL: &str = concat!("3.4.0-sockeye-", env!("CARGO_PKG_VERSION"));
 /// The day of this version.
 pub const DATE: &str = "2026/11/21";
 
+/// What conditions of files are told of the TLS library: the OpenSSL whose protocols, words and texts of errors are spoken
+/// here. Its newest that matters to files is X25519MLKEM768.
+const TLS_LIBRARY: (&str, &str) = ("OpenSSL", "3.5.0");
+
 /// What is built in: HAProxy's names, and EBPF, which is ours.
 pub const FEATURES: &[(&str, bool)] = &[
     ("51DEGREES", false),
     ("ACCEPT4", true),
     ("CPU_AFFINITY", false),
+    ("CRYPT_H", true),
     ("DEVICEATLAS", false),
     ("EBPF", true),
     ("EPOLL", true),
     ("EVPORTS", false),
     ("GETADDRINFO", true),
     ("KQUEUE", false),
+    ("LIBCRYPT", true),
     ("LINUX_SPLICE", true),
     ("LINUX_TPROXY", true),
     ("LUA", false),
     ("MEMORY_PROFILING", false),
-    ("NS", false),
-    ("OPENSSL", false),
+    ("NS", true),
+    ("OPENSSL", true),
     ("OT", false),
     ("PCRE", false),
-    ("PCRE2", false),
+    ("PCRE2", true),
     ("POLL", false),
     ("PROMEX", false),
     ("QUIC", false),
     ("SLZ", false),
-    ("SSL", false),
+    ("SSL", true),
     ("TFO", true),
     ("THREAD", true),
     ("TPROXY", true),
@@ -137,10 +143,19 @@ impl Identity {
              Built with Rust {rust} or newer.\n\
              Built with eBPF programs for the kernel; without the privileges for them everything works in user space.\n\
              Built with transparent proxy support using: IP_TRANSPARENT IPV6_TRANSPARENT IP_FREEBIND\n\
-             Built without SSL/TLS, compression, regular expressions, Lua and the Prometheus exporter.\n\n\
+             Built with network namespace support.\n\
+             Built with SSL library version : {tls}\n\
+             Running on SSL library version : {tls}\n\
+             SSL library supports TLS extensions : yes\n\
+             SSL library supports SNI : yes\n\
+             SSL library supports : TLSv1.2 TLSv1.3\n\
+             Built with PCRE2 for expressions that need it.\n\
+             Encrypted password support via crypt(3): yes\n\
+             Built without compression, Lua and the Prometheus exporter.\n\n\
              Available polling systems :\n      epoll : pref=300,  test result OK\nTotal: 1 (1 usable), will use epoll.\n\n\
              Available multiplexer protocols :\n\
-             (protocols marked as <default> cannot be specified using 'proto' keyword)\n  \
+             (protocols marked as <default> cannot be specified using 'proto' keyword)\n         \
+             h2 : mode=HTTP  side=FE|BE  mux=H2\n  \
              <default> : mode=HTTP  side=FE|BE  mux=H1\n         h1 : mode=HTTP  side=FE|BE  mux=H1\n  \
              <default> : mode=TCP   side=FE|BE  mux=PASS\n       none : mode=TCP   side=FE|BE  mux=PASS\n\n\
              Available services : none\nAvailable filters : none\n\n",
@@ -148,6 +163,7 @@ impl Identity {
             os = std::env::consts::OS,
             arch = std::env::consts::ARCH,
             features = features.join(" "),
+            tls = format_args!("{} {} (rustls with AWS-LC)", TLS_LIBRARY.0, TLS_LIBRARY.1),
             threads_max = THREADS_MAX,
             threads = self.threads,
             rust = env!("CARGO_PKG_RUST_VERSION"),
@@ -196,7 +212,7 @@ impl Facts for ProgramFacts {
     }
 
     fn tls_library(&self) -> Option<(&str, &str)> {
-        None
+        Some(TLS_LIBRARY)
     }
 
     fn awslc_api(&self) -> Option<u32> {
