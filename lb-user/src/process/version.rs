@@ -254,12 +254,13 @@ mod tests {
             "HAProxy version ",
             "Running on: Linux ",
             "Feature list : ",
+            "Built with SSL library version : OpenSSL 3.",
             "Built with ",
             "Available polling systems :",
         ] {
             assert!(text.lines().any(|line| line.starts_with(start)), "{start}");
         }
-        assert!(text.contains(" +EPOLL ") && text.contains(" -OPENSSL "));
+        assert!(text.contains(" +EPOLL ") && text.contains(" +OPENSSL ") && text.contains(" -LUA "));
         assert!(FEATURES.is_sorted());
     }
 
@@ -267,7 +268,12 @@ mod tests {
     fn conditions_get_the_truth() {
         let facts = ProgramFacts::new(&Args { no_splice: true, ..Args::default() });
         assert_eq!((FULL.starts_with(COMPATIBLE), facts.version()), (true, FULL));
-        assert!(facts.feature("EBPF") && !facts.feature("OPENSSL") && !facts.feature("NONSENSE"));
+        assert!(
+            facts.feature("EBPF")
+                && facts.feature("OPENSSL")
+                && !facts.feature("LUA")
+                && !facts.feature("NONSENSE")
+        );
         assert!(!facts.enabled("SPLICE") && facts.enabled("REUSEPORT") && !facts.enabled("NONSENSE"));
     }
 }
