@@ -298,7 +298,11 @@ impl Client {
         };
         config.alpn_protocols = offer.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.enable_sni = offer.sni;
-        let only = if offer.no_tickets { Tls12Resumption::SessionIdOnly } else { Tls12Resumption::SessionIdOrTickets };
+        let only = if offer.no_tickets {
+            Tls12Resumption::SessionIdOnly
+        } else {
+            Tls12Resumption::SessionIdOrTickets
+        };
         config.resumption = Resumption::in_memory_sessions(256).tls12_resumption(only);
         let connector = TlsConnector::from(Arc::new(config));
         Self { connector, verifier, piece: offer.piece, listen: offer.listen }

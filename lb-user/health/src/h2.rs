@@ -123,14 +123,17 @@ impl std::fmt::Debug for Http2 {
     }
 }
 
-/// The error of the socket, if that is what it was.
+/// The error of the socket, if that is what it was. Its number does not come through the library.
 fn io_error(error: h2::Error) -> io::Error {
-    if error.is_io() {
-        error.into_io().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
-    } else {
-        io::Error::other(error)
+    match error.get_io().map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionReset) => io::Error::from_raw_os_error(ECONNRESET),
+        Some(kind) => kind.into(),
+        None => io::Error::other(error),
     }
 }
+
+/// Of Linux.
+const ECONNRESET: i32 = 104;
 
 /// `None`: HTTP/2 has no form for it.
 fn request(send: &HttpSend, https: bool) -> Option<Request<()>> {
@@ -180,14 +183,18 @@ fn is_of_connection(name: &HeaderName) -> bool {
 /// `text` with the authority that the Host field names, or else its own.
 fn uri(text: &str, host: Option<&str>, https: bool) -> Option<Uri> {
     let mut parts = http::uri::Parts::default();
-    let (own, path) = match text.split_once("://") {
-        Some((_, rest)) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
-        None => ("", text),
+    let reached = if https { Scheme::HTTPS } else { Scheme::HTTP };
+    let (scheme, own, path) = match text.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Scheme::try_from(scheme).ok()?, authority, path)
+        }
+        None => (reached, "", text),
     };
     let authority = host.unwrap_or(own);
     if !authority.is_empty() {
         parts.authority = Some(Authority::try_from(authority).ok()?);
-        parts.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.scheme = Some(scheme);
     }
     let path = if path.is_empty() { "/" } else { path };
     parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
@@ -277,8 +284,8 @@ mod tests {
             "POST https://foo.example/p x-foo=bar content-length=3",
         );
         check("PUT /", &[("host", "a")], None, "PUT https://a/ content-length=0");
-        check("GET http://own.example/abs", &[], None, "GET https://own.example/abs");
-        check("GET http://own.example", &[("Host", "other")], None, "GET https://other/");
+        check("GET http://own.example/abs", &[], None, "GET http://own.example/abs");
+        check("GET https://own.example", &[("Host", "other")], None, "GET https://other/");
         check("GET /", &[("X", "a\nb")], None, "no form");
         check("G(T /", &[], None, "no form");
         check("GET /", &[("Host", "a b")], None, "no form");

@@ -156,7 +156,7 @@ impl Run<'_> {
     /// What the rest of the check is spoken in over `socket`: only HTTP has a choice.
     async fn speak(&self, step: &Step, rule: &Connect, socket: Socket) -> Result<Channel, Failure> {
         let agreed = socket.tls().and_then(|agreed| agreed.alpn.as_deref());
-        let http2 = match rule.proto.or(self.target.proto.filter(|_| rule.by_line)) {
+        let http2 = match rule.proto.or_else(|| self.target.proto.filter(|_| rule.by_line)) {
             Some(proto) => proto == Proto::H2,
             None => agreed == Some(b"h2"),
         };

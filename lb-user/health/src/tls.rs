@@ -52,7 +52,7 @@ impl CheckTls {
         rule: &Connect,
         addr: IpAddr,
     ) -> Result<Socket, ShakeError> {
-        let sni = rule.sni.as_ref().or(self.sni.as_ref().filter(|_| rule.by_line));
+        let sni = rule.sni.as_ref().or_else(|| self.sni.as_ref().filter(|_| rule.by_line));
         let connection = match &rule.alpn {
             Some(names) => self.connector.with_alpn(names).connection(sni.map(|sni| &**sni), addr),
             None if rule.by_line => self.own.connection(sni.map(|sni| &**sni), addr),
