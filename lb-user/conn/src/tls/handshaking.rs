@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use sockeye_record::{Handshake, Progress, RECORD_BYTES_MAX, Step};
 
-use super::TlsSocket;
+use super::{Counted, TlsSocket};
 use crate::Socket;
 
 /// Bytes of handshake that a peer may send: four records' worth of certificates.
@@ -45,6 +45,8 @@ pub struct Handshaking {
     begun: bool,
     /// Told to the peer first.
     failed: Option<rustls::Error>,
+    /// Taken at the end.
+    counted: Option<Counted>,
 }
 
 impl Handshaking {
@@ -64,6 +66,7 @@ impl Handshaking {
             done: false,
             begun: false,
             failed: None,
+            counted: Some(Counted::new()),
         }
     }
 
@@ -148,9 +151,13 @@ impl Handshaking {
     }
 
     fn finish(&mut self) -> Result<Socket, HandshakeError> {
-        let (Some(io), Some(handshake)) = (self.io.take(), self.handshake.take()) else { return Err(gone()) };
+        let (Some(io), Some(handshake), Some(counted)) =
+            (self.io.take(), self.handshake.take(), self.counted.take())
+        else {
+            return Err(gone());
+        };
         let established = handshake.finish().map_err(HandshakeError::Tls)?;
-        let socket = TlsSocket::new(io, established, &self.incoming).map_err(HandshakeError::Io)?;
+        let socket = TlsSocket::new(io, established, &self.incoming, counted).map_err(HandshakeError::Io)?;
         Ok(Socket::Tls(Box::new(socket)))
     }
 }

@@ -30,6 +30,8 @@ use crate::Socket;
 
 /// A message after the handshake at most: a ticket.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// A request for a new key, without its header.
+const KEY_UPDATE_BYTES: usize = 1;
 /// Records without content in a row; whoever sends more wants to keep us busy.
 const EMPTY_RECORDS_MAX: u32 = 32;
 
@@ -45,9 +47,25 @@ const KEY_UPDATE: u8 = 24;
 
 /// TLS connections of the process, to clients and to servers.
 static OPEN: AtomicU32 = AtomicU32::new(0);
-/// TLS connections that the process has open, to clients and to servers.
+/// TLS connections that the process has open, to clients and to servers, those included that still shake hands.
 pub fn tls_sockets() -> u32 {
     OPEN.load(Ordering::Relaxed)
+}
+
+/// Counts one TLS connection for as long as it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A socket after its TLS handshake.
@@ -57,6 +75,7 @@ pub struct TlsSocket {
     /// See [`Socket::identity`].
     pub(crate) identity: u64,
     state: RefCell<State>,
+    _counted: Counted,
 }
 
 struct State {
@@ -87,7 +106,7 @@ struct State {
 }
 
 impl TlsSocket {
-    fn new(io: Socket, established: Established, rest: &[u8]) -> io::Result<Self> {
+    fn new(io: Socket, established: Established, rest: &[u8], counted: Counted) -> io::Result<Self> {
         let mut incoming = Records::default();
         if !rest.is_empty() {
             let space = incoming.space();
@@ -95,7 +114,6 @@ impl TlsSocket {
             room.copy_from_slice(rest);
             incoming.end = rest.len();
         }
-        OPEN.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             io,
             negotiated: Rc::new(established.negotiated),
@@ -118,6 +136,7 @@ impl TlsSocket {
                 silent: false,
                 broken: false,
             }),
+            _counted: counted,
         })
     }
 
@@ -130,12 +149,9 @@ impl TlsSocket {
         &self.io
     }
 
+    /// Ready once there is content, the end or an error: records that carry none of these wake nobody for nothing.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.state.borrow_mut().has_something() {
-            Poll::Ready(Ok(()))
-        } else {
-            self.io.poll_read_ready(cx)
-        }
+        self.poll_peek(cx).map_ok(|_| ())
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -158,7 +174,9 @@ impl TlsSocket {
     /// As [`Socket::poll_peek`]: records that carry no content are taken.
     pub(crate) fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.poll_read_ready(cx))?;
+            if !self.state.borrow_mut().has_something() {
+                ready!(self.io.poll_read_ready(cx))?;
+            }
             if let Some(n) = self.state.borrow_mut().peek_now(&self.io)? {
                 return Poll::Ready(Ok(n));
             }
@@ -167,8 +185,14 @@ impl TlsSocket {
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut state = self.state.borrow_mut();
-        if slices.iter().all(|slice| slice.is_empty()) {
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        if offered == 0 {
             return Poll::Ready(Ok(0));
+        }
+        if state.accepted > offered {
+            // Somebody gave a write up in the middle and has something else to say: half of the peer's next record is under
+            // way, so nothing can be said any more.
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         loop {
             ready!(state.poll_flush(cx, &self.io))?;
@@ -196,7 +220,6 @@ impl TlsSocket {
 
 impl Drop for TlsSocket {
     fn drop(&mut self) {
-        OPEN.fetch_sub(1, Ordering::Relaxed);
         self.shutdown_write();
     }
 }
@@ -378,7 +401,12 @@ impl State {
         let mut at = 0;
         while let Some((header, rest)) = messages[at..].split_first_chunk::<4>() {
             let length = usize::from(header[1]) << 16 | usize::from(header[2]) << 8 | usize::from(header[3]);
-            if length > MESSAGE_BYTES_MAX {
+            // Clients have nothing to say but that they renew their key: more is not even collected.
+            let most = match self.renewal {
+                Renewal::Client(_) => MESSAGE_BYTES_MAX,
+                Renewal::Server(_) => KEY_UPDATE_BYTES,
+            };
+            if length > most {
                 return Err(self.fail_with(io, UNEXPECTED_MESSAGE));
             }
             let Some(body) = rest.get(..length) else { break };

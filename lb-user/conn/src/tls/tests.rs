@@ -128,6 +128,75 @@ async fn keys_are_renewed_when_the_peer_asks() {
     assert_eq!(poll_fn(|cx| client.poll_read(cx, &mut space)).await.unwrap(), 6);
 }
 
+/// Sends a message of the handshake's kind as one that follows it.
+fn send_message(socket: &Socket, message: &[u8]) {
+    let Socket::Tls(tls) = socket else { panic!("not TLS") };
+    let mut state = tls.state.borrow_mut();
+    let headroom = state.sealer.headroom();
+    let mut space = [0; 64];
+    space[headroom..][..message.len()].copy_from_slice(message);
+    let length = state.sealer.seal(ContentType::Handshake, &mut space, message.len()).unwrap();
+    rustix::net::send(&tls.io, &space[..length], SendFlags::NOSIGNAL).unwrap();
+}
+
+#[tokio::test]
+async fn records_without_content_are_no_readiness() {
+    let (mut server, mut client) = connected(&version::TLS13).await;
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut space = [0; 10];
+    // What came along with the handshake.
+    assert_eq!(client.read_now(&mut space).unwrap(), None);
+    send_message(&client, &[KEY_UPDATE, 0, 0, 1, 0]);
+    let Socket::Tls(tls) = &server else { panic!("not TLS") };
+    poll_fn(|cx| tls.io.poll_read_ready(cx)).await.unwrap();
+    assert!(server.poll_read_ready(&mut cx).is_pending());
+    let Socket::Tls(tls) = &client else { panic!("not TLS") };
+    {
+        let mut state = tls.state.borrow_mut();
+        state.sealer = state.renewal.sealer().unwrap();
+    }
+    write_all(&mut client, b"hello").await;
+    poll_fn(|cx| server.poll_read_ready(cx)).await.unwrap();
+    assert_eq!(server.read_now(&mut space).unwrap(), Some(5));
+}
+
+#[tokio::test]
+async fn long_messages_of_clients_are_not_collected() {
+    let (mut server, client) = connected(&version::TLS13).await;
+    // The beginning of one that would fill a lot of memory.
+    send_message(&client, &[KEY_UPDATE, 0, 100, 0, 0]);
+    let mut space = [0; 10];
+    let error = poll_fn(|cx| server.poll_read(cx, &mut space)).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+}
+
+#[tokio::test]
+async fn a_write_that_was_given_up_is_not_mistaken_for_another() {
+    for version in VERSIONS {
+        let (_server, mut client) = connected(version).await;
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while client.poll_write(&mut cx, &[7; 100_000]).is_ready() {}
+        // It cannot be told that more was written than is offered.
+        let Poll::Ready(Err(error)) = client.poll_write(&mut cx, b"sorry") else { panic!("written") };
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}
+
+#[tokio::test]
+async fn handshakes_count_as_connections() {
+    // Other tests of the process have connections, too: only a number that they cannot have tells.
+    let (server_config, _) = configs(&version::TLS13);
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        let (server, client) = sockets();
+        let handshake = Handshake::server(Arc::clone(&server_config)).unwrap();
+        all.push((Handshaking::new(server, handshake, Vec::new()), client));
+    }
+    assert!(tls_sockets() >= 100);
+    drop(all);
+    assert!(tls_sockets() < 100);
+}
+
 #[tokio::test]
 async fn what_is_no_record_ends_the_connection() {
     for version in VERSIONS {
