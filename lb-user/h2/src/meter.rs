@@ -4,6 +4,8 @@
 //! useful traffic takes from it; a balance past the limit is a flood and ends the connection with
 //! `ENHANCE_YOUR_CALM` (RFC 9113 §10.5).
 
+use crate::law::{Law, Violation};
+
 /// Useless frames that a connection may be ahead of its useful ones.
 pub const BALANCE_MAX: u32 = 1_000;
 /// Streams that a peer may have reset, beyond those that ran to their end. A page that is left in a browser resets as
@@ -31,16 +33,24 @@ pub struct Meter {
     content: u64,
     glitches: u32,
     settings: bool,
+    law: Law,
+    /// What is being skipped are settings.
+    in_settings: bool,
+    violation: Option<Violation>,
 }
 
 impl Meter {
     /// For the bytes that a client sends, preface included.
     pub fn of_client() -> Self {
-        Self { skip: PREFACE.len() as u64, ..Self::of_server() }
+        Self { skip: PREFACE.len() as u64, ..Self::new(Law::new(false)) }
     }
 
     /// For the bytes that a server sends.
     pub fn of_server() -> Self {
+        Self::new(Law::new(true))
+    }
+
+    fn new(law: Law) -> Self {
         Self {
             skip: 0,
             header: [0; 9],
@@ -50,27 +60,49 @@ impl Meter {
             content: 0,
             glitches: 0,
             settings: false,
+            law,
+            in_settings: false,
+            violation: None,
         }
     }
 
-    /// Takes note of bytes received.
-    pub fn received(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
+    /// Takes note of bytes received. Returns how many the frame layer may see: all of them, unless a frame among them
+    /// is a [violation](Self::violation).
+    pub fn received(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && self.violation.is_none() {
+            let rest = &bytes[at..];
             if self.skip > 0 {
-                let n = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+                let n = usize::try_from(self.skip).unwrap_or(usize::MAX).min(rest.len());
+                if self.in_settings {
+                    self.violation = self.law.settings(&rest[..n]).err();
+                    if self.violation.is_some() {
+                        // The frame stays incomplete.
+                        break;
+                    }
+                }
                 self.skip -= n as u64;
-                bytes = &bytes[n..];
+                at += n;
                 continue;
             }
-            let n = (self.header.len() - self.header_length).min(bytes.len());
-            self.header[self.header_length..][..n].copy_from_slice(&bytes[..n]);
+            let n = (self.header.len() - self.header_length).min(rest.len());
+            self.header[self.header_length..][..n].copy_from_slice(&rest[..n]);
             self.header_length += n;
-            bytes = &bytes[n..];
             if self.header_length == self.header.len() {
                 self.header_length = 0;
                 self.frame();
+                if self.violation.is_some() {
+                    break;
+                }
             }
+            at += n;
         }
+        at
+    }
+
+    /// Why the connection must end at once, if the peer has broken a rule that the frame layer does not look at.
+    pub fn violation(&self) -> Option<Violation> {
+        self.violation
     }
 
     /// Takes note of bytes sent.
@@ -109,6 +141,8 @@ impl Meter {
         let [a, b, c, kind, flags, ..] = self.header;
         self.settings |= kind == 0x4;
         let length = u32::from_be_bytes([0, a, b, c]);
+        self.violation = self.law.frame(kind, flags, length).err();
+        self.in_settings = kind == 0x4;
         self.skip = u64::from(length);
         match (kind, length) {
             // DATA: padding is not content, but it is paid for in windows.
@@ -159,6 +193,7 @@ mod tests {
         for piece in [1, 13, 100_000] {
             let mut meter = Meter::of_client();
             meter.received(PREFACE);
+            meter.received(&frame(4, 0, 0));
             for _ in 0..rounds {
                 let bytes: Vec<u8> =
                     frames.iter().flat_map(|&(kind, flags, length)| frame(kind, flags, length)).collect();
@@ -195,9 +230,33 @@ mod tests {
         check(900, &[(6, 0, 8)], 0, false);
     }
 
+    /// What the frame layer sees of these bytes behind a client's settings.
+    fn check_seen(bytes: &[u8], seen: usize, violation: Option<Violation>) {
+        for piece in [1, 4, 100_000] {
+            let mut meter = Meter::of_client();
+            meter.received(PREFACE);
+            meter.received(&frame(4, 0, 0));
+            let passed: usize = bytes.chunks(piece).map(|part| meter.received(part)).sum();
+            assert_eq!(meter.violation(), violation);
+            // Never the whole of a wrong frame, always what comes before it.
+            let room = if violation.is_some() { 14 } else { 0 };
+            assert!((seen..=seen + room).contains(&passed), "{passed} of {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_not_seen() {
+        let ping = frame(6, 0, 8);
+        check_seen(&[&ping[..], &frame(4, 0, 6), &ping].concat(), 17 + 15 + 17, None);
+        check_seen(&[&ping[..], &frame(6, 0, 7), &ping].concat(), 17, Some(Violation::FrameSize));
+        let window = [&[0, 0, 6, 4, 0, 0, 0, 0, 0][..], &[0, 4, 255, 0, 0, 0]].concat();
+        check_seen(&[&ping[..], &window, &ping].concat(), 17, Some(Violation::FlowControl));
+    }
+
     #[test]
     fn resets_are_forgiven_by_streams_that_end() {
         let mut meter = Meter::of_server();
+        meter.received(&frame(4, 0, 0));
         for _ in 0..10 * RESETS_MAX {
             meter.received(&frame(1, 5, 20));
             meter.received(&frame(3, 0, 4));

@@ -243,7 +243,13 @@ async fn drive(mut connection: Connection<Io, Bytes>, state: Rc<State>, threshol
             return Poll::Ready(());
         }
         state.watch.wake_waiting();
-        if state.watch.meter.borrow().is_flooded(threshold) { Poll::Ready(()) } else { Poll::Pending }
+        let meter = state.watch.meter.borrow();
+        let fault = match meter.violation() {
+            Some(violation) => Some(violation.code()),
+            None => meter.is_flooded(threshold).then_some(h2::Reason::ENHANCE_YOUR_CALM.into()),
+        };
+        state.watch.farewell.set(fault);
+        if fault.is_some() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     state.leaving.set(true);

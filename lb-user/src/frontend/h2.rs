@@ -151,8 +151,10 @@ impl Front {
         if self.poll_frames(cx).is_ready() {
             return Poll::Ready(());
         }
-        if self.phase != Phase::Closing && self.is_flooded() {
-            self.close(Reason::ENHANCE_YOUR_CALM);
+        if self.phase != Phase::Closing
+            && let Some(reason) = self.fault()
+        {
+            self.close(reason);
             if self.poll_frames(cx).is_ready() {
                 return Poll::Ready(());
             }
@@ -236,6 +238,16 @@ impl Front {
     fn is_flooded(&self) -> bool {
         self.carrier.glitches.set(self.watch.meter.borrow().glitches());
         self.watch.meter.borrow().is_flooded(self.session.frontend.tune.h2.fe.glitches_threshold)
+    }
+
+    /// Why the connection must end at once.
+    fn fault(&self) -> Option<Reason> {
+        let flooded = self.is_flooded();
+        let violation = self.watch.meter.borrow().violation();
+        violation.map_or_else(
+            || flooded.then_some(Reason::ENHANCE_YOUR_CALM),
+            |violation| Some(violation.code().into()),
+        )
     }
 
     /// Whether a soft stop may end it now, rather than at its part of `close-spread-time`.

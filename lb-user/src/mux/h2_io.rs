@@ -51,6 +51,8 @@ pub(crate) struct Watch {
     pub(crate) sent: Cell<u64>,
     /// The last write had to wait for the peer.
     pub(crate) blocked: Cell<bool>,
+    /// The code of the GOAWAY that ends the connection, when the frame layer does not send one.
+    pub(crate) farewell: Cell<Option<u32>>,
     /// Who waits for the peer's settings.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -61,6 +63,7 @@ impl Watch {
             meter: RefCell::new(meter),
             sent: Cell::new(0),
             blocked: Cell::new(false),
+            farewell: Cell::new(None),
             waiting: RefCell::default(),
         })
     }
@@ -86,6 +89,11 @@ impl Watch {
 
 impl Drop for Io {
     fn drop(&mut self) {
+        // Only between frames: whatever waits to be written would come first.
+        if let Some(code) = self.watch.farewell.take().filter(|_| !self.watch.blocked.get()) {
+            let goaway = [&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &code.to_be_bytes()].concat();
+            let _ = self.socket.poll_write(&mut Context::from_waker(Waker::noop()), &goaway);
+        }
         // Streams that are about to end still hold a descriptor of the connection; the peer need not wait for them.
         let _ = rustix::net::shutdown(self.socket.as_fd(), rustix::net::Shutdown::Both);
     }
@@ -113,6 +121,10 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.watch.meter.borrow().violation().is_some() {
+            // Whoever polls the frames ends the connection; nothing behind a violation is looked at.
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         if this.first.is_empty() {
             let n = ready!(this.socket.poll_read(cx, buf.initialize_unfilled()))?;
@@ -125,7 +137,14 @@ impl AsyncRead for Io {
                 this.first = Buffer::none();
             }
         }
-        this.watch.meter.borrow_mut().received(&buf.filled()[before..]);
+        let received = buf.filled().len() - before;
+        let passed = this.watch.meter.borrow_mut().received(&buf.filled()[before..]);
+        if passed < received {
+            buf.set_filled(before + passed);
+            if passed == 0 {
+                return Poll::Pending;
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }
