@@ -114,13 +114,15 @@ async fn versions() {
                     assert!(allowed, "{bind}: {version:?}");
                     assert_eq!(secured.agreed().version, version.version);
                     let told = secured.ask(get("/")).await.text();
-                    let name = if version.version == ProtocolVersion::TLSv1_2 { "TLSv1.2" } else { "TLSv1.3" };
+                    let name =
+                        if version.version == ProtocolVersion::TLSv1_2 { "TLSv1.2" } else { "TLSv1.3" };
                     assert!(told.starts_with(&format!("1,{name},")), "{told}");
                 }
                 Err(error) => {
                     assert!(!allowed, "{bind}: {version:?}: {error}");
                     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
-                    let line = format!("{local} [<date>] fe/1: SSL handshake failure (<*>unsupported protocol)");
+                    let line =
+                        format!("{local} [<date>] fe/1: SSL handshake failure (<*>unsupported protocol)");
                     daemon.stdout.wait(&line).await;
                 }
             }
@@ -143,10 +145,7 @@ async fn ciphers_and_curves() {
         assert!(told.contains(&format!(",{name},")), "{told}");
     }
     for offer in [
-        Offer {
-            suites: vec![cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256],
-            ..Offer::only(&TLS12)
-        },
+        Offer { suites: vec![cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256], ..Offer::only(&TLS12) },
         Offer { suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384], ..Offer::only(&TLS13) },
         Offer { groups: vec![kx_group::X25519], ..Offer::only(&TLS13) },
         Offer { groups: vec![kx_group::X25519], ..Offer::only(&TLS12) },
@@ -254,9 +253,12 @@ async fn ticket_keys_are_shared_between_daemons() {
     site.files.write("rotated", [short("B"), short("C"), short("G")].join("\n") + "\n");
     site.files.write("long", [long("Q"), long("g"), long("w")].join("\n") + "\n");
     for version in BOTH {
-        for (first, second, expected) in
-            [("short", "short", true), ("short", "rotated", true), ("short", "other", false), ("long", "long", true)]
-        {
+        for (first, second, expected) in [
+            ("short", "short", true),
+            ("short", "rotated", true),
+            ("short", "other", false),
+            ("long", "long", true),
+        ] {
             let client = site.client(Offer::only(version));
             let mut one = site.setup(&format!("tls-ticket-keys <tls>/{first}"), &tell()).start();
             let mut two = site.setup(&format!("tls-ticket-keys <tls>/{second}"), &tell()).start();
