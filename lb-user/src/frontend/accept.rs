@@ -21,6 +21,7 @@ use super::limit::Admission;
 use super::listener::Listener;
 use super::proxy_header::ProxyHeader;
 use super::session::Session;
+use super::tls;
 use crate::backend::pool;
 use crate::stats::PROCESS;
 
@@ -30,9 +31,11 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts on `socket` until its task is aborted.
 pub async fn serve(frontend: &'static Frontend, listener: &'static Listener, socket: AsyncFd<OwnedFd>) {
     let mut taken = 0;
+    let tls_limit = listener.acceptor().and_then(|_| tls::limit());
     loop {
         let Ok(mut ready) = socket.readable().await else { return };
-        let admission = Admission::wait([frontend.process, frontend.limit, &listener.limit]).await;
+        let limits = [frontend.process, frontend.limit, &listener.limit];
+        let admission = Admission::wait(limits, tls_limit).await;
         match accept(socket.get_ref()) {
             Ok((fd, peer)) => {
                 PROCESS.accepted.count();

@@ -4,7 +4,7 @@ use tokio::sync::Notify;
 
 use crate::stats::Gauge;
 
-/// `maxconn` of the process, of a frontend or of a bind line.
+/// `maxconn` of the process, of a frontend or of a bind line; `maxsslconn`.
 #[derive(Debug)]
 pub struct Limit {
     pub connections: Gauge,
@@ -53,35 +53,37 @@ impl Limit {
 #[derive(Debug)]
 pub struct Admission {
     limits: [&'static Limit; 3],
+    /// `maxsslconn`, for connections that begin with TLS.
+    tls: Option<&'static Limit>,
 }
 
 impl Admission {
     /// Counts a connection in, waiting at the first full level.
-    pub async fn wait(limits: [&'static Limit; 3]) -> Self {
+    pub async fn wait(limits: [&'static Limit; 3], tls: Option<&'static Limit>) -> Self {
         loop {
-            match Self::enter(limits) {
+            match Self::enter(limits, tls) {
                 Ok(admission) => return admission,
                 Err(full) => full.wait_for_room().await,
             }
         }
     }
 
-    fn enter(limits: [&'static Limit; 3]) -> Result<Self, &'static Limit> {
-        for (at, limit) in limits.iter().enumerate() {
+    fn enter(limits: [&'static Limit; 3], tls: Option<&'static Limit>) -> Result<Self, &'static Limit> {
+        for (at, limit) in limits.into_iter().chain(tls).enumerate() {
             if !limit.enter() {
-                for entered in &limits[..at] {
+                for entered in limits.iter().take(at) {
                     entered.leave();
                 }
                 return Err(limit);
             }
         }
-        Ok(Self { limits })
+        Ok(Self { limits, tls })
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        for limit in self.limits {
+        for limit in self.limits.into_iter().chain(self.tls) {
             limit.leave();
         }
     }
@@ -101,12 +103,16 @@ mod tests {
     #[test]
     fn a_full_level_makes_the_next_wait_and_counts_nothing() {
         let (outer, inner) = (limit(5), limit(1));
-        let first = Admission::enter([outer, inner, inner]);
+        let first = Admission::enter([outer, inner, inner], None);
         assert!(first.is_err(), "the same limit of 1 twice");
         assert_eq!(outer.connections.now(), 0);
+        let full = limit(1);
+        assert!(full.enter());
+        assert!(Admission::enter([outer, outer, outer], Some(full)).is_err());
+        assert_eq!(outer.connections.now(), 0);
         let levels = [outer, limit(9), inner];
-        let first = Admission::enter(levels).unwrap();
-        let mut second = Box::pin(Admission::wait(levels));
+        let first = Admission::enter(levels, None).unwrap();
+        let mut second = Box::pin(Admission::wait(levels, None));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(second.as_mut().poll(&mut cx).is_pending());
         assert_eq!(outer.connections.now(), 1);

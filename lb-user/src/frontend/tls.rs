@@ -19,6 +19,7 @@ use sockeye_sample::tls::{
 use sockeye_tls::{Acceptor, Refused, Start, openssl_reason, taken};
 
 use super::fault::Fault;
+use super::limit::Limit;
 use super::session::Session;
 use super::worker::Control;
 use crate::backend::tls::tell;
@@ -33,6 +34,8 @@ const READ_BYTES: usize = 4 * 1024;
 const TURN_INTERVAL: Duration = Duration::from_millis(20);
 
 static LIMITS: OnceLock<Limits> = OnceLock::new();
+/// Connections of clients with TLS, from their first byte on.
+static CLIENTS: OnceLock<Limit> = OnceLock::new();
 /// Handshakes with clients in the last second.
 static HANDSHAKES: Rate = Rate::new();
 
@@ -48,7 +51,15 @@ impl Limits {
     pub fn apply(self) {
         // A second call would change nothing.
         let _ = LIMITS.set(self);
+        if self.connections.is_some() {
+            let _ = CLIENTS.set(Limit::new(self.connections));
+        }
     }
+}
+
+/// What connections with TLS wait for before they are accepted, if there is a limit on them.
+pub fn limit() -> Option<&'static Limit> {
+    CLIENTS.get()
 }
 
 /// TLS of a client's connection, from the moment the handshake begins.
@@ -141,6 +152,7 @@ pub async fn shake(
     let mut timer = Timer::new();
     timer.set(limit.and_then(|limit| session.accepted_at.checked_add(limit)));
     let limits = LIMITS.get().copied().unwrap_or_default();
+    // Connections to servers count, too; those of clients alone have waited before they were accepted.
     if limits.connections.is_some_and(|most| tls_sockets() >= most) {
         return Some(Err(Fault::SSL_TOO_MANY));
     }
