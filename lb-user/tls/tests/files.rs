@@ -293,11 +293,56 @@ fn staples() {
         "{errors:?}"
     );
     files.write("v1.pem.issuer", data("ca.pem"));
-    let warnings = acceptor(&bind, &Global::default(), &stores).unwrap().warnings;
-    assert!(
-        warnings[0].ends_with("is ignored: OCSP single response: certificate status is not good (revoked)."),
-        "{warnings:?}"
-    );
+    let loaded = acceptor(&bind, &Global::default(), &stores).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let revoked = loaded.value.certificates().next().unwrap().presented().ocsp.clone();
+    assert_eq!(revoked, Some(response("revoked.ocsp")), "clients learn it");
+}
+
+#[test]
+fn responses_from_the_network_must_be_signed() {
+    let files = Files::new();
+    let chain = data("ocsp.pem") + &data("ca.pem") + &data("v1.key");
+    let bind = Bind { certificates: vec![files.write("o.pem", &chain)], ..Bind::default() };
+    let stores = Stores::new(&Global::default(), of_the_data());
+    let loaded = acceptor(&bind, &Global::default(), &stores).unwrap().value;
+    let certificate = loaded.certificates().next().unwrap();
+    let check = |name: &str, expected: Result<(), OcspFault>| {
+        certificate.unstaple();
+        let found = certificate.staple_fetched(response(name), of_the_data());
+        assert_eq!(found.map(|_| ()), expected, "{name}");
+        assert_eq!(certificate.presented().ocsp.is_some(), expected.is_ok(), "{name}");
+    };
+    check("good.ocsp", Ok(()));
+    check("delegated.ocsp", Ok(()));
+    check("undelegated.ocsp", Err(OcspFault::Signature));
+    check("stranger.ocsp", Err(OcspFault::Signature));
+    // Every byte of what is signed counts, and of the signature.
+    for place in 30..279 {
+        let mut broken = response("good.ocsp");
+        broken[place] ^= 1;
+        assert!(certificate.staple_fetched(broken, of_the_data()).is_err(), "{place}");
+    }
+    // A responder whose own certificate has run out, by which time the response has, too.
+    let later = of_the_data() + Duration::from_secs(30 * 86_400);
+    assert_eq!(certificate.staple_fetched(response("delegated.ocsp"), later), Err(OcspFault::Signature));
+}
+
+#[test]
+fn updates_need_the_issuer() {
+    let files = Files::new();
+    let stores = Stores::new(&Global::default(), of_the_data());
+    let load = Load {
+        name: "@s/o".to_owned(),
+        certificate: files.write("o.pem", data("ocsp.pem") + &data("v1.key")),
+        ocsp_update: true,
+        ..Load::default()
+    };
+    let errors = stores.add(&load).unwrap_err();
+    assert!(errors[0].contains("has an OCSP auto-update set to 'on' but an error occurred"), "{errors:?}");
+    files.write("ca.pem", data("ca.pem"));
+    let load = Load { issuer: Some(files.path("ca.pem")), ..load };
+    assert!(stores.add(&load).unwrap().value.wants_ocsp_update());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
@@ -16,7 +16,7 @@ use x509_parser::public_key::PublicKey;
 
 use super::fault::{Fault, KeyFault};
 use super::pem;
-use crate::ocsp::{self, OcspFault, OcspRequest};
+use crate::ocsp::{self, OcspFault, OcspRequest, Source};
 
 /// Bits of an RSA key at least, as Debian's OpenSSL (security level 2) and every public authority demand; aws-lc signs with
 /// no smaller ones.
@@ -164,6 +164,9 @@ impl Certificate {
             presented: RwLock::new(Arc::new(CertifiedKey::new(chain, signing))),
             staple_until: AtomicU64::new(u64::MAX),
         };
+        if parts.ocsp_update {
+            certificate.check_ocsp_update(&mut warnings)?;
+        }
         if let Some(file) = &parts.ocsp {
             certificate.staple_file(file, now, &mut warnings)?;
         }
@@ -213,19 +216,35 @@ impl Certificate {
         self.presented.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Staples `response` (DER) from now on if it is a good one for this certificate (see [`OcspFault`]). Returns until
+    /// Until when the staple is valid; `None`: there is none, or it says nothing of an end.
+    #[must_use]
+    pub fn staple_until(&self) -> Option<SystemTime> {
+        match self.staple_until.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            seconds => UNIX_EPOCH.checked_add(Duration::from_secs(seconds)),
+        }
+    }
+
+    /// Staples `response` (DER, from a file) from now on if it is one for this certificate (see [`OcspFault`]). Returns until
     /// when it is valid, if it says so.
     ///
     /// # Errors
     /// Why it is not; what was stapled before stays.
     pub fn staple(&self, response: Vec<u8>, now: SystemTime) -> Result<Option<SystemTime>, OcspFault> {
-        let presented = self.presented();
-        let (Some(leaf), Some(issuer)) = (presented.cert.first(), &self.issuer) else {
-            return Err(OcspFault::NoIssuer);
-        };
-        let until = ocsp::check(&response, leaf, issuer, now)?;
-        self.replace_staple(Some(response), until);
-        Ok(until)
+        self.staple_from(Source::File, response, now)
+    }
+
+    /// The same for a response from the network, whose signature must be right, too. All threads present it from the next
+    /// handshake on.
+    ///
+    /// # Errors
+    /// Why it is not; what was stapled before stays.
+    pub fn staple_fetched(
+        &self,
+        response: Vec<u8>,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, OcspFault> {
+        self.staple_from(Source::Network, response, now)
     }
 
     /// Staples nothing from now on.
@@ -240,6 +259,21 @@ impl Certificate {
         ocsp::request(presented.cert.first()?, self.issuer.as_ref()?)
     }
 
+    fn staple_from(
+        &self,
+        source: Source,
+        response: Vec<u8>,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, OcspFault> {
+        let presented = self.presented();
+        let (Some(leaf), Some(issuer)) = (presented.cert.first(), &self.issuer) else {
+            return Err(OcspFault::NoIssuer);
+        };
+        let until = ocsp::check(&response, leaf, issuer, source, now)?;
+        self.replace_staple(Some(response), until);
+        Ok(until)
+    }
+
     fn replace_staple(&self, response: Option<Vec<u8>>, until: Option<SystemTime>) {
         let until = until
             .and_then(|until| until.duration_since(UNIX_EPOCH).ok())
@@ -249,6 +283,23 @@ impl Certificate {
         let mut next = CertifiedKey::clone(&presented);
         next.ocsp = response;
         *presented = Arc::new(next);
+    }
+
+    /// Whether what `ocsp-update on` asks for can be done. A certificate without a responder is no mistake: `ocsp-update.mode`
+    /// is said for all of them.
+    fn check_ocsp_update(&self, warnings: &mut Vec<String>) -> Result<(), Fault> {
+        let presented = self.presented();
+        match presented.cert.first().and_then(ocsp::responder) {
+            Some(_) if self.issuer.is_none() => Err(Fault::NoUpdate(self.name.clone())),
+            Some(uri) if !ocsp::is_http(&uri) => {
+                warnings.push(format!(
+                    "'{}' has 'ocsp-update on', but its OCSP responder '{uri}' is not at an http:// address: it is not asked.",
+                    self.name.display()
+                ));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn staple_file(&self, file: &Path, now: SystemTime, warnings: &mut Vec<String>) -> Result<(), Fault> {
@@ -267,7 +318,7 @@ impl Certificate {
     }
 }
 
-/// Bytes of an OCSP response at most: real ones have 300 to 3,000.
+/// Bytes of an OCSP response in a file at most: real ones have 300 to 3,000.
 const OCSP_FILE_MAX: u64 = 64 << 10;
 
 /// What the leaf says that loading depends on.

@@ -34,6 +34,9 @@ pub(crate) enum Fault {
     #[error("'{}' is present and activates OCSP but it is impossible to compute the OCSP certificate ID (maybe the issuer \
              could not be found). Append the issuer's certificate, or put it into '{issuer}'.", .0.display(), issuer = .1)]
     NoIssuer(PathBuf, String),
+    #[error("'{}' has an OCSP auto-update set to 'on' but an error occurred (maybe the OCSP URI or the issuer could not be \
+             found)'. Append the issuer's certificate, or put it into '{}.issuer'.", .0.display(), .0.display())]
+    NoUpdate(PathBuf),
     #[error("'{file}' is already defined with incompatible parameters: different parameter 'ocsp-update' : previously '{was}' \
              vs '{is}'", file = .0.display(), was = .1, is = .2)]
     Contradiction(PathBuf, &'static str, &'static str),

@@ -19,4 +19,5 @@ pub(crate) use client::ClientVerifier;
 pub(crate) use names::Names;
 pub use numbers::verify_error;
 pub(crate) use server::ServerVerifier;
+pub(crate) use signature::is_signed_by;
 pub use walk::Problem;

@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::der;
 
 /// Whether `der` (a certificate or a revocation list) is signed by the key in `spki`.
-pub(super) fn is_signed_by(
+pub(crate) fn is_signed_by(
     der: &[u8],
     spki: &[u8],
     algorithms: &[&dyn SignatureVerificationAlgorithm],
