@@ -22,6 +22,7 @@ use super::{limits, run};
 use crate::backend::{State, pool};
 use crate::frontend;
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
+use crate::services::ocsp::Updates;
 use crate::stream::rules::world::World;
 
 /// What the command line decided.
@@ -76,6 +77,8 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let objects =
         objects::build(config, limits.maxconn, &mut logs, &accel).context("cannot open a log target")?;
     let objects: &'static Objects = Box::leak(Box::new(objects));
+    let global_logger = logs.logger(&global.log, None).context("cannot open a log target")?;
+    let updates = Updates::new(config, global_logger);
     World::set(config, objects.frontends.clone(), objects.backends.clone(), workers);
     drop_privileges(config)?;
     for (backend, destinations) in objects.backends.iter().zip(destinations) {
@@ -91,7 +94,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let (reports, heard) = mpsc::unbounded_channel();
     let workers = start_workers(objects, bound, workers, &reports)?;
     drop(reports);
-    Control { objects, options, workers, reports: heard, logs, accel }.run()
+    Control { objects, options, workers, reports: heard, logs, accel, updates }.run()
 }
 
 /// What the configuration says about splice(2), over all sections.

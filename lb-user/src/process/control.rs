@@ -9,6 +9,7 @@ use sockeye_syntax::diag::Severity;
 use sockeye_sys::process as sys;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
 use super::boot::Options;
@@ -19,6 +20,7 @@ use super::threads::{self, Order, Report, Worker};
 use crate::backend::{Backend, State};
 use crate::frontend::worker::{self, Command};
 use crate::health;
+use crate::services::ocsp::Updates;
 
 /// How long a soft stop waits for the workers to close their listening sockets before it says so.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -32,6 +34,8 @@ pub struct Control<'a> {
     pub reports: mpsc::UnboundedReceiver<Report>,
     pub logs: Logs,
     pub accel: Accel,
+    /// `ocsp-update on`.
+    pub updates: Option<Updates>,
 }
 
 /// The signals that mean something (manual, management guide 4).
@@ -76,6 +80,7 @@ impl Control<'_> {
         let mut signals = Signals::new()?;
         sys::release_signals();
         health::start(self.objects, self.orders());
+        let updates = self.updates.take().map(|updates| spawn_local(updates.run()));
         // `grace`: how long a soft stop keeps accepting; a second signal ends it.
         let mut grace_until: Option<Instant> = None;
         let mut stop_at: Option<Instant> = None;
@@ -97,6 +102,9 @@ impl Control<'_> {
                 () = until(stop_at) => {
                     stop_at = None;
                     if !worker::is_stopping() {
+                        if let Some(updates) = &updates {
+                            updates.abort();
+                        }
                         worker::begin_stopping(self.objects.config.global.close_spread_time);
                         hard_stop_at = self.objects.config.global.hard_stop_after.map(|limit| Instant::now() + limit);
                         self.order(Order::SoftStop).await;
