@@ -191,6 +191,21 @@ async fn a_responder_that_is_not_there_is_tried_again() {
     assert!(staple(&mut daemon, Offer::default()).await.is_empty());
 }
 
+/// While a responder is silent, clients are served; the soft stop does not wait for it.
+#[tokio::test]
+async fn a_responder_that_says_nothing_holds_nobody_up() {
+    let origin = Origin::bind();
+    let host = format!("localhost:{}", origin.addr().port());
+    let files = with_responder(&format!("http://{host}"));
+    let origin = origin.serve(|_: &Reply| Answer::Hang);
+    let mut daemon = direct(&files).start();
+    origin.wait_hits(1).await;
+    assert_eq!(origin.requests()[0].header("host"), Some(&*host));
+    assert!(staple(&mut daemon, Offer::default()).await.is_empty());
+    daemon.signal(Signal::USR1);
+    assert_eq!(daemon.exit().await.code, Some(0));
+}
+
 #[tokio::test]
 async fn nothing_is_fetched_without_being_asked_for() {
     let origin = Origin::bind();

@@ -279,6 +279,9 @@ fn staples() {
     assert_eq!(certificate.presented().ocsp, None);
     let request = certificate.ocsp_request().unwrap();
     assert_eq!(request.uri, "http://responder.test/x");
+    // As OpenSSL makes it (`openssl ocsp -no_nonce`).
+    let address = "http://responder.test/x/MEIwQDA%2BMDwwOjAJBgUrDgMCGgUABBRTBOBAE1dQtDMEVw8XIXCS0kmyKgQUGbJo1eEQ0eAH2En6VVjpPUYv4rYCARI%3D";
+    assert_eq!(request.get().as_deref(), Some(address));
 
     // The revoked one, whose issuer is in a file of its own.
     let v1 = data("v1.pem") + &data("v1.key");
