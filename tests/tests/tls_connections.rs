@@ -71,6 +71,19 @@ async fn who_speaks_something_else() {
                 format!("{local} [<date>] fe/1: SSL handshake failure (error:<hex>:SSL routines::{reason})");
             daemon.stdout.wait(&line).await;
         }
+        // TLS 1.1: the version is what is wrong with it, and nothing else.
+        let mut peer = daemon.connect("fe").await;
+        let local = peer.local();
+        let hello =
+            [&b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x02"[..], &[7; 32], b"\0\0\x04\xc0\x13\0\x2f\x01\0"]
+                .concat();
+        peer.send(hello).await;
+        let alert = peer.rest().await;
+        assert_eq!(alert.last(), Some(&70), "protocol_version, not {alert:?}");
+        let line = format!(
+            "{local} [<date>] fe/1: SSL handshake failure (error:<hex>:SSL routines::unsupported protocol)"
+        );
+        daemon.stdout.wait(&line).await;
         // Who says nothing is not worth a word more than this.
         let peer = daemon.connect("fe").await;
         let local = peer.local();

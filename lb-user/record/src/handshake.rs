@@ -8,10 +8,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 use rustls::{
-    ClientConfig, Error, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig, SupportedCipherSuite,
+    ClientConfig, Error, HandshakeKind, NamedGroup, PeerIncompatible, ProtocolVersion, ServerConfig,
+    SupportedCipherSuite,
 };
 
-use crate::hellos::Hellos;
+use crate::hellos::{Hellos, TOO_OLD, is_obsolete};
 use crate::record::{Opener, Sealer};
 
 /// Turns of the state machine for one call; a handshake has about ten.
@@ -120,6 +121,11 @@ impl Handshake {
     /// # Errors
     /// The handshake failed; what `outgoing` holds should still be sent.
     pub fn step(&mut self, incoming: &mut [u8], outgoing: &mut Vec<u8>) -> (usize, Result<Step, Error>) {
+        let first = matches!(self.side, Side::Server(_)) && self.hellos.client_random.is_none();
+        if first && is_obsolete(incoming) {
+            outgoing.extend_from_slice(&TOO_OLD);
+            return (incoming.len(), Err(PeerIncompatible::Tls12NotOffered.into()));
+        }
         self.hellos.see(incoming);
         let at = outgoing.len();
         let stepped = self.turns(incoming, outgoing);

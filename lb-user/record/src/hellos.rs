@@ -20,6 +20,16 @@ const RETRY: [u8; 32] = [
     0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
+/// The answer to who speaks nothing newer than TLS 1.1 (RFC 5246 appendix E.1): a fatal `protocol_version`, in clear.
+pub(crate) const TOO_OLD: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
+
+/// Whether `records` begins with the hello of a client that speaks nothing newer than TLS 1.1. rustls would find other
+/// faults with it first and send another alert.
+#[must_use]
+pub fn is_obsolete(records: &[u8]) -> bool {
+    matches!(records, [RECORD_HANDSHAKE, 3, _, _, _, CLIENT_HELLO, _, _, _, 3, 0..=2, ..])
+}
+
 impl Hellos {
     /// Looks at the beginning of what one side sent at a time. A hello in pieces is not put together.
     pub(crate) fn see(&mut self, records: &[u8]) {
@@ -43,7 +53,18 @@ impl Hellos {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hellos, RETRY};
+    use super::{Hellos, RETRY, is_obsolete};
+
+    #[test]
+    fn old_versions() {
+        for (version, expected) in [(0, true), (1, true), (2, true), (3, false), (4, false)] {
+            let mut hello = hello(1, [1; 32], b"");
+            hello[10] = version;
+            assert_eq!(is_obsolete(&hello), expected, "{version}");
+            assert!(!is_obsolete(&hello[..10]), "not whole yet");
+        }
+        assert!(!is_obsolete(&hello(2, [1; 32], b"")));
+    }
 
     fn hello(kind: u8, random: [u8; 32], session: &[u8]) -> Vec<u8> {
         let length = u8::try_from(session.len()).unwrap();

@@ -7,7 +7,7 @@ mod hellos;
 mod record;
 
 pub use handshake::{Established, Handshake, Negotiated, Progress, Renewal, Step};
-pub use hellos::Hellos;
+pub use hellos::{Hellos, is_obsolete};
 pub use record::{
     CONTENT_BYTES_MAX, ContentType, HEADROOM_BYTES_MAX, Opener, RECORD_BYTES_MAX, RecordError, Sealer,
     TAILROOM_BYTES, record_length,

@@ -9,10 +9,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, ServerConfig};
 use sockeye_conn::{HandshakeError, Handshaking, Timer, clock, tls_sockets};
-use sockeye_record::{Handshake, Negotiated, Progress};
+use sockeye_record::{Handshake, Negotiated, Progress, is_obsolete};
 use sockeye_sample::tls::{
     HandshakeFailure, HandshakeMessage, HelloCapture, OpenSslError, Secrets, TlsFacts, Verification,
 };
@@ -275,6 +275,9 @@ async fn run(
         Ok(Err(HandshakeError::Io(_))) if !shaking.beginning().is_empty() => Err(Failure::Other),
         Ok(Err(HandshakeError::Io(_))) => Err(Failure::Aborted),
         Ok(Err(HandshakeError::TooLong)) => Err(Failure::Other),
+        Ok(Err(HandshakeError::Tls(rustls::Error::AlertReceived(AlertDescription::CloseNotify)))) => {
+            Err(Failure::Closed)
+        }
         Ok(Err(HandshakeError::Tls(error))) => {
             // HTTP on this port is called by its name.
             let noise = OpenSslError::of_noise(shaking.beginning());
@@ -320,6 +323,10 @@ async fn read_hello(
 
 /// The configuration for the name that the hello asks for, or the alert to send and OpenSSL's reason.
 fn choose(acceptor: &Acceptor, hello: &[u8]) -> Result<Arc<ServerConfig>, (Vec<u8>, u16)> {
+    if is_obsolete(hello) {
+        // The handshake refuses it.
+        return Ok(Arc::clone(acceptor.own()));
+    }
     let mut parser = rustls::server::Acceptor::default();
     let mut rest = hello;
     let refused = |error: &rustls::Error, alert: Vec<u8>| Err((alert, openssl_reason(error)));
