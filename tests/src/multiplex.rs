@@ -5,8 +5,10 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::server::{Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::tls::Stream;
 use crate::{Peer, within};
 
 /// A client's connection.
@@ -21,7 +23,19 @@ impl Client {
     }
 
     pub async fn with(peer: Peer, builder: &mut h2::client::Builder) -> Self {
-        let handshake = builder.handshake(peer.into_tcp());
+        Self::over(peer.into_tcp(), builder).await
+    }
+
+    /// On a connection that has agreed on HTTP/2 in its TLS handshake.
+    pub async fn tls(peer: Peer) -> Self {
+        Self::over(peer.into_tls(), &h2::client::Builder::new()).await
+    }
+
+    async fn over<T>(socket: T, builder: &h2::client::Builder) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let handshake = builder.handshake(socket);
         let (requests, connection) = within("HTTP/2 settings", handshake).await.expect("HTTP/2");
         Self { requests, driver: tokio::spawn(connection) }
     }
@@ -108,8 +122,8 @@ pub async fn write(stream: &mut SendStream<Bytes>, mut bytes: Bytes, last: bool)
 }
 
 /// An origin's side of a connection. Streams go on only while it is polled: see [`Server::drive`].
-pub struct Server {
-    connection: Connection<TcpStream, Bytes>,
+pub struct Server<T = TcpStream> {
+    connection: Connection<T, Bytes>,
 }
 
 impl Server {
@@ -121,7 +135,17 @@ impl Server {
         let handshake = builder.handshake(peer.into_tcp());
         Self { connection: within("HTTP/2 settings", handshake).await.expect("HTTP/2") }
     }
+}
 
+impl Server<Stream> {
+    /// On a connection that has agreed on HTTP/2 in its TLS handshake.
+    pub async fn tls(peer: Peer) -> Self {
+        let handshake = h2::server::Builder::new().handshake(peer.into_tls());
+        Self { connection: within("HTTP/2 settings", handshake).await.expect("HTTP/2") }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Server<T> {
     /// The next request; `None` when the connection has ended.
     pub async fn next(&mut self) -> Option<(Request<RecvStream>, SendResponse<Bytes>)> {
         within("a request", self.connection.accept()).await?.ok()
@@ -140,7 +164,7 @@ impl Server {
     }
 
     /// Lets the frames flow without taking another request.
-    pub async fn drive<T>(&mut self, until: impl Future<Output = T>) -> T {
+    pub async fn drive<R>(&mut self, until: impl Future<Output = R>) -> R {
         tokio::select! {
             done = until => done,
             other = self.connection.accept() => panic!("another request: {:?}", other.is_some()),

@@ -1,7 +1,7 @@
 //! What clients must not do in HTTP/2 (RFC 9113, RFC 7541), and what they do to keep a proxy busy.
 
 use lb_tests::frames::*;
-use lb_tests::{Daemon, Rig, Served, Setup};
+use lb_tests::{Daemon, Origin, Rig, Served, Setup, eventually, ok};
 
 /// How a violation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,4 +313,64 @@ async fn a_bomb_of_indexed_fields_is_refused() {
     assert!(answers.windows(2).any(|bytes| bytes == [GOAWAY, 0]), "{answers:?}");
     let after = daemon.rss_kib();
     assert!(after < before + 16 * 1024, "from {before} to {after} KiB");
+}
+
+#[tokio::test]
+async fn large_responses_that_nobody_reads_wait_at_the_origin() {
+    let origin = Origin::bind().serve(|_| ok(&"x".repeat(4_000_000)));
+    let cfg = Rig::http().quiet().global("tune.h2.fe.max-concurrent-streams 100").cfg();
+    let mut daemon = Setup::new(cfg).at("s1", origin.addr()).start();
+    for (name, settings) in [
+        // No window for any stream; one byte each; as much as there can be, of which nothing is read.
+        ("no window", &[(4, 0)][..]),
+        ("small windows", &[(4, 1)]),
+        ("large windows", &[(4, 0x7fff_ffff), (5, 16_777_215)]),
+    ] {
+        let mut client = Frames::client(daemon.connect("fe").await, settings).await;
+        let before = daemon.rss_kib();
+        let requests =
+            (0..100).flat_map(|n| frame(HEADERS, END_STREAM | END_HEADERS, 1 + 2 * n, &request("/")));
+        let update = frame(WINDOW_UPDATE, 0, 0, &0x7000_0000u32.to_be_bytes());
+        client.peer.send([update, requests.collect()].concat()).await;
+        // All of them have reached the origin, which has sent what anybody takes.
+        eventually(format!("{name}: 100 requests"), || origin.open() >= 100).await;
+        let mut last = 0;
+        eventually(format!("{name}: memory that no longer grows"), || {
+            let now = daemon.rss_kib();
+            let same = now == last;
+            last = now;
+            same
+        })
+        .await;
+        // A buffer each way and what the frame layer holds, for each stream; 400 MB are waiting.
+        assert!(last < before + 32 * 1024, "{name}: from {before} to {last} KiB");
+        client.peer.reset();
+        eventually(format!("{name}: the server's connections to go"), || origin.open() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_trickle_cost_what_their_windows_allow() {
+    let origin = Origin::bind();
+    let cfg = Rig::http().quiet().cfg();
+    let mut daemon = Setup::new(cfg).at("s1", origin.addr()).start();
+    let before = daemon.rss_kib();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = Frames::client(daemon.connect("fe").await, &[]).await;
+        // 50 streams of which each sends all that its window allows to a server that reads nothing.
+        for stream in (0..50).map(|n| 1 + 2 * n) {
+            let block = request("/");
+            let head = frame(HEADERS, END_HEADERS, stream, &block);
+            if !client.peer.try_send([head, frame(DATA, 0, stream, &[0; 16_384])].concat()).await {
+                break;
+            }
+        }
+        // An answer says that all of it has been taken.
+        client.send(PING, 0, 0, &[0; 8]).await;
+        client.wait(PING).await;
+        clients.push(client);
+    }
+    let after = daemon.rss_kib();
+    assert!(after < before + 48 * 1024, "from {before} to {after} KiB");
 }
