@@ -281,7 +281,9 @@ async fn run(
         Ok(Err(HandshakeError::Tls(error))) => {
             // HTTP on this port is called by its name.
             let noise = OpenSslError::of_noise(shaking.beginning());
-            tls.error = Some(noise.unwrap_or_else(|| OpenSslError::of_reason(openssl_reason(&error))));
+            let version = tls.progress.as_ref().and_then(|progress| progress.version);
+            let reason = openssl_reason(&error, version);
+            tls.error = Some(noise.unwrap_or_else(|| OpenSslError::of_reason(reason)));
             Err(Failure::Other)
         }
     })
@@ -329,7 +331,7 @@ fn choose(acceptor: &Acceptor, hello: &[u8]) -> Result<Arc<ServerConfig>, (Vec<u
     }
     let mut parser = rustls::server::Acceptor::default();
     let mut rest = hello;
-    let refused = |error: &rustls::Error, alert: Vec<u8>| Err((alert, openssl_reason(error)));
+    let refused = |error: &rustls::Error, alert: Vec<u8>| Err((alert, openssl_reason(error, None)));
     loop {
         if !matches!(parser.read_tls(&mut rest), Ok(1..)) {
             let error = rustls::Error::General("the hello does not end".to_owned());

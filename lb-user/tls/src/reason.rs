@@ -1,6 +1,6 @@
 //! Errors of rustls by the reasons that OpenSSL has for them (`SSL_R_…`), which logs and `ssl_fc_err` speak of.
 
-use rustls::{Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+use rustls::{Error, InvalidMessage, PeerIncompatible, PeerMisbehaved, ProtocolVersion};
 
 // Numbers of OpenSSL.
 const NO_SUITABLE_KEY_SHARE: u16 = 101;
@@ -23,10 +23,16 @@ const NO_SHARED_SIGNATURE_ALGORITHMS: u16 = 376;
 /// Alerts that the peer sent stand behind this, by their number.
 const ALERTS: u16 = 1000;
 
-/// The reason that OpenSSL would give.
+/// The reason that OpenSSL would give. `version`: what was agreed on before the error, if anything was.
 #[must_use]
-pub fn openssl_reason(error: &Error) -> u16 {
+pub fn openssl_reason(error: &Error, version: Option<ProtocolVersion>) -> u16 {
     match error {
+        // In TLS 1.2 a cipher of elliptic curves is none for who has no curve in common.
+        Error::PeerIncompatible(why)
+            if version == Some(ProtocolVersion::TLSv1_2) && incompatible(why) == NO_SUITABLE_KEY_SHARE =>
+        {
+            NO_SHARED_CIPHER
+        }
         Error::AlertReceived(alert) => ALERTS + u16::from(u8::from(*alert)),
         Error::NoCertificatesPresented => PEER_DID_NOT_RETURN_A_CERTIFICATE,
         Error::InvalidCertificate(_) | Error::InvalidCertRevocationList(_) => CERTIFICATE_VERIFY_FAILED,
@@ -88,6 +94,7 @@ fn invalid(why: &InvalidMessage) -> u16 {
 mod tests {
     use rustls::{
         AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
+        ProtocolVersion,
     };
 
     use super::openssl_reason;
@@ -109,7 +116,10 @@ mod tests {
             (Error::DecryptError, 281),
         ];
         for (error, expected) in rows {
-            assert_eq!(openssl_reason(&error), expected, "{error}");
+            assert_eq!(openssl_reason(&error, None), expected, "{error}");
         }
+        let error = Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon);
+        assert_eq!(openssl_reason(&error, Some(ProtocolVersion::TLSv1_2)), 193);
+        assert_eq!(openssl_reason(&error, Some(ProtocolVersion::TLSv1_3)), 101);
     }
 }
