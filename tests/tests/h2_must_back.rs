@@ -99,8 +99,9 @@ async fn row(rig: &mut Rig, bytes: &[u8], expected: Expect) -> Option<String> {
     }
     let reply = next.reply().await;
     let sound = reply.status() == 404 && reply.body.is_empty();
-    // Closed by us, so that the next row has a connection of its own.
-    origin.peer.reset();
+    // Left and seen to be closed, so that the next row has a connection of its own.
+    origin.send(GOAWAY, 0, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]).await;
+    origin.peer.rest().await;
     (!sound).then(|| format!("the next got {}", reply.head))
 }
 
