@@ -305,7 +305,7 @@ async fn expressions_know_the_connection_of_a_stream() {
             "http-request return status 200 content-type text/plain lf-string \
              %[fc_http_major]:%[fc_nb_streams]:%[fc_settings_streams_limit]:%[fc_glitches]:%[src]:%[dst_port] if { path / }",
         )
-        .frontend("http-request silent-drop if { path /silent }")
+        .frontend("http-request silent-drop rst-ttl 2 if { path /silent }")
         .start();
     let mut client = Client::new(rig.client().await).await;
     let port = rig.daemon.addr("fe").port();

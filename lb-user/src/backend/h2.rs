@@ -7,11 +7,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{self, Connection, SendRequest};
 use sockeye_config::model::{HttpReuse, Proto, ServerId, Tune};
-use sockeye_conn::{Buffer, Carrier, Socket, clock, pipe};
+use sockeye_conn::{Buffer, Carrier, Socket, Timer, clock, pipe};
 use sockeye_h2::meter::Meter;
 use tokio::time::Instant;
 
@@ -25,6 +26,8 @@ use crate::mux::h2_io::{Io, Watch, connection_window, frame_size, stream_window}
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 /// Streams that the server has reset before we have seen it.
 const PENDING_RESETS_MAX: usize = 100;
+/// How long the last frames of a connection may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Connections that one thread shares to one server; more carry one session's exchange and end.
 const SHARED_PER_SERVER_MAX: usize = 1_024;
 
@@ -55,6 +58,8 @@ struct State {
     uses: Cell<u32>,
     /// Gets no further ones.
     leaving: Cell<bool>,
+    /// Its driver, which a frame layer that cannot write does not wake.
+    driver: RefCell<Option<Waker>>,
     /// When its last exchange ended.
     idle_since: Cell<Instant>,
 }
@@ -88,9 +93,10 @@ pub async fn begin(
         streams: Cell::new(0),
         uses: Cell::new(0),
         leaving: Cell::new(!shared),
+        driver: RefCell::default(),
         idle_since: Cell::new(clock::now()),
     });
-    let io = Io::new(socket, Buffer::none(), watch);
+    let io = Io::new(Rc::new(RefCell::new(socket)), Buffer::none(), watch);
     let (requests, connection) = settings(backend.tune)
         .handshake(io)
         .await
@@ -234,12 +240,29 @@ async fn carry(mut carried: Carried, state: Rc<State>) {
     drop(carried);
     state.streams.set(state.streams.get() - 1);
     state.idle_since.set(clock::now());
+    if state.streams.get() == 0
+        && state.watch.blocked.get()
+        && let Some(driver) = state.driver.take()
+    {
+        driver.wake();
+    }
 }
 
 /// The task that moves a connection's frames, until it ends.
 async fn drive(mut connection: Connection<Io, Bytes>, state: Rc<State>, threshold: u32) {
+    let mut timer = Timer::new();
     std::future::poll_fn(|cx| {
         if std::pin::Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // Without an exchange nobody else's limit ends the wait for a server that does not read.
+        if state.streams.get() > 0 || !state.watch.blocked.get() {
+            timer.set(None);
+            *state.driver.borrow_mut() = Some(cx.waker().clone());
+        } else if timer.deadline().is_none() {
+            timer.set(clock::now().checked_add(CLOSE_LIMIT));
+        }
+        if timer.poll_expired(cx).is_ready() {
             return Poll::Ready(());
         }
         state.watch.wake_waiting();

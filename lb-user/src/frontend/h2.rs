@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::session::Session;
 use super::worker::{self, Control, Registration};
 use crate::backend::pool::Idle;
-use crate::mux::h2_io::{Io, Watch, connection_window, frame_size, stream_window};
+use crate::mux::h2_io::{Io, Watch, close, connection_window, frame_size, stream_window};
 use crate::mux::h2_stream::{Bridge, Ended};
 use crate::stream;
 
@@ -39,6 +39,11 @@ const SESSIONS_PER_STREAM: u32 = 2;
 const PRIVATE_MAX: usize = 5;
 /// How long the last frames of a connection may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a client may take for what is under way when a connection closes, if it shows that it goes on reading.
+const LINGER_LIMIT: Duration = Duration::from_secs(30);
+/// What a client may still send while a connection closes, and how much of it is read at a time.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+const LINGER_READ_BYTES: usize = 4 * 1024;
 /// Streams taken in one poll, before other tasks get their turn.
 const ACCEPTS_PER_POLL: u32 = 32;
 
@@ -50,7 +55,8 @@ pub async fn serve(mut session: Box<Session>, control: &Control, first: Buffer) 
     let placeholder = Socket::Pipe(pipe(Rc::clone(&carrier)).0);
     let client = std::mem::replace(&mut session.client, placeholder);
     let watch = Watch::new(Meter::of_client());
-    let io = Io::new(client, first, Rc::clone(&watch));
+    let socket = Rc::new(RefCell::new(client));
+    let io = Io::new(Rc::clone(&socket), first, Rc::clone(&watch));
     let cfg = session.frontend.cfg;
     let mut timer = Timer::new();
     let limit = cfg.timeout_http_request.or(cfg.timeout_client);
@@ -80,6 +86,50 @@ pub async fn serve(mut session: Box<Session>, control: &Control, first: Buffer) 
         was_idle: true,
     };
     std::future::poll_fn(|cx| clock::hold(|| front.poll(cx, control))).await;
+    let Front { connection, carrier, watch, phase, .. } = front;
+    if carrier.silenced.get() {
+        watch.closes_later.set(true);
+        // Neither a last record nor an end.
+        socket.borrow().reset_on_close();
+    } else if phase != Phase::Open && !watch.blocked.get() && !control.is_killed() {
+        watch.closes_later.set(true);
+        drop(connection);
+        linger(&socket, control).await;
+        close(&socket.borrow());
+    }
+}
+
+/// Waits, within limits, for the client's end: what it sends while the last frames are on their way to it must not be
+/// answered with a reset, which would overtake them.
+async fn linger(socket: &RefCell<Socket>, control: &Control) {
+    if socket.borrow().shutdown_write().is_err() {
+        return;
+    }
+    let end = clock::now() + LINGER_LIMIT;
+    let mut timer = Timer::new();
+    timer.set(Some(end.min(clock::now() + CLOSE_LIMIT)));
+    let mut drained = 0;
+    std::future::poll_fn(|cx| {
+        let mut socket = socket.borrow_mut();
+        while !control.is_killed() && drained < LINGER_BYTES_MAX {
+            match socket.poll_read_ready(cx) {
+                Poll::Pending => return timer.poll_expired(cx),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => break,
+            }
+            match socket.read_now(&mut [0; LINGER_READ_BYTES]) {
+                Ok(Some(n @ 1..)) => {
+                    drained += n;
+                    // It still reads, however slowly.
+                    timer.set(Some(end.min(clock::now() + CLOSE_LIMIT)));
+                }
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 fn settings(session: &Session) -> server::Builder {

@@ -46,6 +46,8 @@ pub(crate) struct Carried {
 pub(crate) enum Failed {
     /// The server has not looked at the request (RFC 9113 §8.7): sending it elsewhere is safe.
     Refused,
+    /// This stream alone was reset, by the server or for a violation: it would be again.
+    Reset,
     /// The stream or the connection broke.
     Broken,
     /// The server's response is malformed.
@@ -63,7 +65,11 @@ impl From<Gone> for Failed {
 impl From<h2::Error> for Failed {
     fn from(error: h2::Error) -> Self {
         let refused = error.reason() == Some(Reason::REFUSED_STREAM) || error.is_go_away();
-        if error.is_remote() && refused { Self::Refused } else { Self::Broken }
+        match error.is_remote() && refused {
+            true => Self::Refused,
+            false if error.is_reset() => Self::Reset,
+            false => Self::Broken,
+        }
     }
 }
 
@@ -94,6 +100,7 @@ impl Carried {
         if let Poll::Ready(Err(failed)) = ended {
             let kind = match failed {
                 Failed::Refused => io::ErrorKind::ConnectionRefused,
+                Failed::Reset | Failed::Malformed => io::ErrorKind::ConnectionAborted,
                 _ => io::ErrorKind::ConnectionReset,
             };
             self.pipe.abort(kind);

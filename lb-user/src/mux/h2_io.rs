@@ -37,7 +37,8 @@ pub(crate) fn frame_size(tune: &H2) -> u32 {
 /// A socket as the frame layer wants it.
 #[derive(Debug)]
 pub(crate) struct Io {
-    socket: Socket,
+    /// Shared with whoever closes it.
+    socket: Rc<RefCell<Socket>>,
     /// Bytes that were read before it was known that they are frames.
     first: Buffer,
     watch: Rc<Watch>,
@@ -53,6 +54,8 @@ pub(crate) struct Watch {
     pub(crate) blocked: Cell<bool>,
     /// The code of the GOAWAY that ends the connection, when the frame layer does not send one.
     pub(crate) farewell: Cell<Option<u32>>,
+    /// Whoever shares the socket closes it, rather than the end of the frames.
+    pub(crate) closes_later: Cell<bool>,
     /// Who waits for the peer's settings.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -64,6 +67,7 @@ impl Watch {
             sent: Cell::new(0),
             blocked: Cell::new(false),
             farewell: Cell::new(None),
+            closes_later: Cell::new(false),
             waiting: RefCell::default(),
         })
     }
@@ -92,15 +96,24 @@ impl Drop for Io {
         // Only between frames: whatever waits to be written would come first.
         if let Some(code) = self.watch.farewell.take().filter(|_| !self.watch.blocked.get()) {
             let goaway = [&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &code.to_be_bytes()].concat();
-            let _ = self.socket.poll_write(&mut Context::from_waker(Waker::noop()), &goaway);
+            let _ = self.socket.borrow_mut().poll_write(&mut Context::from_waker(Waker::noop()), &goaway);
         }
         // Streams that are about to end still hold a descriptor of the connection; the peer need not wait for them.
-        let _ = rustix::net::shutdown(self.socket.as_fd(), rustix::net::Shutdown::Both);
+        if !self.watch.closes_later.get() {
+            close(&self.socket.borrow());
+        }
     }
 }
 
+/// Ends both directions, whoever else has a descriptor of the connection.
+pub(crate) fn close(socket: &Socket) {
+    // Fails only on a connection that is over already.
+    let _ = socket.shutdown_write();
+    let _ = rustix::net::shutdown(socket.as_fd(), rustix::net::Shutdown::Both);
+}
+
 impl Io {
-    pub(crate) fn new(socket: Socket, first: Buffer, watch: Rc<Watch>) -> Self {
+    pub(crate) fn new(socket: Rc<RefCell<Socket>>, first: Buffer, watch: Rc<Watch>) -> Self {
         Self { socket, first, watch }
     }
 
@@ -127,7 +140,7 @@ impl AsyncRead for Io {
         }
         let before = buf.filled().len();
         if this.first.is_empty() {
-            let n = ready!(this.socket.poll_read(cx, buf.initialize_unfilled()))?;
+            let n = ready!(this.socket.borrow_mut().poll_read(cx, buf.initialize_unfilled()))?;
             buf.advance(n);
         } else {
             let n = this.first.len().min(buf.remaining());
@@ -150,17 +163,17 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.socket.poll_write(cx, bytes);
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.socket.borrow_mut().poll_write(cx, bytes);
         self.wrote(written)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.socket.poll_write_vectored(cx, slices);
+        let written = self.socket.borrow_mut().poll_write_vectored(cx, slices);
         self.wrote(written)
     }
 
@@ -173,6 +186,6 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket.shutdown_write())
+        Poll::Ready(self.socket.borrow().shutdown_write())
     }
 }

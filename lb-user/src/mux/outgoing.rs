@@ -73,7 +73,16 @@ pub enum MoveError {
 impl MoveError {
     /// Whether the peer says that it has not looked at the message: sending it elsewhere cannot do anything twice.
     pub fn is_refused(&self) -> bool {
-        matches!(self, Self::Read(error) | Self::Write(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+        self.is(io::ErrorKind::ConnectionRefused)
+    }
+
+    /// Whether the peer has ended this exchange alone, and its connection serves others as before.
+    pub fn is_of_stream(&self) -> bool {
+        self.is(io::ErrorKind::ConnectionAborted)
+    }
+
+    fn is(&self, kind: io::ErrorKind) -> bool {
+        matches!(self, Self::Read(error) | Self::Write(error) if error.kind() == kind)
     }
 }
 

@@ -150,6 +150,7 @@ impl Transaction<'_> {
         let on = &backend.cfg.retry_on;
         match failure {
             Failure::Server(error) if error.is_refused() => on.conn_failure,
+            Failure::Server(error) if received == 0 && error.is_of_stream() => on.empty_response,
             Failure::Server(_) if received == 0 => {
                 // A pooled connection may have been closed by the server while the request was on its way.
                 // A server that dies accepts new connections until its listener is gone, too.
@@ -176,6 +177,7 @@ impl Transaction<'_> {
     ) -> bool {
         if let Err(Failure::Server(error)) = head
             && !error.is_refused()
+            && !error.is_of_stream()
             && received == 0
             && reached.uses > 1
         {
@@ -276,7 +278,7 @@ impl Transaction<'_> {
         }
         // A client expects that a kept connection may have been closed: silence tells it to try again, and it
         // knows better than we whether that is safe. What we could repeat has been repeated.
-        let silent = matches!(failure, Failure::Server(_))
+        let silent = matches!(&failure, Failure::Server(error) if !error.is_of_stream())
             && received == 0
             && reached.uses > 1
             && self.session.requests > 1;
