@@ -620,7 +620,8 @@ async fn prefaces() {
 #[tokio::test]
 async fn what_must_be_answered() {
     let origin = Origin::bind();
-    let mut daemon = Setup::new(plan().cfg()).at("s1", origin.addr()).start();
+    let hello = "http-request return status 200 content-type text/plain string hello if { path /hello }";
+    let mut daemon = Setup::new(plan().frontend(hello).cfg()).at("s1", origin.addr()).start();
     let mut client = Frames::client(daemon.connect("fe").await, &[]).await;
     // §6.7: the same bytes, acknowledged; no answer to an answer.
     client.send(PING, ACK, 0, b"an reply").await;
@@ -633,11 +634,22 @@ async fn what_must_be_answered() {
         let ack = client.wait(SETTINGS).await;
         assert_eq!((ack.flags, ack.payload.len()), (ACK, 0));
     }
-    // §6.9: a stream's window, then the connection's, hold content back; it comes as they open.
+    // §6.9.1: a stream's window holds content back; it comes as far as the window opens.
     client.peer.send(setting(4, 0)).await;
     client.wait(SETTINGS).await;
-    client.get(1, "/").await;
+    client.get(1, "/hello").await;
     assert_eq!(client.wait(HEADERS).await.status(), Some(200));
+    client.peer.send(update(1, 2)).await;
+    let data = client.wait(DATA).await;
+    assert_eq!((data.flags, &data.payload[..]), (0, &b"he"[..]));
+    client.peer.send(update(1, 9)).await;
+    let data = client.wait(DATA).await;
+    assert_eq!((data.flags, &data.payload[..]), (END_STREAM, &b"llo"[..]));
+    // §4.3.1: a smaller table is acknowledged by the next field block.
+    client.peer.send(setting(1, 0)).await;
+    client.wait(SETTINGS).await;
+    client.get(3, "/").await;
+    assert_eq!(client.wait(HEADERS).await.payload[0], 0x20);
 }
 
 #[tokio::test]
