@@ -201,7 +201,10 @@ async fn ends_are_told_apart_from_cuts() {
         server.expect("half").await;
         client.finish();
         server.expect_closed().await;
-        daemon.stdout.wait("<*> \"POST /cut HTTP/1.1\"").await;
+        daemon
+            .stdout
+            .wait("<*> fe~ be/s1 <n>/<n>/<n>/-1/<n> 400 <n> - - CH-- <*> \"POST /cut HTTP/1.1\"")
+            .await;
     }
 }
 
