@@ -10,6 +10,9 @@ const RESERVED: u64 = 64;
 const PER_WORKER: u64 = 16;
 /// A connection has one descriptor on each side.
 const PER_CONNECTION: u64 = 2;
+/// What a connection has that carries streams on both sides: each of them needs to know the connection's addresses, which
+/// a second descriptor tells.
+const PER_CONNECTION_MOST: u64 = 2 * PER_CONNECTION;
 /// The least `maxconn` that a start is worth.
 const MAXCONN_MIN: u64 = 10;
 
@@ -29,8 +32,17 @@ pub fn apply(config: &Config, workers: usize, listeners: usize) -> Result<Limits
     let hard = now.maximum.unwrap_or(u64::MAX);
     let fixed = RESERVED + PER_WORKER * workers as u64 + listeners as u64;
     let (maxconn, wanted) = plan(config, hard, fixed);
-    if wanted <= now.current.unwrap_or(u64::MAX) {
-        return Ok(Limits { maxconn, descriptors: now.current.unwrap_or(u64::MAX) });
+    let current = now.current.unwrap_or(u64::MAX);
+    let roomy = roomy(config, hard, fixed, maxconn);
+    if roomy > current.max(wanted) {
+        let raised = Rlimit { current: Some(roomy), maximum: Some(hard) };
+        // What nobody has asked for may be refused.
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            return Ok(Limits { maxconn, descriptors: current.max(wanted) });
+        }
+    }
+    if wanted <= current {
+        return Ok(Limits { maxconn, descriptors: current });
     }
     let raised = Rlimit { current: Some(wanted), maximum: Some(hard.max(wanted)) };
     if setrlimit(Resource::Nofile, raised).is_ok() {
@@ -57,6 +69,12 @@ fn plan(config: &Config, hard: u64, fixed: u64) -> (u32, u64) {
     (u32::try_from(maxconn).unwrap_or(u32::MAX), most)
 }
 
+/// The descriptors that all connections have at most, as far as the system and the configuration allow them.
+fn roomy(config: &Config, hard: u64, fixed: u64, maxconn: u32) -> u64 {
+    let most = config.global.ulimit_n.unwrap_or(hard).min(config.global.fd_hard_limit.unwrap_or(u64::MAX));
+    (fixed + PER_CONNECTION_MOST * u64::from(maxconn)).min(most).min(hard)
+}
+
 /// The descriptors planned for when the system sets no limit of its own.
 const DESCRIPTORS_WITHOUT_LIMIT: u64 = 1_048_576;
 
@@ -73,6 +91,11 @@ mod tests {
             assert_eq!(plan(&config, hard, 100), expected);
         };
         check(Some(1_000), None, 20_000, (1_000, 2_100));
+        let mut config = Config::default();
+        assert_eq!(roomy(&config, 20_000, 100, 1_000), 4_100);
+        assert_eq!(roomy(&config, 3_000, 100, 1_000), 3_000);
+        config.global.ulimit_n = Some(2_500);
+        assert_eq!(roomy(&config, 20_000, 100, 1_000), 2_500);
         check(Some(1_000), Some(9_000), 20_000, (1_000, 9_000));
         check(None, None, 20_000, (9_950, 20_000));
         check(None, Some(300), 20_000, (100, 300));
