@@ -1,6 +1,8 @@
 //! gRPC through the daemon: in TLS from the client, in clear and in TLS to the server. Client and server are made of the
 //! `h2` crate and say what gRPC's do (messages with a prefix of five bytes, the status in trailers).
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
