@@ -10,6 +10,7 @@ use h2::Reason;
 use lb_tests::frames::*;
 use lb_tests::http::ok;
 use lb_tests::multiplex::{Server, answer};
+use lb_tests::tls::{Offer, Site, TLS13};
 use lb_tests::{Daemon, Origin, Rig, Setup, eventually, get, within};
 
 /// Sockets that the daemon has open.
@@ -108,4 +109,18 @@ async fn a_server_that_stops_reading_keeps_no_connection_open() {
     drop(client);
     eventually("both connections to go", || sockets(&rig.daemon) == open - 2).await;
     drop(origin);
+}
+
+#[tokio::test]
+async fn an_idle_connection_with_tls_ends_in_good_order() {
+    let site = Site::new();
+    let plan = Rig::http().frontend("timeout http-keep-alive 50ms").frontend("http-request return status 200");
+    let mut daemon = site.setup("alpn h2", &plan).start();
+    let offer = Offer { alpn: &["h2"], ..Offer::only(&TLS13) };
+    let mut client = Frames::client(site.client(offer).secure(&mut daemon).await, &[]).await;
+    client.get(1, "/").await;
+    client.wait(HEADERS).await;
+    client.wait(GOAWAY).await;
+    // Without close_notify this would be no end but an error.
+    client.peer.expect_end().await;
 }
