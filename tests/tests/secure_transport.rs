@@ -114,7 +114,8 @@ async fn a_server_that_stops_reading_keeps_no_connection_open() {
 #[tokio::test]
 async fn an_idle_connection_with_tls_ends_in_good_order() {
     let site = Site::new();
-    let plan = Rig::http().frontend("timeout http-keep-alive 50ms").frontend("http-request return status 200");
+    let plan =
+        Rig::http().frontend("timeout http-keep-alive 50ms").frontend("http-request return status 200");
     let mut daemon = site.setup("alpn h2", &plan).start();
     let offer = Offer { alpn: &["h2"], ..Offer::only(&TLS13) };
     let mut client = Frames::client(site.client(offer).secure(&mut daemon).await, &[]).await;

@@ -202,7 +202,7 @@ async fn what_is_known_of_a_certificate() {
         ("ssl_c_key_alg", "id-ecPublicKey"),
         ("ssl_c_sig_alg", "ecdsa-with-SHA256"),
         ("ssl_c_der,hex", ""),
-        ("ssl_c_sha1,length", "20"),
+        ("ssl_c_sha1,hex,length", "40"),
         ("ssl_c_used", "1"),
         ("ssl_c_verify", "0"),
         ("ssl_fc_has_crt", "1"),

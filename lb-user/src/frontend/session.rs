@@ -24,6 +24,10 @@ use super::worker::{Control, Registration};
 use crate::backend::pool::Idle;
 use crate::stream;
 
+/// How long, and for how many bytes, a closing connection is read so that its reply is not lost to a reset.
+pub const LINGER_LIMIT: Duration = Duration::from_secs(2);
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
 /// One client connection.
 #[derive(Debug)]
 pub struct Session {
@@ -85,7 +89,10 @@ impl Session {
         if let Some(acceptor) = self.listener.acceptor() {
             match Box::pin(tls::shake(&mut self, acceptor, control)).await {
                 Some(Ok(())) => {}
-                Some(Err(fault)) => return self.fail(fault),
+                Some(Err(fault)) => {
+                    self.fail(fault);
+                    return Box::pin(self.linger()).await;
+                }
                 None => return,
             }
         }
@@ -194,6 +201,27 @@ impl Session {
     /// `silent-drop`: the connection goes without the client being told, or with a reset that does not reach it.
     pub fn silent_drop(&self, how: SilentDrop) {
         self.client.drop_silently(how.rst_ttl);
+    }
+
+    /// Sends our end and waits, within limits, for the client's: closing with unread bytes would reset the connection and
+    /// could destroy the reply or the alert on its way (RFC 9112 §9.6).
+    pub async fn linger(&mut self) {
+        if self.frontend.cfg.options.nolinger || self.client.shutdown_write().is_err() {
+            return;
+        }
+        let draining = async {
+            let mut buffer = Buffer::take();
+            let mut drained = 0;
+            while drained < LINGER_BYTES_MAX {
+                buffer.clear();
+                match std::future::poll_fn(|cx| self.client.poll_read(cx, buffer.space())).await {
+                    Ok(n) if n > 0 => drained += n,
+                    _ => break,
+                }
+            }
+        };
+        // Past the limit the connection is closed as it is.
+        let _ = tokio::time::timeout(LINGER_LIMIT, draining).await;
     }
 
     /// The address the client connected to. With `transparent` binds and redirected connections it is not the

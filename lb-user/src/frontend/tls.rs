@@ -284,6 +284,9 @@ async fn run(
             let version = tls.progress.as_ref().and_then(|progress| progress.version);
             let reason = openssl_reason(&error, version);
             tls.error = Some(noise.unwrap_or_else(|| OpenSslError::of_reason(reason)));
+            if let Some(io) = shaking.into_io() {
+                session.client = io;
+            }
             Err(Failure::Other)
         }
     })

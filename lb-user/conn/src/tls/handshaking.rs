@@ -78,6 +78,11 @@ impl Handshaking {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
+    /// The socket of a handshake that failed: the peer may still be told so.
+    pub fn into_io(self) -> Option<Socket> {
+        self.io
+    }
+
     /// One poll of [`run`](Self::run), for whoever has to look at what rustls found out in it.
     ///
     /// # Errors

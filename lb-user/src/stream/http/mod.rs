@@ -30,7 +30,7 @@ use crate::services::replies;
 use crate::services::replies::Reply;
 use crate::stats::PROCESS;
 use forward::Answered;
-use reply::{linger, send_raw};
+use reply::send_raw;
 use request::Head;
 use respond::Responded;
 
@@ -80,7 +80,7 @@ pub async fn serve(session: &mut Session, control: &Control, mut input: Buffer) 
             Next::KeepAlive => {}
             Next::Close => return None,
             Next::Linger => {
-                Box::pin(linger(session)).await;
+                Box::pin(session.linger()).await;
                 return None;
             }
         }

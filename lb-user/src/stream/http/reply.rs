@@ -3,22 +3,19 @@
 use std::time::Duration;
 
 use sockeye_config::model::ConnectionMode;
-use sockeye_conn::{Buffer, clock};
+use sockeye_conn::clock;
 use sockeye_http::h1::{ChunkDecoder, ConnectionHeader, Decoded, EncodeOptions};
 use sockeye_http::{BodyLength, Version, h1};
 
 use super::super::abort::Cause;
 use super::request::Read;
 use super::{Next, Refusal, Transaction, request_rules};
-use crate::frontend::session::Session;
+use crate::frontend::session::{LINGER_BYTES_MAX, LINGER_LIMIT, Session};
 use crate::frontend::worker;
 use crate::services::replies::Reply;
 
 /// How long a reply of ours may take to be accepted by the client's socket.
 const REPLY_LIMIT: Duration = Duration::from_secs(10);
-/// How long, and for how many bytes, a closing connection is read so that its reply is not lost to a reset.
-const LINGER_LIMIT: Duration = Duration::from_secs(2);
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 impl Transaction<'_> {
     /// Answers with an error and decides about the connection.
@@ -231,25 +228,4 @@ pub(super) async fn send_raw(session: &mut Session, bytes: &[u8]) -> u64 {
     // A client that does not take a reply of a few hundred bytes is gone or hostile.
     let _ = tokio::time::timeout(REPLY_LIMIT, sending).await;
     sent as u64
-}
-
-/// Sends our end and waits, within limits, for the client's: closing with unread bytes would reset the
-/// connection and could destroy the reply on its way (RFC 9112 §9.6).
-pub(super) async fn linger(session: &mut Session) {
-    if session.frontend.cfg.options.nolinger || session.client.shutdown_write().is_err() {
-        return;
-    }
-    let draining = async {
-        let mut buffer = Buffer::take();
-        let mut drained = 0;
-        while drained < LINGER_BYTES_MAX {
-            buffer.clear();
-            match std::future::poll_fn(|cx| session.client.poll_read(cx, buffer.space())).await {
-                Ok(n) if n > 0 => drained += n,
-                _ => break,
-            }
-        }
-    };
-    // Past the limit the connection is closed as it is.
-    let _ = tokio::time::timeout(LINGER_LIMIT, draining).await;
 }
