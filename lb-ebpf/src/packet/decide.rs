@@ -26,7 +26,7 @@ pub struct Target {
 }
 
 /// The target of a packet, by what its headers say.
-#[inline(always)]
+#[inline(never)]
 pub fn target(packet: &Packet) -> Result<Target, Exit> {
     if packet.part == Part::Later {
         return later_fragment(packet);

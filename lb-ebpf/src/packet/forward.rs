@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{bpf_fib_lookup as Route, xdp_action};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_head};
 use aya_ebpf::programs::XdpContext;
 use lb_common::counters::PacketExit as Exit;
-use lb_common::packet::{Address, LINKED, Server, TCP, UDP, forwarding, is_v4};
+use lb_common::packet::{Address, LINKED, Server, TCP, forwarding, is_v4};
 
 use crate::Verdict;
 use crate::checksum::{self, apply, difference};
@@ -22,6 +22,10 @@ const FIB_SUCCESS: i64 = 0;
 const FIB_FORWARDING_OFF: i64 = 5;
 const FIB_NO_NEIGHBOUR: i64 = 7;
 const FIB_TOO_BIG: i64 = 8;
+
+/// Where the checksums are in the transport headers.
+const TCP_CHECKSUM: usize = 16;
+const UDP_CHECKSUM: usize = 6;
 
 /// Time to live of outer headers: Linux's own default.
 const OUTER_TTL: u8 = 64;
@@ -55,7 +59,7 @@ impl Link {
 }
 
 /// Rewrites the packet as its target says and sends it.
-#[inline(always)]
+#[inline(never)]
 pub fn send(ctx: &XdpContext, packet: &Packet, target: &Target) -> Result<Verdict, Exit> {
     let server = server(target.server).ok_or(Exit::NoServer)?;
     let verdict = match target.forwarding {
@@ -226,33 +230,29 @@ fn rewrite_transport(
     let old = if target.backward { packet.key.source_port } else { packet.key.destination_port };
     let port = if target.port == 0 { old } else { target.port };
     let change = addresses + difference(old as u64, port as u64);
-    let side = if target.backward { 0 } else { 1 };
-    match packet.protocol {
-        TCP => {
-            let header = at::<[u16; 10]>(ctx, packet.transport).ok_or(Exit::Malformed)?;
-            // SAFETY: `at` checked the bounds.
-            unsafe {
-                header.cast::<u16>().add(side).write_unaligned(port);
-                let sum = header.cast::<u16>().add(8);
-                sum.write_unaligned(apply(sum.read_unaligned(), change));
-            }
+    write_port(ctx, packet.transport, target.backward, port)?;
+    let is_tcp = packet.protocol == TCP;
+    let place = packet.transport + if is_tcp { TCP_CHECKSUM } else { UDP_CHECKSUM };
+    let place = at::<u16>(ctx, place).ok_or(Exit::Malformed)?;
+    // SAFETY: `at` checked the bounds.
+    unsafe {
+        let old = place.read_unaligned();
+        // 0 says that UDP has no checksum, so a sum of 0 is written as its other form (RFC 768).
+        if is_tcp || old != 0 {
+            let sum = apply(old, change);
+            place.write_unaligned(if sum == 0 && !is_tcp { 0xffff } else { sum });
         }
-        UDP => {
-            let header = at::<[u16; 4]>(ctx, packet.transport).ok_or(Exit::Malformed)?;
-            // SAFETY: as above.
-            unsafe {
-                header.cast::<u16>().add(side).write_unaligned(port);
-                let place = header.cast::<u16>().add(3);
-                let sum = place.read_unaligned();
-                // 0 says that there is no checksum, so a sum of 0 is written as its other form (RFC 768).
-                if sum != 0 {
-                    let sum = apply(sum, change);
-                    place.write_unaligned(if sum == 0 { 0xffff } else { sum });
-                }
-            }
-        }
-        _ => {}
     }
+    Ok(())
+}
+
+/// Writes the source or the destination port of the transport header at `transport`.
+#[inline(always)]
+pub fn write_port(ctx: &XdpContext, transport: usize, is_source: bool, port: u16) -> Result<(), Exit> {
+    // The side is part of the offset that is checked: the verifier would not take it as a step behind the check.
+    let place = at::<u16>(ctx, transport + if is_source { 0 } else { 2 }).ok_or(Exit::Malformed)?;
+    // SAFETY: `at` checked the bounds.
+    unsafe { place.write_unaligned(port) };
     Ok(())
 }
 

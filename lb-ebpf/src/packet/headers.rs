@@ -1,13 +1,15 @@
 //! From bytes to facts: bounds-checked reads, and what one packet says about itself.
 //!
-//! The only pointer arithmetic of the program is in [`at`]. Nothing here changes a packet.
+//! The only pointer arithmetic of the program is in [`at`]. Nothing here changes a packet. Facts go into memory of a
+//! map and come back from there, so that the verifier forgets on which of the many ways they were found: with facts in
+//! registers it went through more than a million instructions.
 
 use core::arch::asm;
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::counters::PacketExit as Exit;
 use lb_common::limits::PACKET_EXTENSION_HEADERS;
-use lb_common::packet::{Address, FlowKey, MAPPED, TCP, UDP};
+use lb_common::packet::{Address, FlowKey, MAPPED, TCP, UDP, is_v4};
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET: usize = 14;
@@ -17,6 +19,12 @@ pub const ETHERTYPE_V4: u16 = 0x0800_u16.to_be();
 pub const ETHERTYPE_V6: u16 = 0x86dd_u16.to_be();
 const ETHERTYPE_8021Q: u16 = 0x8100_u16.to_be();
 const ETHERTYPE_8021AD: u16 = 0x88a8_u16.to_be();
+
+/// Extension headers that are stepped over (RFC 8200 section 4).
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
 
 pub const ICMP: u8 = 1;
 pub const ICMP6: u8 = 58;
@@ -37,13 +45,14 @@ const TCP_ACK: u8 = 0x10;
 pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
     let end = ctx.data_end();
     let mut place = offset;
-    // SAFETY: no instruction. It hides from the compiler what `offset` is, so that the bound below stays in the
-    // program: the verifier forgets bounds when a value rests on the stack.
-    unsafe { asm!("/* {0} */", inout(reg) place) };
+    // SAFETY: moves a register to itself. It hides from the compiler what `offset` is, so that the bound below stays in the
+    // program: the verifier forgets bounds when a value rests on the stack. An empty instruction would not do: two
+    // lines of source for one instruction make the kernel refuse the line information.
+    unsafe { asm!("{0} = {0}", inout(reg) place) };
     let mut start = ctx.data() + (place & OFFSET_MASK);
-    // SAFETY: no instruction. Without it the compiler would check one sum and use another, and the verifier knows
+    // SAFETY: as above. Without it the compiler would check one sum and use another, and the verifier knows
     // only the one that was compared with the end.
-    unsafe { asm!("/* {0} */", inout(reg) start) };
+    unsafe { asm!("{0} = {0}", inout(reg) start) };
     if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
 }
 
@@ -113,8 +122,8 @@ pub struct Packet {
 }
 
 /// Reads a packet up to its transport header. The error is why the kernel gets it.
-#[inline(always)]
-pub fn parse(ctx: &XdpContext) -> Result<Packet, Exit> {
+#[inline(never)]
+pub fn parse(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
     // The destination's first byte is odd for broadcast and multicast.
     let first: u8 = read(ctx, 0).ok_or(Exit::NotIp)?;
     if first & 1 == 1 {
@@ -129,24 +138,37 @@ pub fn parse(ctx: &XdpContext) -> Result<Packet, Exit> {
         ethertype = read(ctx, network + 2).ok_or(Exit::NotIp)?;
         network += VLAN_TAG;
     }
-    let mut packet = match ethertype {
-        ETHERTYPE_V4 => network_v4(ctx, network)?,
-        ETHERTYPE_V6 => network_v6(ctx, network)?,
-        _ => return Err(Exit::NotIp),
-    };
+    forget(&mut packet.network, network);
     packet.tagged = network != ETHERNET;
-    if (ctx.data_end() - ctx.data()) < network + packet.length as usize {
+    match ethertype {
+        ETHERTYPE_V4 => network_v4(ctx, packet)?,
+        ETHERTYPE_V6 => network_v6(ctx, packet)?,
+        _ => return Err(Exit::NotIp),
+    }
+    if (ctx.data_end() - ctx.data()) < packet.network + packet.length as usize {
         return Err(Exit::Malformed);
     }
-    if packet.part != Part::Later {
-        transport(ctx, &mut packet)?;
-    }
-    Ok(packet)
+    Ok(())
+}
+
+/// Writes an offset so that the verifier does not know it afterwards.
+#[inline(always)]
+pub fn forget(place: &mut usize, offset: usize) {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::from_mut(place).write_volatile(offset) };
+}
+
+/// What is in memory, and not what the compiler knows of it.
+#[inline(always)]
+fn recall(place: &usize) -> usize {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::from_ref(place).read_volatile() }
 }
 
 /// The IPv4 header at `network`; also for the one inside an ICMP error, whose payload may be cut off.
-#[inline(always)]
-pub fn network_v4(ctx: &XdpContext, network: usize) -> Result<Packet, Exit> {
+#[inline(never)]
+pub fn network_v4(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+    let network = recall(&packet.network);
     let header: V4 = read(ctx, network).ok_or(Exit::Malformed)?;
     let bytes = ((header.version_length & 0x0f) as usize) * 4;
     let length = u16::from_be(header.total_length) as u32;
@@ -154,117 +176,112 @@ pub fn network_v4(ctx: &XdpContext, network: usize) -> Result<Packet, Exit> {
         return Err(Exit::Malformed);
     }
     let fragment = u16::from_be(header.fragment);
-    Ok(Packet {
-        network,
-        transport: network + bytes,
-        length,
-        v6: false,
-        tagged: false,
-        protocol: header.protocol,
-        ttl: header.ttl,
-        syn: false,
-        part: match (fragment & V4_OFFSET, fragment & V4_MORE) {
-            (0, 0) => Part::Whole,
-            (0, _) => Part::First,
-            _ => Part::Later,
-        },
-        identification: header.identification as u32,
-        key: FlowKey {
-            source: [0, 0, MAPPED, header.source],
-            destination: [0, 0, MAPPED, header.destination],
-            source_port: 0,
-            destination_port: 0,
-            protocol: header.protocol as u32,
-        },
-    })
+    forget(&mut packet.transport, network + bytes);
+    packet.length = length;
+    packet.v6 = false;
+    packet.protocol = header.protocol;
+    packet.ttl = header.ttl;
+    packet.syn = false;
+    packet.part = match (fragment & V4_OFFSET, fragment & V4_MORE) {
+        (0, 0) => Part::Whole,
+        (0, _) => Part::First,
+        _ => Part::Later,
+    };
+    packet.identification = header.identification as u32;
+    packet.key = FlowKey {
+        source: [0, 0, MAPPED, header.source],
+        destination: [0, 0, MAPPED, header.destination],
+        source_port: 0,
+        destination_port: 0,
+        protocol: header.protocol as u32,
+    };
+    Ok(())
 }
 
 /// The IPv6 header at `network` and the extension headers behind it.
-#[inline(always)]
-pub fn network_v6(ctx: &XdpContext, network: usize) -> Result<Packet, Exit> {
+#[inline(never)]
+pub fn network_v6(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+    let network = recall(&packet.network);
     let header: V6 = read(ctx, network).ok_or(Exit::Malformed)?;
     let payload = u16::from_be(header.payload_length) as u32;
-    let mapped = |address: &Address| lb_common::packet::is_v4(address);
     // Mapped addresses do not belong on the wire, and would be mistaken for IPv4 here.
     if u32::from_be(header.version_class_flow) >> 28 != 6
         || payload == 0
-        || mapped(&header.source)
-        || mapped(&header.destination)
+        || is_v4(&header.source)
+        || is_v4(&header.destination)
     {
         return Err(Exit::Malformed);
     }
-    let mut next = header.next_header;
-    let mut offset = network + size_of::<V6>();
-    let (mut part, mut identification) = (Part::Whole, 0);
+    packet.length = payload + size_of::<V6>() as u32;
+    packet.v6 = true;
+    packet.ttl = header.hop_limit;
+    packet.syn = false;
+    packet.part = Part::Whole;
+    packet.identification = 0;
+    packet.protocol = header.next_header;
+    packet.key = FlowKey {
+        source: header.source,
+        destination: header.destination,
+        source_port: 0,
+        destination_port: 0,
+        protocol: 0,
+    };
+    forget(&mut packet.transport, network + size_of::<V6>());
     for _ in 0..PACKET_EXTENSION_HEADERS {
-        match next {
-            // Hop-by-hop and destination options: the length counts words of 8 bytes beyond the first.
-            0 | 60 => {
-                let [following, length]: [u8; 2] = read(ctx, offset).ok_or(Exit::Malformed)?;
-                next = following;
-                offset += 8 + (length as usize) * 8;
-            }
-            // A routing header with segments left names its next stop, which the kernel must see to.
-            43 => {
-                let [following, length, _, left]: [u8; 4] = read(ctx, offset).ok_or(Exit::Malformed)?;
-                if left != 0 {
-                    return Err(Exit::ExtensionHeaders);
-                }
-                next = following;
-                offset += 8 + (length as usize) * 8;
-            }
-            44 => {
-                let [first, id]: [u32; 2] = read(ctx, offset).ok_or(Exit::Malformed)?;
-                let first = u32::from_be(first);
-                next = (first >> 24) as u8;
-                offset += 8;
-                identification = id;
-                part = match (first & 0xfff8, first & 1) {
-                    (0, 0) => Part::Whole,
-                    (0, _) => Part::First,
-                    _ => Part::Later,
-                };
-                if part == Part::Later {
-                    break;
-                }
-            }
-            _ => break,
+        if !matches!(packet.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
+            break;
         }
-        // What an offset may be, less the transport header and the packet inside an ICMP error.
-        if offset > OFFSET_MASK - 512 {
-            return Err(Exit::ExtensionHeaders);
+        extension(ctx, packet)?;
+        if packet.part == Part::Later {
+            break;
         }
     }
-    if matches!(next, 0 | 43 | 44 | 60) && part != Part::Later {
+    if packet.part != Part::Later
+        && matches!(packet.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
+    {
         return Err(Exit::ExtensionHeaders);
     }
-    Ok(Packet {
-        network,
-        transport: offset,
-        length: payload + size_of::<V6>() as u32,
-        v6: true,
-        tagged: false,
-        protocol: next,
-        ttl: header.hop_limit,
-        syn: false,
-        part,
-        identification,
-        key: FlowKey {
-            source: header.source,
-            destination: header.destination,
-            source_port: 0,
-            destination_port: 0,
-            protocol: next as u32,
-        },
-    })
+    packet.key.protocol = packet.protocol as u32;
+    Ok(())
+}
+
+/// Steps over one extension header.
+#[inline(always)]
+fn extension(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+    let offset = recall(&packet.transport);
+    let [first, id]: [u32; 2] = read(ctx, offset).ok_or(Exit::Malformed)?;
+    let [next, length, _, left] = first.to_ne_bytes();
+    let mut bytes = 8;
+    match packet.protocol {
+        FRAGMENT => {
+            let first = u32::from_be(first);
+            packet.identification = id;
+            packet.part = match (first & 0xfff8, first & 1) {
+                (0, 0) => Part::Whole,
+                (0, _) => Part::First,
+                _ => Part::Later,
+            };
+        }
+        // A routing header with segments left names its next stop, which the kernel must see to.
+        ROUTING if left != 0 => return Err(Exit::ExtensionHeaders),
+        // The length counts words of 8 bytes beyond the first.
+        _ => bytes += (length as usize) * 8,
+    }
+    packet.protocol = next;
+    // What an offset may be, less the transport header and the packet inside an ICMP error.
+    if offset + bytes > OFFSET_MASK - 512 {
+        return Err(Exit::ExtensionHeaders);
+    }
+    forget(&mut packet.transport, offset + bytes);
+    Ok(())
 }
 
 /// Ports and flags of the transport header.
-#[inline(always)]
-fn transport(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+#[inline(never)]
+pub fn transport(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
     // What the IP header leaves for it; the frame may be padded beyond.
-    let room = (packet.length as usize + packet.network).checked_sub(packet.transport);
-    let room = room.ok_or(Exit::Malformed)?;
+    let end = packet.length as usize + packet.network;
+    let room = end.checked_sub(packet.transport).ok_or(Exit::Malformed)?;
     match packet.protocol {
         TCP => {
             let header: [u8; 20] = read(ctx, packet.transport).ok_or(Exit::Malformed)?;

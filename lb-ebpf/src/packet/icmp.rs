@@ -2,39 +2,41 @@
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::counters::PacketExit as Exit;
-use lb_common::packet::{FlowKey, TCP, UDP, forwarding};
+use lb_common::packet::{FlowKey, TCP, UDP};
 
 use crate::Verdict;
 use crate::checksum::{self, apply, difference};
 use crate::decide::{Target, endpoint, service_of, to_server};
-use crate::forward::{leave, rewrite_address, route, send};
-use crate::headers::{Packet, Part, V4, V6, at, network_v4, network_v6, read};
+use crate::forward::{leave, rewrite_address, route, write_port};
+use crate::headers::{Packet, Part, V4, V6, at, forget, network_v4, network_v6, read};
 use crate::maps::{BACKWARD, SERVICES, server};
 
 /// Bytes before the packet inside (RFC 792, RFC 4443 section 3).
 const ICMP_HEADER: usize = 8;
 
-/// Handles an ICMP message. Kept apart from the other paths, which are the hot ones.
+/// Reads the packet inside an ICMP error into `inner`; other messages are the kernel's.
 #[inline(never)]
-pub fn error(ctx: &XdpContext, packet: &Packet) -> Result<Verdict, Exit> {
+pub fn parse(ctx: &XdpContext, packet: &Packet, inner: &mut Packet) -> Result<(), Exit> {
     let kind: u8 = read(ctx, packet.transport).ok_or(Exit::Malformed)?;
     let is_error = if packet.v6 { matches!(kind, 1..=4) } else { matches!(kind, 3 | 11 | 12) };
     if !is_error || packet.part != Part::Whole {
         return Err(Exit::OtherProtocol);
     }
-    let mut inner = if packet.v6 {
-        network_v6(ctx, packet.transport + ICMP_HEADER)?
-    } else {
-        network_v4(ctx, packet.transport + ICMP_HEADER)?
-    };
+    forget(&mut inner.network, packet.transport + ICMP_HEADER);
+    if packet.v6 { network_v6(ctx, inner)? } else { network_v4(ctx, inner)? }
     if inner.part == Part::Later || (inner.protocol != TCP && inner.protocol != UDP) {
         return Err(Exit::OtherProtocol);
     }
     let [source, destination]: [u16; 2] = read(ctx, inner.transport).ok_or(Exit::Malformed)?;
     inner.key.source_port = source;
     inner.key.destination_port = destination;
-    let key = &inner.key;
+    Ok(())
+}
 
+/// The target of an ICMP error, by the flow of the packet inside.
+#[inline(never)]
+pub fn target(packet: &Packet, inner: &Packet) -> Result<Target, Exit> {
+    let key = &inner.key;
     // About an answer of ours to a client: it must reach the server that sent it.
     // SAFETY: the value is replaced whole and stays until the program ends.
     if let Some(service) = unsafe { SERVICES.get(&endpoint(&key.source, key.source_port, key.protocol)) } {
@@ -48,13 +50,8 @@ pub fn error(ctx: &XdpContext, packet: &Packet) -> Result<Verdict, Exit> {
             destination_port: key.source_port,
             protocol: key.protocol,
         };
-        let target = to_server(&flow, service, false, false)?;
-        if target.forwarding == forwarding::NAT {
-            return translate(ctx, packet, &inner, &target);
-        }
-        return send(ctx, packet, &target);
+        return to_server(&flow, service, false, false);
     }
-
     // About a packet of the client to a server, from that server or a router before it.
     let to = endpoint(&key.destination, key.destination_port, key.protocol);
     // SAFETY: as above.
@@ -62,14 +59,13 @@ pub fn error(ctx: &XdpContext, packet: &Packet) -> Result<Verdict, Exit> {
     if packet.key.destination != key.source {
         return Err(Exit::NoFlow);
     }
-    let target = service_of(backward, &key.source, key.source_port, key.protocol)?;
-    translate(ctx, packet, &inner, &target)
+    service_of(backward, &key.source, key.source_port, key.protocol)
 }
 
 /// Rewrites the message and the packet inside. On the way to the server that is the outer destination and the inner
 /// source; on the way back the inner destination, and the outer source if the server itself complains.
-#[inline(always)]
-fn translate(ctx: &XdpContext, packet: &Packet, inner: &Packet, target: &Target) -> Result<Verdict, Exit> {
+#[inline(never)]
+pub fn translate(ctx: &XdpContext, packet: &Packet, inner: &Packet, target: &Target) -> Result<Verdict, Exit> {
     if packet.ttl <= 1 {
         return Err(Exit::TimeToLive);
     }
@@ -109,8 +105,7 @@ fn translate(ctx: &XdpContext, packet: &Packet, inner: &Packet, target: &Target)
             let sum = &raw mut (*header).checksum;
             sum.write_unaligned(apply(sum.read_unaligned(), inner_change));
         }
-        let ports = at::<[u16; 2]>(ctx, inner.transport).ok_or(Exit::Malformed)?;
-        ports.cast::<u16>().add(if target.backward { 1 } else { 0 }).write_unaligned(port);
+        write_port(ctx, inner.transport, !target.backward, port)?;
         let sum = at::<u16>(ctx, packet.transport + 2).ok_or(Exit::Malformed)?;
         sum.write_unaligned(apply(sum.read_unaligned(), change));
     }

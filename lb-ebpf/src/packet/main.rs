@@ -16,6 +16,7 @@ mod maps;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lb_common::counters::PacketExit as Exit;
+use lb_common::packet::forwarding;
 
 use headers::{ICMP, ICMP6, Part};
 
@@ -35,15 +36,26 @@ pub fn packet(ctx: XdpContext) -> u32 {
     verdict.action
 }
 
-/// The error is why the packet goes no further here.
+/// The error is why the packet goes no further here. Steps are functions of their own for the verifier's sake: the
+/// stacks of those that are in progress at once may have 512 bytes together.
 #[inline(always)]
 fn try_packet(ctx: &XdpContext) -> Result<Verdict, Exit> {
-    let packet = headers::parse(ctx)?;
-    if (packet.protocol == ICMP || packet.protocol == ICMP6) && packet.part != Part::Later {
-        return icmp::error(ctx, &packet);
+    let packet = maps::scratch(0).ok_or(Exit::Malformed)?;
+    headers::parse(ctx, packet)?;
+    if packet.part != Part::Later {
+        headers::transport(ctx, packet)?;
     }
-    let target = decide::target(&packet)?;
-    forward::send(ctx, &packet, &target)
+    if (packet.protocol == ICMP || packet.protocol == ICMP6) && packet.part != Part::Later {
+        let inner = maps::scratch(1).ok_or(Exit::Malformed)?;
+        icmp::parse(ctx, packet, inner)?;
+        let target = icmp::target(packet, inner)?;
+        if target.forwarding == forwarding::NAT {
+            return icmp::translate(ctx, packet, inner, &target);
+        }
+        return forward::send(ctx, packet, &target);
+    }
+    let target = decide::target(packet)?;
+    forward::send(ctx, packet, &target)
 }
 
 #[panic_handler]

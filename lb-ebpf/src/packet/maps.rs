@@ -9,6 +9,8 @@ use lb_common::packet::{
     Backward, Connection, Endpoint, FlowKey, Fragment, FragmentKey, Server, Service, Statistics,
 };
 
+use crate::headers::Packet;
+
 #[map]
 pub static SERVICES: HashMap<Endpoint, Service> = HashMap::with_max_entries(PACKET_SERVICES, 0);
 /// By the index that tables and connections hold.
@@ -30,6 +32,17 @@ pub static FRAGMENTS: LruHashMap<FragmentKey, Fragment> = LruHashMap::with_max_e
 pub static STATISTICS: PerCpuArray<Statistics> = PerCpuArray::with_max_entries(PACKET_SERVERS, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(PACKET_EXITS, 0);
+
+/// Room for the facts about a packet and about the one inside it.
+#[map]
+static SCRATCH: PerCpuArray<Packet> = PerCpuArray::with_max_entries(2, 0);
+
+/// The facts of the packet in hand (0), or of the one inside it (1).
+#[inline(always)]
+pub fn scratch(number: u32) -> Option<&'static mut Packet> {
+    // SAFETY: the element belongs to this CPU and this run, and each number is asked for once.
+    SCRATCH.get_ptr_mut(number).map(|packet| unsafe { &mut *packet })
+}
 
 #[inline(always)]
 pub fn count(why: Exit) {
