@@ -75,7 +75,8 @@ pub fn to_server(key: &FlowKey, service: &Service, syn: bool, remember: bool) ->
     }
     let hash = key.hash(service.flags & SOURCE_HASH != 0);
     let place = service.table_offset.wrapping_add(entry(hash, service.table_size));
-    let index = *TABLES.get(place).ok_or(Exit::NoServer)?;
+    let pair = TABLES.get(place / 2).ok_or(Exit::NoServer)?;
+    let index = if place & 1 == 0 { pair[0] } else { pair[1] };
     let chosen = server(index).ok_or(Exit::NoServer)?;
     if chosen.state != state::UP {
         return Err(Exit::NoServer);

@@ -16,9 +16,10 @@ pub static SERVICES: HashMap<Endpoint, Service> = HashMap::with_max_entries(PACK
 /// By the index that tables and connections hold.
 #[map]
 pub static SERVERS: Array<Server> = Array::with_max_entries(PACKET_SERVERS, 0);
-/// The Maglev tables of all services, one behind the other; the daemon maps them into its memory.
+/// The Maglev tables of all services, one behind the other; the daemon maps them into its memory. Two entries to an
+/// element, because the kernel gives every element of an array at least eight bytes.
 #[map]
-pub static TABLES: Array<u32> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static TABLES: Array<[u32; 2]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Each CPU has its own list of what was used last, so that CPUs do not wait for each other.
 #[map]
 pub static CONNECTIONS: LruHashMap<FlowKey, Connection> =

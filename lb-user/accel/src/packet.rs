@@ -136,7 +136,7 @@ impl Packet {
             return Err(LoadError::Missing("packet program"));
         }
         let sizes = PacketSizes { services: sizes.services.min(PACKET_SERVICES), ..sizes };
-        let mut object = loader::packet_object(sizes.connections, table_entries(&sizes))?;
+        let mut object = loader::packet_object(sizes.connections, table_entries(&sizes).div_ceil(2))?;
         let services = take(&mut object, "SERVICES")?.try_into()?;
         let servers = take(&mut object, "SERVERS")?.try_into()?;
         let backward = take(&mut object, "BACKWARD")?.try_into()?;
