@@ -20,7 +20,8 @@ use std::sync::Arc;
 pub use btf::BtfError;
 pub use loader::LoadError;
 pub use packet::{
-    Packet, PacketError, PacketLink, PacketRun, PacketServer, PacketService, PacketSizes, TABLE_SIZE_MIN, endpoint,
+    Packet, PacketError, PacketLink, PacketRun, PacketServer, PacketService, PacketSizes, TABLE_SIZE_MIN,
+    endpoint,
 };
 pub use probe::{Host, Unavailable};
 pub use sockmap::{InsertError, Link, Sockmap};

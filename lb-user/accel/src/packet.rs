@@ -16,8 +16,7 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lb_common::counters::{PACKET_EXITS, PACKET_NAMES};
 use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
 use lb_common::packet::{
-    Address, Backward, Endpoint, LAYOUT, LINKED, MAPPED, NO_SERVER, Server, Service, Statistics,
-    is_v4, state,
+    Address, Backward, Endpoint, LAYOUT, LINKED, MAPPED, NO_SERVER, Server, Service, Statistics, is_v4, state,
 };
 
 use crate::loader::{self, LoadError};
@@ -320,9 +319,8 @@ fn wire(address: IpAddr) -> Address {
         IpAddr::V4(address) => [0, 0, MAPPED, u32::from_ne_bytes(address.octets())],
         IpAddr::V6(address) => {
             let octets = address.octets();
-            let word = |at: usize| {
-                u32::from_ne_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]])
-            };
+            let word =
+                |at: usize| u32::from_ne_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]);
             [word(0), word(4), word(8), word(12)]
         }
     }

@@ -23,42 +23,74 @@ pub struct MaglevServer {
     pub identity: u64,
     /// Its share, relative to the others'; 0 takes nothing.
     pub weight: u32,
+    /// Whether it takes new flows now. The entries of one that does not are shared out among the others, and come
+    /// back to it; nobody else's move.
+    pub in_turn: bool,
 }
 
 /// Whether a table may have this size: a prime number, from [`MAGLEV_SIZE_MIN`] to [`MAGLEV_SIZE_MAX`].
 pub fn is_maglev_size(size: u32) -> bool {
-    let odd_divisor = || (3..).step_by(2).take_while(|divisor| divisor * divisor <= size).any(|d| size % d == 0);
+    let odd_divisor =
+        || (3..).step_by(2).take_while(|divisor| divisor * divisor <= size).any(|d| size % d == 0);
     (MAGLEV_SIZE_MIN..=MAGLEV_SIZE_MAX).contains(&size) && size % 2 == 1 && !odd_divisor()
 }
 
-/// The table of these servers. Takes time in proportion to `size`, and to the logarithm of it by chance.
+/// The table of these servers. Takes time in proportion to `size`, times its logarithm by chance.
+///
+/// It is filled twice: by all servers, as if all were in turn, and then by those in turn where the others' entries
+/// are. So a server that fails or returns moves its own flows only, where the paper's way moves some of everybody's;
+/// that remains when servers or weights are configured anew.
 ///
 /// `size` must be [allowed](is_maglev_size): with another number a permutation might not reach every entry, and the
 /// table is empty. The order of `servers` plays no part.
 pub fn maglev(servers: &[MaglevServer], size: u32) -> Vec<u32> {
     let mut table = vec![MAGLEV_NONE; size as usize];
-    let heaviest = servers.iter().map(|server| server.weight).max().unwrap_or(0);
-    if heaviest == 0 || !is_maglev_size(size) {
+    if !is_maglev_size(size) {
         return table;
     }
-    let mut turns: Vec<_> = servers.iter().filter(|server| server.weight > 0).map(|s| Turn::new(s, size)).collect();
+    fill(servers.iter().collect(), &mut table, size);
+    let mut absent: Vec<u32> = servers.iter().filter(|server| !server.in_turn).map(|srv| srv.index).collect();
+    if absent.is_empty() {
+        return table;
+    }
+    absent.sort_unstable();
+    for entry in &mut table {
+        if absent.binary_search(entry).is_ok() {
+            *entry = MAGLEV_NONE;
+        }
+    }
+    fill(servers.iter().filter(|server| server.in_turn).collect(), &mut table, size);
+    table
+}
+
+/// Gives every free entry to one of these servers.
+fn fill(servers: Vec<&MaglevServer>, table: &mut [u32], size: u32) {
+    let heaviest = servers.iter().map(|server| server.weight).max().unwrap_or(0);
+    if heaviest == 0 {
+        return;
+    }
+    let mut turns: Vec<_> = servers
+        .into_iter()
+        .filter(|server| server.weight > 0)
+        .map(|server| Turn::new(server, size))
+        .collect();
     // Whoever comes first wins what two want, so the order must not follow from that of the file.
     turns.sort_unstable_by_key(|turn| (turn.identity, turn.index));
-    let mut left = size;
+    let mut left = table.iter().filter(|entry| **entry == MAGLEV_NONE).count();
     loop {
         for turn in &mut turns {
+            if left == 0 {
+                return;
+            }
             // The heaviest server has a turn in each round, one of half its weight in every other.
             turn.credit += u64::from(turn.weight);
             if turn.credit < u64::from(heaviest) {
                 continue;
             }
             turn.credit -= u64::from(heaviest);
-            let entry = turn.claim(&table, size);
+            let entry = turn.claim(table, size);
             table[entry as usize] = turn.index;
             left -= 1;
-            if left == 0 {
-                return table;
-            }
         }
     }
 }
@@ -128,6 +160,7 @@ mod tests {
             index,
             identity: u64::from(index) + 1_000,
             weight,
+            in_turn: true,
         };
         (0..).zip(weights).map(server).collect()
     }
@@ -165,9 +198,27 @@ mod tests {
     }
 
     #[test]
-    fn removing_one_of_ten_moves_at_most_one_percent_of_the_rest() {
-        // The smallest table disturbs more than the paper's large one; the limit is for the size that is the default.
-        for (size, limit) in [(SIZE, 8.0), (655_373, 8.0)] {
+    fn one_of_ten_that_fails_moves_nobody_else() {
+        let all = servers(&[1; 10]);
+        let before = maglev(&all, SIZE);
+        for gone in 0..10 {
+            let mut rest = all.clone();
+            rest[gone as usize].in_turn = false;
+            let after = maglev(&rest, SIZE);
+            assert_eq!(moved(&before, &after, gone), 0.0);
+            let mut counts = [0_u32; 10];
+            after.iter().for_each(|&index| counts[index as usize] += 1);
+            assert_eq!(counts[gone as usize], 0);
+            for (index, count) in (0..).zip(counts) {
+                let off = (f64::from(count) - f64::from(SIZE) / 9.0).abs();
+                assert!(index == gone || off < 20.0, "{counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_of_ten_that_leaves_the_file_moves_few() {
+        for (size, limit) in [(SIZE, 2.5), (655_373, 2.5)] {
             let all = servers(&[1; 10]);
             let before = maglev(&all, size);
             for gone in 0..10 {
@@ -175,6 +226,20 @@ mod tests {
                 let percent = moved(&before, &maglev(&rest, size), gone);
                 assert!(percent <= limit, "{percent} % with {size} entries");
             }
+        }
+    }
+
+    /// What the failure of a server costs the daemon with 10,000 of them.
+    #[test]
+    #[ignore = "a measurement"]
+    fn time_for_ten_thousand_servers() {
+        for size in [SIZE, 655_373] {
+            let mut all = servers(&[1; 10_000]);
+            all[17].in_turn = false;
+            let begun = std::time::Instant::now();
+            let table = maglev(&all, size);
+            eprintln!("{size} entries: {:?}", begun.elapsed());
+            assert!(!table.contains(&17));
         }
     }
 

@@ -119,7 +119,8 @@ impl Frame {
         };
         header.extend(&self.payload);
         if !self.no_checksum {
-            let checksum = !sum(&[&pseudo(self.source, self.destination, self.protocol, header.len()), &header]);
+            let checksum =
+                !sum(&[&pseudo(self.source, self.destination, self.protocol, header.len()), &header]);
             header[place..place + 2].copy_from_slice(&checksum.to_be_bytes());
         }
         header
