@@ -41,6 +41,11 @@ pub const SOCKMAP_NAMES: [&str; sockmap::COUNT as usize] = [
     "event_lost",
 ];
 
+/// Counts the variants below.
+const fn one(_: PacketExit) -> u32 {
+    1
+}
+
 /// Declares the ways out of the packet program, with the words that summaries use.
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $word:literal,)+) => {
@@ -55,7 +60,7 @@ macro_rules! exits {
         pub const PACKET_NAMES: [&str; PACKET_EXITS as usize] = [$($word),+];
 
         /// How many [`PacketExit`]s there are.
-        pub const PACKET_EXITS: u32 = [$(PacketExit::$name),+].len() as u32;
+        pub const PACKET_EXITS: u32 = 0 $(+ one(PacketExit::$name))+;
     };
 }
 

@@ -3,7 +3,8 @@
 //! A packet to a service finds its server in the connection table, or by its hash in the service's Maglev table;
 //! one from a server finds its way back by the same connection. Every address here is 16 bytes in network order,
 //! an IPv4 one in its mapped form (RFC 4291 section 2.5.5.2), so that both families share keys and maps. Ports are
-//! in network order too. Values that are pinned begin with or carry [`LAYOUT`].
+//! in network order too. [`LAYOUT`] is in the values that
+//! lead to the others.
 
 /// Version of this file's layouts. A process that finds pinned maps of another one starts with empty maps.
 pub const LAYOUT: u32 = 1;
@@ -250,17 +251,39 @@ const _: () = assert!(size_of::<Statistics>() == 40);
 // SAFETY: plain integers without padding between them; every bit pattern is valid.
 #[cfg(feature = "user")]
 #[allow(unsafe_code)]
-mod pod {
-    unsafe impl aya::Pod for super::FlowKey {}
-    unsafe impl aya::Pod for super::Endpoint {}
-    unsafe impl aya::Pod for super::Service {}
-    unsafe impl aya::Pod for super::Server {}
-    unsafe impl aya::Pod for super::Connection {}
-    unsafe impl aya::Pod for super::Backward {}
-    unsafe impl aya::Pod for super::FragmentKey {}
-    unsafe impl aya::Pod for super::Fragment {}
-    unsafe impl aya::Pod for super::Statistics {}
-}
+unsafe impl aya::Pod for FlowKey {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Endpoint {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Service {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Server {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Connection {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Backward {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for FragmentKey {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Fragment {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Statistics {}
 
 #[cfg(test)]
 mod tests {
@@ -274,6 +297,17 @@ mod tests {
             destination_port: 80_u16.to_be(),
             protocol: TCP.into(),
         }
+    }
+
+    #[test]
+    fn no_hidden_padding() {
+        let address = size_of::<Address>();
+        assert_eq!(size_of::<FlowKey>(), 2 * address + 2 + 2 + 4);
+        assert_eq!(size_of::<Endpoint>(), address + 2 + 2);
+        assert_eq!(size_of::<Service>(), 1 + 1 + 2 + 4 + 4);
+        assert_eq!(size_of::<Server>(), 2 * address + 2 + 1 + 1 + 4 + 4 + 6 + 6 + 4 + 4);
+        assert_eq!(size_of::<Backward>(), BACKWARD_SERVICES * size_of::<Endpoint>() + 4 * 4);
+        assert_eq!(size_of::<Fragment>(), address + 4 + 4 + 1 + 1 + 6);
     }
 
     /// 40,000 flows over 100 entries: 400 each, give or take five standard deviations.

@@ -197,8 +197,7 @@ pub fn rewrite_address(
         let header = at::<V6>(ctx, packet.network).ok_or(Exit::Malformed)?;
         // SAFETY: `at` checked the bounds; headers may lie at any address.
         unsafe {
-            let place =
-                if is_source { &raw mut (*header).source } else { &raw mut (*header).destination };
+            let place = if is_source { &raw mut (*header).source } else { &raw mut (*header).destination };
             place.write_unaligned(*address);
             (&raw mut (*header).hop_limit).write(packet.ttl - 1);
         }
@@ -221,12 +220,7 @@ pub fn rewrite_address(
 
 /// Replaces a port, and corrects the checksum for it and for the addresses.
 #[inline(always)]
-fn rewrite_transport(
-    ctx: &XdpContext,
-    packet: &Packet,
-    target: &Target,
-    addresses: u64,
-) -> Result<(), Exit> {
+fn rewrite_transport(ctx: &XdpContext, packet: &Packet, target: &Target, addresses: u64) -> Result<(), Exit> {
     let old = if target.backward { packet.key.source_port } else { packet.key.destination_port };
     let port = if target.port == 0 { old } else { target.port };
     let change = addresses + difference(old as u64, port as u64);

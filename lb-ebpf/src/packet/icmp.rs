@@ -23,7 +23,11 @@ pub fn parse(ctx: &XdpContext, packet: &Packet, inner: &mut Packet) -> Result<()
         return Err(Exit::OtherProtocol);
     }
     forget(&mut inner.network, packet.transport + ICMP_HEADER);
-    if packet.v6 { network_v6(ctx, inner)? } else { network_v4(ctx, inner)? }
+    if packet.v6 {
+        network_v6(ctx, inner)?
+    } else {
+        network_v4(ctx, inner)?
+    }
     if inner.part == Part::Later || (inner.protocol != TCP && inner.protocol != UDP) {
         return Err(Exit::OtherProtocol);
     }
@@ -65,7 +69,12 @@ pub fn target(packet: &Packet, inner: &Packet) -> Result<Target, Exit> {
 /// Rewrites the message and the packet inside. On the way to the server that is the outer destination and the inner
 /// source; on the way back the inner destination, and the outer source if the server itself complains.
 #[inline(never)]
-pub fn translate(ctx: &XdpContext, packet: &Packet, inner: &Packet, target: &Target) -> Result<Verdict, Exit> {
+pub fn translate(
+    ctx: &XdpContext,
+    packet: &Packet,
+    inner: &Packet,
+    target: &Target,
+) -> Result<Verdict, Exit> {
     if packet.ttl <= 1 {
         return Err(Exit::TimeToLive);
     }

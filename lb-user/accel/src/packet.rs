@@ -16,7 +16,7 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lb_common::counters::{PACKET_EXITS, PACKET_NAMES};
 use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
 use lb_common::packet::{
-    Address, Backward, Endpoint, LAYOUT, LINKED, MAPPED, NO_SERVER, Server, Service, Statistics, is_v4, state,
+    Address, Backward, Endpoint, LAYOUT, LINKED, MAPPED, Server, Service, Statistics, is_v4, state,
 };
 
 use crate::loader::{self, LoadError};
@@ -412,7 +412,7 @@ impl Tables {
         for (place, &index) in (offset as usize..).zip(table.iter().take(self.size as usize)) {
             assert!((place + 1) * size_of::<u32>() <= self.bytes, "offsets come from the free list");
             // SAFETY: checked above to be inside the mapping, which lives as long as `self`.
-            unsafe { self.first.add(place).as_ref() }.store(index.min(NO_SERVER), Ordering::Relaxed);
+            unsafe { self.first.add(place).as_ref() }.store(index, Ordering::Relaxed);
         }
         std::sync::atomic::fence(Ordering::Release);
         Some(offset)

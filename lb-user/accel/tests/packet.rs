@@ -1,5 +1,6 @@
 //! The packet program, one packet at a time (`BPF_PROG_TEST_RUN`); without privileges or objects it says why it is
 //! skipped.
+#![allow(clippy::unwrap_used, reason = "a test that fails shows its line")]
 
 mod frame;
 
@@ -227,9 +228,9 @@ fn by_the_routes_of_a_namespace() {
         assert!(out.packets_out >= 2 && out.bytes_out > 0, "{out:?}");
 
         // To a server without a known link: the kernel is asked, and given the packet if it must ask in turn.
-        for family in 0..2 {
+        for (family, address) in SERVER.into_iter().enumerate() {
             let server = PacketServer {
-                address: SERVER[family].parse().unwrap(),
+                address: address.parse().unwrap(),
                 port: 8080,
                 source: None,
                 link: None,
@@ -238,15 +239,15 @@ fn by_the_routes_of_a_namespace() {
                 mtu: 0,
             };
             rig.packet.set_server(u32::try_from(family).unwrap(), Some(&server)).unwrap();
-            ip(&format!("neigh flush dev v0 to {}", SERVER[family]));
+            ip(&format!("neigh flush dev v0 to {address}"));
             let (run, why) = rig.run(&request(family, TCP).build());
             assert_eq!((run.action, why), (PASS, "no_neighbour"));
-            assert_eq!(check(&run.packet).destination.to_string(), SERVER[family]);
-            ip(&format!("neigh replace {} lladdr 02:00:00:00:00:55 dev v0 nud permanent", SERVER[family]));
+            assert_eq!(check(&run.packet).destination.to_string(), address);
+            ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:55 dev v0 nud permanent"));
             let (run, why) = rig.run(&request(family, TCP).build());
             assert_eq!((run.action, why), (REDIRECT, "redirected"));
             assert_eq!(run.packet[..12], [2, 0, 0, 0, 0, 0x55, 2, 0, 0, 0, 0, 1]);
-            ip(&format!("neigh del {} dev v0", SERVER[family]));
+            ip(&format!("neigh del {address} dev v0"));
         }
     }
     set_forwarding("0");
