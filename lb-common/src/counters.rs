@@ -40,3 +40,75 @@ pub const SOCKMAP_NAMES: [&str; sockmap::COUNT as usize] = [
     "redirect_failed",
     "event_lost",
 ];
+
+/// Counts the variants below.
+const fn one(_: PacketExit) -> u32 {
+    1
+}
+
+/// Declares the ways out of the packet program, with the words that summaries use.
+macro_rules! exits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal,)+) => {
+        /// Ways out of the packet program; each packet takes exactly one.
+        #[repr(u32)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum PacketExit {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        /// The names of the packet program's counters, in the order of [`PacketExit`].
+        pub const PACKET_NAMES: [&str; PACKET_EXITS as usize] = [$($word),+];
+
+        /// How many [`PacketExit`]s there are.
+        pub const PACKET_EXITS: u32 = 0 $(+ one(PacketExit::$name))+;
+    };
+}
+
+exits! {
+    /// Sent out of the interface that it came from, to a server.
+    Sent = "sent",
+    /// Sent out of another interface, to a server.
+    Redirected = "redirected",
+    /// An answer, sent out of the interface that it came from.
+    SentBack = "sent_back",
+    /// An answer, sent out of another interface.
+    RedirectedBack = "redirected_back",
+    /// An ICMP error about a known flow, translated and sent on.
+    IcmpError = "icmp_error",
+    /// Translated, and given to the kernel to find the next hop's address.
+    NoNeighbour = "no_neighbour",
+    /// To the kernel: neither IPv4 nor IPv6, or too many VLAN tags.
+    NotIp = "not_ip",
+    /// To the kernel: not for our Ethernet address alone.
+    NotUnicast = "not_unicast",
+    /// To the kernel: neither TCP nor UDP nor an ICMP error.
+    OtherProtocol = "other_protocol",
+    /// To the kernel: for none of our services.
+    NoService = "no_service",
+    /// To the kernel: from a server, but of no flow of ours.
+    NoFlow = "no_flow",
+    /// To the kernel: lengths or headers that contradict each other.
+    Malformed = "malformed",
+    /// To the kernel: IPv6 extension headers that are too many, too long, or still have to be acted upon on the way.
+    ExtensionHeaders = "extension_headers",
+    /// To the kernel: a later fragment whose first one was not for us or has not been seen.
+    Fragment = "fragment",
+    /// Dropped: no server is up.
+    NoServer = "no_server",
+    /// Dropped: its server is down and `on-marked-down` ends its flows.
+    ServerDown = "server_down",
+    /// Dropped: its time to live ends here.
+    TimeToLive = "time_to_live",
+    /// Dropped: larger than the way to its server allows.
+    TooBig = "too_big",
+    /// Dropped: no route to the server or the client, or one that leads nowhere.
+    NoRoute = "no_route",
+    /// Dropped: the interface does not forward packets (`net.ipv4.conf.*.forwarding`).
+    ForwardingOff = "forwarding_off",
+    /// Dropped: the next hop's address is not known and this packet cannot wait for it in the kernel.
+    NoLink = "no_link",
+    /// Dropped: it has VLAN tags and would leave through another interface.
+    Vlan = "vlan",
+    /// Dropped: no room for an outer header.
+    NoRoom = "no_room",
+}

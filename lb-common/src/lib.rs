@@ -4,6 +4,7 @@
 //! A file here has the name of its program in `lb-ebpf` and of its user side in `lb-user/accel`.
 #![cfg_attr(not(test), no_std)]
 
+pub mod packet;
 pub mod sockmap;
 
 pub mod counters;

@@ -1,5 +1,22 @@
 //! Map capacities, each with its reason.
 
+/// Flows in `mode packet` that are remembered, unless the daemon asks for another number. The kernel takes about
+/// 130 bytes for each at once.
+pub const PACKET_CONNECTIONS: u32 = 1 << 20;
+
+/// Datagrams whose later fragments find their way: a fragment follows its first within milliseconds.
+pub const PACKET_FRAGMENTS: u32 = 4_096;
+
+/// Services, counting each address, port and protocol.
+pub const PACKET_SERVICES: u32 = 1_024;
+
+/// Servers of all services together.
+pub const PACKET_SERVERS: u32 = 16_384;
+
+/// IPv6 extension headers that are followed in one packet. RFC 8200 section 4.1 knows six that may come in front of
+/// a transport header, once each but for one.
+pub const PACKET_EXTENSION_HEADERS: usize = 6;
+
 /// Directions that the kernel may forward at once. Each takes two slots of 8 bytes and one [`Flow`]; a process
 /// with the usual limit of 20,000 descriptors cannot have more than 10,000 connection pairs.
 ///

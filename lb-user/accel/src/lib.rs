@@ -10,6 +10,8 @@ mod loader;
 
 mod sockmap;
 
+mod packet;
+
 mod btf;
 
 use std::fmt;
@@ -17,6 +19,10 @@ use std::sync::Arc;
 
 pub use btf::BtfError;
 pub use loader::LoadError;
+pub use packet::{
+    Packet, PacketError, PacketLink, PacketRun, PacketServer, PacketService, PacketSizes, TABLE_SIZE_MIN,
+    endpoint,
+};
 pub use probe::{Host, Unavailable};
 pub use sockmap::{InsertError, Link, Sockmap};
 

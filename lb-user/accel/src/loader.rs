@@ -14,6 +14,9 @@ pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The object of `lb-ebpf/src/sockmap.rs`; empty when it was not built.
 pub(crate) static SOCKMAP: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockmap"));
 
+/// The object of `lb-ebpf/src/packet`; empty when it was not built.
+pub(crate) static PACKET: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/packet"));
+
 /// The kernel did not take a program or a map.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -27,7 +30,7 @@ pub enum LoadError {
     Program(#[from] aya::programs::ProgramError),
     #[error("cannot use a map: {}", chain(.0))]
     Map(#[from] aya::maps::MapError),
-    #[error("cannot map flows into memory: {0}")]
+    #[error("cannot map an array into memory: {0}")]
     Flows(#[source] io::Error),
     #[error("the object has no {0}")]
     Missing(&'static str),
@@ -45,6 +48,16 @@ pub(crate) fn sockmap_object() -> Result<Ebpf, LoadError> {
         .override_global("TCP_SOCK_COOKIE", &cookie, true)
         .override_global("TCP_SOCK_WRITE_SEQ", &write_seq, true)
         .load(SOCKMAP)?)
+}
+
+/// Creates the maps of the packet object.
+pub(crate) fn packet_object(connections: u32, table_entries: u32) -> Result<Ebpf, LoadError> {
+    Ok(EbpfLoader::new()
+        // As above.
+        .btf(None)
+        .map_max_entries("CONNECTIONS", connections)
+        .map_max_entries("TABLES", table_entries)
+        .load(PACKET)?)
 }
 
 /// An error with its causes on one line; aya names the system call only in the cause.

@@ -13,6 +13,7 @@ pub mod key;
 mod first;
 mod hash;
 mod leastconn;
+mod maglev;
 mod random;
 mod roundrobin;
 mod static_rr;
@@ -27,6 +28,7 @@ use static_rr::StaticRoundRobin;
 pub use algorithm::{Algorithm, Hash, HashFunction, HashMethod, HashSource, Random};
 pub use farm::Entry;
 pub use hash::{avalanche, hash};
+pub use maglev::{MAGLEV_NONE, MAGLEV_SIZE_MAX, MAGLEV_SIZE_MIN, MaglevServer, is_maglev_size, maglev};
 
 /// Steps of an effective weight per unit of the configured one: what slow start can tell apart.
 pub const WEIGHT_SCALE: u32 = 16;

@@ -1,0 +1,341 @@
+//! `mode packet`: which server a packet goes to, and how it gets there.
+//!
+//! A packet to a service finds its server in the connection table, or by its hash in the service's Maglev table;
+//! one from a server finds its way back by the same connection. Every address here is 16 bytes in network order,
+//! an IPv4 one in its mapped form (RFC 4291 section 2.5.5.2), so that both families share keys and maps. Ports are
+//! in network order too. [`LAYOUT`] is in the values that
+//! lead to the others.
+
+/// Version of this file's layouts. A process that finds pinned maps of another one starts with empty maps.
+pub const LAYOUT: u32 = 1;
+
+/// An IPv6 address as four words in network order, or a mapped IPv4 one.
+pub type Address = [u32; 4];
+
+/// The third word of a mapped IPv4 address.
+pub const MAPPED: u32 = 0xffff_u32.to_be();
+
+/// Whether this is a mapped IPv4 address.
+#[inline(always)]
+pub const fn is_v4(address: &Address) -> bool {
+    address[0] == 0 && address[1] == 0 && address[2] == MAPPED
+}
+
+/// TCP's number in IP headers.
+pub const TCP: u8 = 6;
+/// UDP's number in IP headers.
+pub const UDP: u8 = 17;
+
+/// Both ends of a packet: the key of the connection table, always as the client's packets have them.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    pub source: Address,
+    pub destination: Address,
+    pub source_port: u16,
+    pub destination_port: u16,
+    /// [`TCP`] or [`UDP`].
+    pub protocol: u32,
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 40);
+
+impl FlowKey {
+    /// The hash that chooses an entry of a Maglev table. It has no secret, because every balancer in front of the
+    /// same servers must come to the same result.
+    #[inline(always)]
+    pub fn hash(&self, source_only: bool) -> u32 {
+        let mut hash = mix(SEED, words(self.source[0], self.source[1]));
+        hash = mix(hash, words(self.source[2], self.source[3]));
+        if !source_only {
+            hash = mix(hash, words(self.destination[0], self.destination[1]));
+            hash = mix(hash, words(self.destination[2], self.destination[3]));
+            let ports = (self.source_port as u32) | ((self.destination_port as u32) << 16);
+            hash = mix(hash, words(ports, self.protocol));
+        }
+        // The last round of MurmurHash3: neighbouring addresses end up far apart.
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+        (hash >> 32) as u32
+    }
+}
+
+/// Any odd number would do; changing it moves flows between servers while versions are mixed.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[inline(always)]
+fn words(low: u32, high: u32) -> u64 {
+    low as u64 | ((high as u64) << 32)
+}
+
+#[inline(always)]
+fn mix(hash: u64, word: u64) -> u64 {
+    let hash = (hash ^ word).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 32)
+}
+
+/// The entry of a table with `size` entries that belongs to `hash`.
+#[inline(always)]
+pub fn entry(hash: u32, size: u32) -> u32 {
+    // A multiplication instead of a division; the upper bits of the hash are as good as its remainder.
+    ((hash as u64 * size as u64) >> 32) as u32
+}
+
+/// An address with its port: a service as clients call it, or a server as it answers.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub address: Address,
+    pub port: u16,
+    /// [`TCP`] or [`UDP`].
+    pub protocol: u16,
+}
+
+const _: () = assert!(size_of::<Endpoint>() == 20);
+
+/// How packets reach the servers of a [`Service`].
+pub mod forwarding {
+    /// The destination becomes the server's address and port; the answers come back through us.
+    pub const NAT: u8 = 0;
+    /// Only the Ethernet header changes: the server is on the same segment and has the service's address itself.
+    pub const DSR: u8 = 1;
+    /// The packet travels inside another one to the server, which has the service's address itself.
+    pub const IPIP: u8 = 2;
+}
+
+/// [`Service::flags`]: no connection table, the Maglev table alone decides.
+pub const STATELESS: u8 = 1;
+/// [`Service::flags`]: all flows of a client address go to one server (`balance source`).
+pub const SOURCE_HASH: u8 = 2;
+
+/// What clients call. The map replaces it whole, so a program sees either the old one or the new one.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    /// One of [`forwarding`].
+    pub forwarding: u8,
+    /// [`STATELESS`], [`SOURCE_HASH`].
+    pub flags: u8,
+    /// [`LAYOUT`].
+    pub layout: u16,
+    /// First entry of its Maglev table in the array of all tables.
+    pub table_offset: u32,
+    /// Entries of its Maglev table; 0 while no server is there for new flows.
+    pub table_size: u32,
+}
+
+const _: () = assert!(size_of::<Service>() == 12);
+
+/// An entry of a Maglev table that belongs to no server.
+pub const NO_SERVER: u32 = u32::MAX;
+
+/// What becomes of a server's packets: [`Server::state`].
+pub mod state {
+    /// No server has this index.
+    pub const FREE: u8 = 0;
+    /// Takes what the tables give it. A server in drain is one that has left the Maglev table.
+    pub const UP: u8 = 1;
+    /// Dead: packets of its established flows are dropped.
+    pub const DROP: u8 = 2;
+}
+
+/// [`Server::flags`]: `ifindex`, `mac` and `source_mac` are known, no route is looked up.
+pub const LINKED: u8 = 1;
+
+/// Where packets go.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    pub address: Address,
+    /// IPIP: source address of the outer header, of the same family as `address`.
+    pub source: Address,
+    /// NAT: the port that the server listens on; 0 keeps the packet's.
+    pub port: u16,
+    /// One of [`state`].
+    pub state: u8,
+    /// [`LINKED`].
+    pub flags: u8,
+    /// Changes when the index gets another server, so that the old one's connections are not mistaken for its.
+    pub generation: u32,
+    /// The interface that leads to it.
+    pub ifindex: u32,
+    /// The next hop's Ethernet address.
+    pub mac: [u8; 6],
+    /// Our Ethernet address on that interface.
+    pub source_mac: [u8; 6],
+    /// IPIP over IPv4: the sum of the outer header without total length, service type and identification.
+    pub outer_sum: u32,
+    /// Largest IP packet that fits the way to it; 0 leaves that to the route.
+    pub mtu: u32,
+}
+
+const _: () = assert!(size_of::<Server>() == 64, "one cache line per server");
+
+/// Where a flow goes: the value of the connection table.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Index of its server.
+    pub server: u32,
+    /// [`Server::generation`] when the flow began.
+    pub generation: u32,
+}
+
+const _: () = assert!(size_of::<Connection>() == 8);
+
+/// How many services may send to the same address and port of a server in NAT mode: each makes the way back one
+/// look-up longer.
+pub const BACKWARD_SERVICES: usize = 4;
+
+/// NAT: whose answers come from this address and port.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backward {
+    /// The services that send there; the first `count` count.
+    pub services: [Endpoint; BACKWARD_SERVICES],
+    pub count: u32,
+    /// Index of the server.
+    pub server: u32,
+    /// Not 0: the one service is [`STATELESS`], its answers need no connection.
+    pub stateless: u32,
+    /// [`LAYOUT`].
+    pub layout: u32,
+}
+
+const _: () = assert!(size_of::<Backward>() == 96);
+
+/// The fragments of one datagram, of which only the first has ports.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FragmentKey {
+    pub source: Address,
+    pub destination: Address,
+    pub identification: u32,
+    pub protocol: u32,
+}
+
+const _: () = assert!(size_of::<FragmentKey>() == 40);
+
+/// Where the first fragment went.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// What takes the place of the packet's address: the server's, or on the way back the service's.
+    pub address: Address,
+    pub server: u32,
+    pub generation: u32,
+    /// One of [`forwarding`].
+    pub forwarding: u8,
+    /// Not 0: from the server to the client.
+    pub backward: u8,
+    pub padding: [u8; 6],
+}
+
+const _: () = assert!(size_of::<Fragment>() == 32);
+
+/// What went to a server and came back from it, per CPU.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Flows that were given to it.
+    pub flows: u64,
+    pub packets_in: u64,
+    /// IP bytes, headers included.
+    pub bytes_in: u64,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+}
+
+const _: () = assert!(size_of::<Statistics>() == 40);
+
+// SAFETY: plain integers without padding between them; every bit pattern is valid.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for FlowKey {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Endpoint {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Service {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Server {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Connection {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Backward {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for FragmentKey {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Fragment {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for Statistics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(client: u32, port: u16) -> FlowKey {
+        FlowKey {
+            source: [0, 0, MAPPED, client.to_be()],
+            destination: [0, 0, MAPPED, 0xc000_0201_u32.to_be()],
+            source_port: port.to_be(),
+            destination_port: 80_u16.to_be(),
+            protocol: TCP.into(),
+        }
+    }
+
+    #[test]
+    fn no_hidden_padding() {
+        let address = size_of::<Address>();
+        assert_eq!(size_of::<FlowKey>(), 2 * address + 2 + 2 + 4);
+        assert_eq!(size_of::<Endpoint>(), address + 2 + 2);
+        assert_eq!(size_of::<Service>(), 1 + 1 + 2 + 4 + 4);
+        assert_eq!(size_of::<Server>(), 2 * address + 2 + 1 + 1 + 4 + 4 + 6 + 6 + 4 + 4);
+        assert_eq!(size_of::<Backward>(), BACKWARD_SERVICES * size_of::<Endpoint>() + 4 * 4);
+        assert_eq!(size_of::<Fragment>(), address + 4 + 4 + 1 + 1 + 6);
+    }
+
+    /// 40,000 flows over 100 entries: 400 each, give or take five standard deviations.
+    fn check(source_only: bool, key: impl Fn(u32) -> FlowKey) {
+        let mut entries = [0_u32; 100];
+        for number in 0..40_000 {
+            entries[entry(key(number).hash(source_only), 100) as usize] += 1;
+        }
+        assert!(entries.iter().all(|count| (300..500).contains(count)), "{entries:?}");
+    }
+
+    #[test]
+    fn neighbouring_flows_spread_evenly() {
+        check(false, |number| key(0x0a00_0001, u16::try_from(number).unwrap()));
+        check(false, |number| key(0x0a00_0000 + number, 1024));
+        check(true, |number| key(0x0a00_0000 + number, 1024));
+    }
+
+    #[test]
+    fn the_source_alone_decides_if_asked_to() {
+        assert_eq!(key(1, 2).hash(true), key(1, 3).hash(true));
+        assert_ne!(key(1, 2).hash(false), key(1, 3).hash(false));
+        assert_eq!([entry(0, 65_537), entry(u32::MAX, 65_537)], [0, 65_536]);
+    }
+
+    /// Two versions side by side must agree, so this number never changes without need.
+    #[test]
+    fn the_hash_is_part_of_the_interface() {
+        assert_eq!(key(0x0a00_0001, 1024).hash(false), 3_189_941_798);
+    }
+}

@@ -1,0 +1,324 @@
+//! How a packet gets to its target: NAT, direct server return, or inside another packet.
+//!
+//! The way out is looked up before anything is changed, so that a packet which cannot leave is not half rewritten.
+
+use aya_ebpf::bindings::{bpf_fib_lookup as Route, xdp_action};
+use aya_ebpf::helpers::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_head};
+use aya_ebpf::programs::XdpContext;
+use lb_common::counters::PacketExit as Exit;
+use lb_common::packet::{Address, LINKED, Server, TCP, forwarding, is_v4};
+
+use crate::Verdict;
+use crate::checksum::{self, apply, difference};
+use crate::decide::Target;
+use crate::headers::{ETHERTYPE_V4, ETHERTYPE_V6, Packet, Part, V4, V6, at, read};
+use crate::maps::{account, server};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// What `bpf_fib_lookup` returns (include/uapi/linux/bpf.h).
+const FIB_SUCCESS: i64 = 0;
+const FIB_FORWARDING_OFF: i64 = 5;
+const FIB_NO_NEIGHBOUR: i64 = 7;
+const FIB_TOO_BIG: i64 = 8;
+
+/// Where the checksums are in the transport headers.
+const TCP_CHECKSUM: usize = 16;
+const UDP_CHECKSUM: usize = 6;
+
+/// Time to live of outer headers: Linux's own default.
+const OUTER_TTL: u8 = 64;
+/// "Do not fragment" in an IPv4 header.
+const DO_NOT_FRAGMENT: u16 = 0x4000_u16.to_be();
+/// IP in IP (RFC 2003) and IPv6 in IP (RFC 2473), as protocol numbers.
+const IN_IP_V4: u8 = 4;
+const IN_IP_V6: u8 = 41;
+
+/// The XDP action of a packet that goes no further here.
+#[inline(always)]
+pub fn refuse(why: Exit) -> u32 {
+    // In the order of the enumeration everything from here on is dropped.
+    if why as u32 >= Exit::NoServer as u32 { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
+}
+
+/// The next hop on a network.
+#[derive(Clone, Copy)]
+pub struct Link {
+    ifindex: u32,
+    /// Destination and source as the Ethernet header has them; all zero when the kernel has to find them out.
+    addresses: [u16; 6],
+    known: bool,
+}
+
+impl Link {
+    #[inline(always)]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+}
+
+/// Rewrites the packet as its target says and sends it.
+#[inline(never)]
+pub fn send(ctx: &XdpContext, packet: &Packet, target: &Target) -> Result<Verdict, Exit> {
+    let server = server(target.server).ok_or(Exit::NoServer)?;
+    let verdict = match target.forwarding {
+        forwarding::NAT => nat(ctx, packet, target, server)?,
+        forwarding::DSR => {
+            same_family(packet, server)?;
+            let link = route(ctx, packet, packet.length, &packet.key.source, &server.address, Some(server))?;
+            leave(ctx, &known(link)?, false)?
+        }
+        _ => tunnel(ctx, packet, server)?,
+    };
+    account(target.server, target.backward, packet.length);
+    Ok(verdict)
+}
+
+#[inline(always)]
+fn nat(ctx: &XdpContext, packet: &Packet, target: &Target, server: &Server) -> Result<Verdict, Exit> {
+    same_family(packet, server)?;
+    if packet.ttl <= 1 {
+        return Err(Exit::TimeToLive);
+    }
+    let link = if target.backward {
+        route(ctx, packet, packet.length, &target.address, &packet.key.destination, None)?
+    } else {
+        route(ctx, packet, packet.length, &packet.key.source, &target.address, Some(server))?
+    };
+    let difference = rewrite_address(ctx, packet, target.backward, &target.address)?;
+    if packet.part != Part::Later {
+        rewrite_transport(ctx, packet, target, difference)?;
+    }
+    leave(ctx, &link, target.backward)
+}
+
+#[inline(always)]
+fn same_family(packet: &Packet, server: &Server) -> Result<(), Exit> {
+    if is_v4(&server.address) == packet.v6 { Err(Exit::NoServer) } else { Ok(()) }
+}
+
+/// The way to `destination`: the server's own link if the daemon found it, else by the kernel's routes.
+#[inline(always)]
+pub fn route(
+    ctx: &XdpContext,
+    packet: &Packet,
+    length: u32,
+    source: &Address,
+    destination: &Address,
+    server: Option<&Server>,
+) -> Result<Link, Exit> {
+    if let Some(server) = server {
+        if server.mtu != 0 && length > server.mtu {
+            return Err(Exit::TooBig);
+        }
+        if server.flags & LINKED != 0 {
+            let addresses = join(&server.mac, &server.source_mac);
+            return on_this(ctx, packet, Link { ifindex: server.ifindex, addresses, known: true });
+        }
+    }
+    // SAFETY: integers only.
+    let mut params: Route = unsafe { core::mem::zeroed() };
+    params.ifindex = ctx.ingress_ifindex() as u32;
+    params.l4_protocol = packet.protocol;
+    params.__bindgen_anon_1.tot_len = length as u16;
+    if is_v4(destination) {
+        params.family = AF_INET;
+        params.__bindgen_anon_3.ipv4_src = source[3];
+        params.__bindgen_anon_4.ipv4_dst = destination[3];
+    } else {
+        params.family = AF_INET6;
+        params.__bindgen_anon_3.ipv6_src = *source;
+        params.__bindgen_anon_4.ipv6_dst = *destination;
+    }
+    // SAFETY: the context is that of this run, the parameters are on the stack with their size.
+    let found = unsafe { bpf_fib_lookup(ctx.ctx.cast(), &raw mut params, size_of::<Route>() as i32, 0) };
+    let link = Link { ifindex: params.ifindex, addresses: join(&params.dmac, &params.smac), known: true };
+    match found as i64 {
+        FIB_SUCCESS => on_this(ctx, packet, link),
+        FIB_NO_NEIGHBOUR => Ok(Link { known: false, ..link }),
+        FIB_FORWARDING_OFF => Err(Exit::ForwardingOff),
+        FIB_TOO_BIG => Err(Exit::TooBig),
+        _ => Err(Exit::NoRoute),
+    }
+}
+
+/// Refuses a way that the tags of this packet do not belong to.
+#[inline(always)]
+fn on_this(ctx: &XdpContext, packet: &Packet, link: Link) -> Result<Link, Exit> {
+    if packet.tagged && link.ifindex != ctx.ingress_ifindex() as u32 {
+        return Err(Exit::Vlan);
+    }
+    Ok(link)
+}
+
+#[inline(always)]
+fn join(to: &[u8; 6], from: &[u8; 6]) -> [u16; 6] {
+    let word = |bytes: &[u8; 6], at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+    [word(to, 0), word(to, 2), word(to, 4), word(from, 0), word(from, 2), word(from, 4)]
+}
+
+#[inline(always)]
+fn known(link: Link) -> Result<Link, Exit> {
+    if link.known { Ok(link) } else { Err(Exit::NoLink) }
+}
+
+/// Sends the packet as it is now over `link`, or gives it to the kernel to find the next hop.
+#[inline(always)]
+pub fn leave(ctx: &XdpContext, link: &Link, backward: bool) -> Result<Verdict, Exit> {
+    if !link.known {
+        return Ok(Verdict { action: xdp_action::XDP_PASS, why: Exit::NoNeighbour });
+    }
+    let addresses = at::<[u16; 6]>(ctx, 0).ok_or(Exit::Malformed)?;
+    // SAFETY: `at` checked the bounds.
+    unsafe { addresses.write_unaligned(link.addresses) };
+    if link.ifindex == ctx.ingress_ifindex() as u32 {
+        let why = if backward { Exit::SentBack } else { Exit::Sent };
+        return Ok(Verdict { action: xdp_action::XDP_TX, why });
+    }
+    let why = if backward { Exit::RedirectedBack } else { Exit::Redirected };
+    // SAFETY: no pointers.
+    let action = unsafe { bpf_redirect(link.ifindex, 0) };
+    Ok(Verdict { action: action as u32, why })
+}
+
+/// Replaces the source or the destination in the IP header and takes one from the time to live. Returns what
+/// checksums that cover the addresses change by.
+#[inline(always)]
+pub fn rewrite_address(
+    ctx: &XdpContext,
+    packet: &Packet,
+    is_source: bool,
+    address: &Address,
+) -> Result<u64, Exit> {
+    let old = if is_source { &packet.key.source } else { &packet.key.destination };
+    let change = difference(checksum::address(old), checksum::address(address));
+    if packet.v6 {
+        let header = at::<V6>(ctx, packet.network).ok_or(Exit::Malformed)?;
+        // SAFETY: `at` checked the bounds; headers may lie at any address.
+        unsafe {
+            let place = if is_source { &raw mut (*header).source } else { &raw mut (*header).destination };
+            place.write_unaligned(*address);
+            (&raw mut (*header).hop_limit).write(packet.ttl - 1);
+        }
+        return Ok(change);
+    }
+    let header = at::<V4>(ctx, packet.network).ok_or(Exit::Malformed)?;
+    // SAFETY: as above.
+    unsafe {
+        let place = if is_source { &raw mut (*header).source } else { &raw mut (*header).destination };
+        place.write_unaligned(address[3]);
+        (&raw mut (*header).ttl).write(packet.ttl - 1);
+        let sum = &raw mut (*header).checksum;
+        // The time to live is the first byte of its word.
+        let ttl = |ttl: u8| u16::from_ne_bytes([ttl, 0]) as u64;
+        let change = change + difference(ttl(packet.ttl), ttl(packet.ttl - 1));
+        sum.write_unaligned(apply(sum.read_unaligned(), change));
+    }
+    Ok(change)
+}
+
+/// Replaces a port, and corrects the checksum for it and for the addresses.
+#[inline(always)]
+fn rewrite_transport(ctx: &XdpContext, packet: &Packet, target: &Target, addresses: u64) -> Result<(), Exit> {
+    let old = if target.backward { packet.key.source_port } else { packet.key.destination_port };
+    let port = if target.port == 0 { old } else { target.port };
+    let change = addresses + difference(old as u64, port as u64);
+    write_port(ctx, packet.transport, target.backward, port)?;
+    let is_tcp = packet.protocol == TCP;
+    let place = packet.transport + if is_tcp { TCP_CHECKSUM } else { UDP_CHECKSUM };
+    let place = at::<u16>(ctx, place).ok_or(Exit::Malformed)?;
+    // SAFETY: `at` checked the bounds.
+    unsafe {
+        let old = place.read_unaligned();
+        // 0 says that UDP has no checksum, so a sum of 0 is written as its other form (RFC 768).
+        if is_tcp || old != 0 {
+            let sum = apply(old, change);
+            place.write_unaligned(if sum == 0 && !is_tcp { 0xffff } else { sum });
+        }
+    }
+    Ok(())
+}
+
+/// Writes the source or the destination port of the transport header at `transport`.
+#[inline(always)]
+pub fn write_port(ctx: &XdpContext, transport: usize, is_source: bool, port: u16) -> Result<(), Exit> {
+    // The side is part of the offset that is checked: the verifier would not take it as a step behind the check.
+    let place = at::<u16>(ctx, transport + if is_source { 0 } else { 2 }).ok_or(Exit::Malformed)?;
+    // SAFETY: `at` checked the bounds.
+    unsafe { place.write_unaligned(port) };
+    Ok(())
+}
+
+/// Puts the packet into another one that goes to the server.
+#[inline(always)]
+fn tunnel(ctx: &XdpContext, packet: &Packet, server: &Server) -> Result<Verdict, Exit> {
+    let over_v4 = is_v4(&server.address);
+    let room = if over_v4 { size_of::<V4>() } else { size_of::<V6>() };
+    let length = packet.length + room as u32;
+    if length > u16::MAX as u32 {
+        return Err(Exit::TooBig);
+    }
+    let link = known(route(ctx, packet, length, &server.source, &server.address, Some(server))?)?;
+    let service = service_type(ctx, packet)?;
+    // Tags are the only part of the old Ethernet header that is kept; there are at most two.
+    let tags: u64 = if packet.tagged { read(ctx, 12).ok_or(Exit::Malformed)? } else { 0 };
+    // SAFETY: the context is that of this run; all pointers into the packet are made anew below.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -(room as i32)) } != 0 {
+        return Err(Exit::NoRoom);
+    }
+    if packet.tagged {
+        let place = at::<u64>(ctx, 12).ok_or(Exit::NoRoom)?;
+        // SAFETY: `at` checked the bounds; what of this is no tag is overwritten next.
+        unsafe { place.write_unaligned(tags) };
+    }
+    let ethertype = at::<u16>(ctx, packet.network - 2).ok_or(Exit::NoRoom)?;
+    // SAFETY: `at` checked the bounds.
+    unsafe { ethertype.write_unaligned(if over_v4 { ETHERTYPE_V4 } else { ETHERTYPE_V6 }) };
+    let protocol = if packet.v6 { IN_IP_V6 } else { IN_IP_V4 };
+    if over_v4 {
+        let outer = at::<V4>(ctx, packet.network).ok_or(Exit::NoRoom)?;
+        let header = outer_v4(server, service, length, protocol);
+        // SAFETY: as above.
+        unsafe { outer.write_unaligned(header) };
+    } else {
+        let outer = at::<V6>(ctx, packet.network).ok_or(Exit::NoRoom)?;
+        let header = V6 {
+            version_class_flow: ((6 << 28) | ((service as u32) << 20)).to_be(),
+            payload_length: (packet.length as u16).to_be(),
+            next_header: protocol,
+            hop_limit: OUTER_TTL,
+            source: server.source,
+            destination: server.address,
+        };
+        // SAFETY: as above.
+        unsafe { outer.write_unaligned(header) };
+    }
+    leave(ctx, &link, false)
+}
+
+#[inline(always)]
+fn outer_v4(server: &Server, service: u8, length: u32, protocol: u8) -> V4 {
+    let total_length = (length as u16).to_be();
+    let word = |high: u8, low: u8| u16::from_ne_bytes([high, low]) as u64;
+    let sum = server.outer_sum as u64 + word(0, service) + word(OUTER_TTL, protocol) + total_length as u64;
+    V4 {
+        version_length: 0x45,
+        service,
+        total_length,
+        identification: 0,
+        fragment: DO_NOT_FRAGMENT,
+        ttl: OUTER_TTL,
+        protocol,
+        checksum: !checksum::fold(sum),
+        source: server.source[3],
+        destination: server.address[3],
+    }
+}
+
+/// Service type or traffic class, congestion bits included: the outer header has the same (RFC 6040).
+#[inline(always)]
+fn service_type(ctx: &XdpContext, packet: &Packet) -> Result<u8, Exit> {
+    let [first, second]: [u8; 2] = read(ctx, packet.network).ok_or(Exit::Malformed)?;
+    Ok(if packet.v6 { (first << 4) | (second >> 4) } else { second })
+}

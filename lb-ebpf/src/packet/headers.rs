@@ -1,0 +1,312 @@
+//! From bytes to facts: bounds-checked reads, and what one packet says about itself.
+//!
+//! The only pointer arithmetic of the program is in [`at`]. Nothing here changes a packet. Facts go into memory of a
+//! map and come back from there, so that the verifier forgets on which of the many ways they were found: with facts in
+//! registers it went through more than a million instructions.
+
+use core::arch::asm;
+
+use aya_ebpf::programs::XdpContext;
+use lb_common::counters::PacketExit as Exit;
+use lb_common::limits::PACKET_EXTENSION_HEADERS;
+use lb_common::packet::{Address, FlowKey, MAPPED, TCP, UDP, is_v4};
+
+/// Bytes of an Ethernet header.
+pub const ETHERNET: usize = 14;
+const VLAN_TAG: usize = 4;
+const VLAN_TAGS_MAX: usize = 2;
+pub const ETHERTYPE_V4: u16 = 0x0800_u16.to_be();
+pub const ETHERTYPE_V6: u16 = 0x86dd_u16.to_be();
+const ETHERTYPE_8021Q: u16 = 0x8100_u16.to_be();
+const ETHERTYPE_8021AD: u16 = 0x88a8_u16.to_be();
+
+/// Extension headers that are stepped over (RFC 8200 section 4).
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+pub const ICMP: u8 = 1;
+pub const ICMP6: u8 = 58;
+
+/// Offsets within a packet stay below this: link, network and extension headers, and those inside an ICMP error.
+const OFFSET_MASK: usize = 0x3ff;
+
+/// The fragment offset, and "more fragments", of an IPv4 header.
+const V4_OFFSET: u16 = 0x1fff;
+const V4_MORE: u16 = 0x2000;
+
+/// The flags of a TCP header that matter here.
+const TCP_SYN: u8 = 0x02;
+const TCP_ACK: u8 = 0x10;
+
+/// A pointer to `T` at `offset`, if the packet holds it all.
+#[inline(always)]
+pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
+    let end = ctx.data_end();
+    let mut place = offset;
+    // SAFETY: moves a register to itself. It hides from the compiler what `offset` is, so that the bound below stays in the
+    // program: the verifier forgets bounds when a value rests on the stack. An empty instruction would not do: two
+    // lines of source for one instruction make the kernel refuse the line information.
+    unsafe { asm!("{0} = {0}", inout(reg) place) };
+    let mut start = ctx.data() + (place & OFFSET_MASK);
+    // SAFETY: as above. Without it the compiler would check one sum and use another, and the verifier knows
+    // only the one that was compared with the end.
+    unsafe { asm!("{0} = {0}", inout(reg) start) };
+    if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
+}
+
+/// A copy of the `T` at `offset`.
+#[inline(always)]
+pub fn read<T: Copy>(ctx: &XdpContext, offset: usize) -> Option<T> {
+    // SAFETY: `at` checked the bounds; headers have no alignment of their own.
+    at::<T>(ctx, offset).map(|place| unsafe { place.read_unaligned() })
+}
+
+/// An IPv4 header without options (RFC 791 section 3.1), in network order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct V4 {
+    pub version_length: u8,
+    pub service: u8,
+    pub total_length: u16,
+    pub identification: u16,
+    pub fragment: u16,
+    pub ttl: u8,
+    pub protocol: u8,
+    pub checksum: u16,
+    pub source: u32,
+    pub destination: u32,
+}
+
+/// An IPv6 header (RFC 8200 section 3), in network order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct V6 {
+    pub version_class_flow: u32,
+    pub payload_length: u16,
+    pub next_header: u8,
+    pub hop_limit: u8,
+    pub source: Address,
+    pub destination: Address,
+}
+
+/// Which part of a datagram a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    /// It has the transport header.
+    First,
+    Later,
+}
+
+/// What is known of a packet. Offsets are from the Ethernet header.
+#[derive(Clone, Copy)]
+pub struct Packet {
+    /// Where the IP header begins.
+    pub network: usize,
+    /// Where the transport header begins.
+    pub transport: usize,
+    /// Bytes from the IP header on, as that says itself.
+    pub length: u32,
+    pub v6: bool,
+    pub tagged: bool,
+    pub protocol: u8,
+    pub ttl: u8,
+    /// A TCP segment that begins a flow.
+    pub syn: bool,
+    pub part: Part,
+    pub identification: u32,
+    /// Ports are 0 in a later fragment and in an ICMP message.
+    pub key: FlowKey,
+}
+
+/// Reads a packet up to its transport header. The error is why the kernel gets it.
+#[inline(never)]
+pub fn parse(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+    // The destination's first byte is odd for broadcast and multicast.
+    let first: u8 = read(ctx, 0).ok_or(Exit::NotIp)?;
+    if first & 1 == 1 {
+        return Err(Exit::NotUnicast);
+    }
+    let mut ethertype: u16 = read(ctx, 12).ok_or(Exit::NotIp)?;
+    let mut network = ETHERNET;
+    for _ in 0..VLAN_TAGS_MAX {
+        if ethertype != ETHERTYPE_8021Q && ethertype != ETHERTYPE_8021AD {
+            break;
+        }
+        ethertype = read(ctx, network + 2).ok_or(Exit::NotIp)?;
+        network += VLAN_TAG;
+    }
+    forget(&mut packet.network, network);
+    packet.tagged = network != ETHERNET;
+    match ethertype {
+        ETHERTYPE_V4 => network_v4(ctx, packet)?,
+        ETHERTYPE_V6 => network_v6(ctx, packet)?,
+        _ => return Err(Exit::NotIp),
+    }
+    if (ctx.data_end() - ctx.data()) < packet.network + packet.length as usize {
+        return Err(Exit::Malformed);
+    }
+    Ok(())
+}
+
+/// Writes an offset so that the verifier does not know it afterwards.
+#[inline(always)]
+pub fn forget(place: &mut usize, offset: usize) {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::from_mut(place).write_volatile(offset) };
+}
+
+/// What is in memory, and not what the compiler knows of it.
+#[inline(always)]
+fn recall(place: &usize) -> usize {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::from_ref(place).read_volatile() }
+}
+
+/// The IPv4 header at `network`; also for the one inside an ICMP error, whose payload may be cut off.
+#[inline(never)]
+pub fn network_v4(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+    let network = recall(&packet.network);
+    let header: V4 = read(ctx, network).ok_or(Exit::Malformed)?;
+    let bytes = ((header.version_length & 0x0f) as usize) * 4;
+    let length = u16::from_be(header.total_length) as u32;
+    if header.version_length >> 4 != 4 || bytes < 20 || length < bytes as u32 {
+        return Err(Exit::Malformed);
+    }
+    let fragment = u16::from_be(header.fragment);
+    forget(&mut packet.transport, network + bytes);
+    packet.length = length;
+    packet.v6 = false;
+    packet.protocol = header.protocol;
+    packet.ttl = header.ttl;
+    packet.syn = false;
+    packet.part = match (fragment & V4_OFFSET, fragment & V4_MORE) {
+        (0, 0) => Part::Whole,
+        (0, _) => Part::First,
+        _ => Part::Later,
+    };
+    packet.identification = header.identification as u32;
+    packet.key = FlowKey {
+        source: [0, 0, MAPPED, header.source],
+        destination: [0, 0, MAPPED, header.destination],
+        source_port: 0,
+        destination_port: 0,
+        protocol: header.protocol as u32,
+    };
+    Ok(())
+}
+
+/// The IPv6 header at `network` and the extension headers behind it.
+#[inline(never)]
+pub fn network_v6(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+    let network = recall(&packet.network);
+    let header: V6 = read(ctx, network).ok_or(Exit::Malformed)?;
+    let payload = u16::from_be(header.payload_length) as u32;
+    // Mapped addresses do not belong on the wire, and would be mistaken for IPv4 here.
+    if u32::from_be(header.version_class_flow) >> 28 != 6
+        || payload == 0
+        || is_v4(&header.source)
+        || is_v4(&header.destination)
+    {
+        return Err(Exit::Malformed);
+    }
+    packet.length = payload + size_of::<V6>() as u32;
+    packet.v6 = true;
+    packet.ttl = header.hop_limit;
+    packet.syn = false;
+    packet.part = Part::Whole;
+    packet.identification = 0;
+    packet.protocol = header.next_header;
+    packet.key = FlowKey {
+        source: header.source,
+        destination: header.destination,
+        source_port: 0,
+        destination_port: 0,
+        protocol: 0,
+    };
+    forget(&mut packet.transport, network + size_of::<V6>());
+    for _ in 0..PACKET_EXTENSION_HEADERS {
+        if !matches!(packet.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
+            break;
+        }
+        extension(ctx, packet)?;
+        if packet.part == Part::Later {
+            break;
+        }
+    }
+    if packet.part != Part::Later
+        && matches!(packet.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
+    {
+        return Err(Exit::ExtensionHeaders);
+    }
+    packet.key.protocol = packet.protocol as u32;
+    Ok(())
+}
+
+/// Steps over one extension header.
+#[inline(always)]
+fn extension(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+    let offset = recall(&packet.transport);
+    let [first, id]: [u32; 2] = read(ctx, offset).ok_or(Exit::Malformed)?;
+    let [next, length, _, left] = first.to_ne_bytes();
+    let mut bytes = 8;
+    match packet.protocol {
+        FRAGMENT => {
+            let first = u32::from_be(first);
+            packet.identification = id;
+            packet.part = match (first & 0xfff8, first & 1) {
+                (0, 0) => Part::Whole,
+                (0, _) => Part::First,
+                _ => Part::Later,
+            };
+        }
+        // A routing header with segments left names its next stop, which the kernel must see to.
+        ROUTING if left != 0 => return Err(Exit::ExtensionHeaders),
+        // The length counts words of 8 bytes beyond the first.
+        _ => bytes += (length as usize) * 8,
+    }
+    packet.protocol = next;
+    // What an offset may be, less the transport header and the packet inside an ICMP error.
+    if offset + bytes > OFFSET_MASK - 512 {
+        return Err(Exit::ExtensionHeaders);
+    }
+    forget(&mut packet.transport, offset + bytes);
+    Ok(())
+}
+
+/// Ports and flags of the transport header.
+#[inline(never)]
+pub fn transport(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+    // What the IP header leaves for it; the frame may be padded beyond.
+    let end = packet.length as usize + packet.network;
+    let room = end.checked_sub(packet.transport).ok_or(Exit::Malformed)?;
+    match packet.protocol {
+        TCP => {
+            let header: [u8; 20] = read(ctx, packet.transport).ok_or(Exit::Malformed)?;
+            let bytes = ((header[12] >> 4) as usize) * 4;
+            if bytes < 20 || bytes > room {
+                return Err(Exit::Malformed);
+            }
+            packet.syn = header[13] & (TCP_SYN | TCP_ACK) == TCP_SYN;
+            packet.key.source_port = u16::from_ne_bytes([header[0], header[1]]);
+            packet.key.destination_port = u16::from_ne_bytes([header[2], header[3]]);
+        }
+        UDP => {
+            let [source, destination, length, _]: [u16; 4] =
+                read(ctx, packet.transport).ok_or(Exit::Malformed)?;
+            let length = u16::from_be(length) as usize;
+            // A first fragment says the length of the whole datagram.
+            if length < 8 || room < 8 || (packet.part == Part::Whole && length > room) {
+                return Err(Exit::Malformed);
+            }
+            packet.key.source_port = source;
+            packet.key.destination_port = destination;
+        }
+        ICMP if !packet.v6 => {}
+        ICMP6 if packet.v6 => {}
+        _ => return Err(Exit::OtherProtocol),
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `mode packet`: XDP balancing, one packet in, one packet out.
+//!
+//! Parse, look up, decide, rewrite: one file each. A packet that is not certainly ours goes to the kernel as it
+//! came; one that is ours and cannot be delivered is dropped. Each way out has its counter.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod checksum;
+mod decide;
+mod forward;
+mod headers;
+mod icmp;
+mod maps;
+
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use lb_common::counters::PacketExit as Exit;
+use lb_common::packet::forwarding;
+
+use headers::{ICMP, ICMP6, Part};
+
+/// An XDP action with the counter that says why.
+struct Verdict {
+    action: u32,
+    why: Exit,
+}
+
+#[xdp]
+pub fn packet(ctx: XdpContext) -> u32 {
+    let verdict = match try_packet(&ctx) {
+        Ok(verdict) => verdict,
+        Err(why) => Verdict { action: forward::refuse(why), why },
+    };
+    maps::count(verdict.why);
+    verdict.action
+}
+
+/// The error is why the packet goes no further here. Steps are functions of their own for the verifier's sake: the
+/// stacks of those that are in progress at once may have 512 bytes together.
+#[inline(always)]
+fn try_packet(ctx: &XdpContext) -> Result<Verdict, Exit> {
+    let packet = maps::scratch(0).ok_or(Exit::Malformed)?;
+    headers::parse(ctx, packet)?;
+    if packet.part != Part::Later {
+        headers::transport(ctx, packet)?;
+    }
+    if (packet.protocol == ICMP || packet.protocol == ICMP6) && packet.part != Part::Later {
+        let inner = maps::scratch(1).ok_or(Exit::Malformed)?;
+        icmp::parse(ctx, packet, inner)?;
+        let target = icmp::target(packet, inner)?;
+        if target.forwarding == forwarding::NAT {
+            return icmp::translate(ctx, packet, inner, &target);
+        }
+        return forward::send(ctx, packet, &target);
+    }
+    let target = decide::target(packet)?;
+    forward::send(ctx, packet, &target)
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// As the other programs'.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,435 @@
+//! User side of `mode packet`: services, servers and tables in, counters out.
+//!
+//! The program is loaded here and attached by whoever owns the interfaces. Changes are made so that a packet on its
+//! way meets the old state or the new one, never a mixture.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use lb_common::counters::{PACKET_EXITS, PACKET_NAMES};
+use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
+use lb_common::packet::{
+    Address, Backward, Endpoint, LAYOUT, LINKED, MAPPED, Server, Service, Statistics, is_v4, state,
+};
+
+use crate::loader::{self, LoadError};
+
+/// Name of the program in its object.
+const PROGRAM: &str = "packet";
+/// Tables beyond one per service: a change fills a table that no service uses, and one that was in use until now
+/// rests until the last packet has left it.
+const TABLES_SPARE: u32 = 4;
+/// The smallest allowed table: less would be uneven (the Maglev paper, section 5.3).
+pub const TABLE_SIZE_MIN: u32 = 65_537;
+
+/// How large the maps are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketSizes {
+    /// Flows that are remembered.
+    pub connections: u32,
+    /// Services, one per address, port and protocol.
+    pub services: u32,
+    /// Entries of each service's table; a prime number, at least [`TABLE_SIZE_MIN`].
+    pub table: u32,
+}
+
+impl Default for PacketSizes {
+    fn default() -> Self {
+        Self { connections: PACKET_CONNECTIONS, services: 64, table: TABLE_SIZE_MIN }
+    }
+}
+
+/// Why something could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PacketError {
+    #[error("more than {0} services")]
+    Services(u32),
+    #[error("server index {0} of at most {PACKET_SERVERS}")]
+    ServerIndex(u32),
+    #[error("a table of {0} entries instead of {1}")]
+    TableSize(usize, u32),
+    #[error("no such service")]
+    NoService,
+    #[error("tunnel from {0} to {1}: both ends must be of one family")]
+    Families(IpAddr, IpAddr),
+    #[error("map: {0}")]
+    Map(#[from] MapError),
+    #[error("test run: {0}")]
+    Run(#[from] aya::programs::ProgramError),
+}
+
+/// The Ethernet link to a server, when the daemon knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketLink {
+    /// The interface that leads to the server.
+    pub ifindex: u32,
+    /// The next hop's address.
+    pub mac: [u8; 6],
+    /// Our own address on the interface.
+    pub source_mac: [u8; 6],
+}
+
+/// A server as the program is to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketServer {
+    pub address: IpAddr,
+    /// NAT: its port; 0 keeps the client's choice.
+    pub port: u16,
+    /// IPIP: the outer header's source.
+    pub source: Option<IpAddr>,
+    /// Without one, each packet asks the kernel's routes.
+    pub link: Option<PacketLink>,
+    /// Whether packets of its established flows are dropped (`on-marked-down shutdown-sessions`, and it is down).
+    pub drop: bool,
+    /// Changes with the server that the index stands for.
+    pub generation: u32,
+    /// Largest IP packet, outer header included; 0 leaves that to the route.
+    pub mtu: u32,
+}
+
+/// How the packets of a service travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketService {
+    /// One of [`lb_common::packet::forwarding`].
+    pub forwarding: u8,
+    /// [`lb_common::packet::STATELESS`], [`lb_common::packet::SOURCE_HASH`].
+    pub flags: u8,
+}
+
+/// What one run of the program made of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketRun {
+    /// The XDP action.
+    pub action: u32,
+    pub packet: Vec<u8>,
+    /// Mean time of one run.
+    pub nanoseconds: u64,
+}
+
+/// The loaded program with its maps.
+pub struct Packet {
+    services: BpfHashMap<MapData, Endpoint, Service>,
+    servers: Array<MapData, Server>,
+    backward: BpfHashMap<MapData, Endpoint, Backward>,
+    statistics: PerCpuArray<MapData, Statistics>,
+    counters: PerCpuArray<MapData, u64>,
+    tables: Tables,
+    sizes: PacketSizes,
+    object: aya::Ebpf,
+}
+
+impl Packet {
+    /// Creates the maps and loads the program. It does nothing until it is attached.
+    ///
+    /// # Errors
+    /// When this binary has no object, or the kernel refuses a map or the program.
+    pub fn load(sizes: PacketSizes) -> Result<Self, LoadError> {
+        if loader::PACKET.is_empty() {
+            return Err(LoadError::Missing("packet program"));
+        }
+        let sizes = PacketSizes { services: sizes.services.min(PACKET_SERVICES), ..sizes };
+        let mut object = loader::packet_object(sizes.connections, table_entries(&sizes).div_ceil(2))?;
+        let services = take(&mut object, "SERVICES")?.try_into()?;
+        let servers = take(&mut object, "SERVERS")?.try_into()?;
+        let backward = take(&mut object, "BACKWARD")?.try_into()?;
+        let statistics = take(&mut object, "STATISTICS")?.try_into()?;
+        let counters = take(&mut object, "COUNTERS")?.try_into()?;
+        let Map::Array(tables) = take(&mut object, "TABLES")? else {
+            return Err(LoadError::Missing("TABLES"));
+        };
+        let tables = Tables::new(&tables, &sizes).map_err(LoadError::Flows)?;
+        let program: &mut Xdp = object.program_mut(PROGRAM).ok_or(LoadError::Missing(PROGRAM))?.try_into()?;
+        program.load()?;
+        Ok(Self { services, servers, backward, statistics, counters, tables, sizes, object })
+    }
+
+    /// Adds a service, or changes how it forwards; its table stays, and a new one has none.
+    ///
+    /// # Errors
+    /// When there are too many, or the kernel refuses.
+    pub fn set_service(&mut self, key: &Endpoint, service: PacketService) -> Result<(), PacketError> {
+        let known = self.service(key)?;
+        if known.is_none() && self.services.keys().count() >= self.sizes.services as usize {
+            return Err(PacketError::Services(self.sizes.services));
+        }
+        let (table_offset, table_size) = known.map_or((0, 0), |known| (known.table_offset, known.table_size));
+        let PacketService { forwarding, flags } = service;
+        let value = Service { forwarding, flags, layout: layout16(), table_offset, table_size };
+        Ok(self.services.insert(key, value, 0)?)
+    }
+
+    /// Gives a service another table, of indices of servers; `None` leaves it without servers for new flows.
+    ///
+    /// # Errors
+    /// When the service is not known, or the table is not of the size that [`load`](Self::load) was told.
+    pub fn set_table(&mut self, key: &Endpoint, table: Option<&[u32]>) -> Result<(), PacketError> {
+        let mut service = self.service(key)?.ok_or(PacketError::NoService)?;
+        let old = (service.table_size != 0).then_some(service.table_offset);
+        match table {
+            Some(table) if table.len() != self.sizes.table as usize => {
+                return Err(PacketError::TableSize(table.len(), self.sizes.table));
+            }
+            Some(table) => {
+                let offset = self.tables.fill(table).ok_or(PacketError::Services(self.sizes.services))?;
+                (service.table_offset, service.table_size) = (offset, self.sizes.table);
+            }
+            None => service.table_size = 0,
+        }
+        if let Err(error) = self.services.insert(key, service, 0) {
+            if service.table_size != 0 {
+                self.tables.release(service.table_offset);
+            }
+            return Err(error.into());
+        }
+        if let Some(old) = old {
+            self.tables.release(old);
+        }
+        Ok(())
+    }
+
+    /// Takes a service away; its packets go to the kernel from now on.
+    ///
+    /// # Errors
+    /// When it is not known.
+    pub fn remove_service(&mut self, key: &Endpoint) -> Result<(), PacketError> {
+        let service = self.service(key)?.ok_or(PacketError::NoService)?;
+        self.services.remove(key)?;
+        if service.table_size != 0 {
+            self.tables.release(service.table_offset);
+        }
+        Ok(())
+    }
+
+    fn service(&self, key: &Endpoint) -> Result<Option<Service>, PacketError> {
+        match self.services.get(key, 0) {
+            Ok(service) => Ok(Some(service)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says what stands behind an index; `None` frees it. An index that gets another server must have left all
+    /// tables, and the new server another generation.
+    ///
+    /// # Errors
+    /// When the index is too large or the tunnel's ends do not fit each other.
+    pub fn set_server(&mut self, index: u32, server: Option<&PacketServer>) -> Result<(), PacketError> {
+        if index >= PACKET_SERVERS {
+            return Err(PacketError::ServerIndex(index));
+        }
+        let value = server.map_or(Ok(FREE), encode)?;
+        Ok(self.servers.set(index, value, 0)?)
+    }
+
+    /// NAT: says which services send to this address and port of a server, so that its answers are translated.
+    /// `None` ends that.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_backward(&mut self, from: &Endpoint, backward: Option<&Backward>) -> Result<(), PacketError> {
+        match backward {
+            Some(backward) => Ok(self.backward.insert(from, backward, 0)?),
+            None => match self.backward.remove(from) {
+                Err(MapError::KeyNotFound) => Ok(()),
+                other => Ok(other?),
+            },
+        }
+    }
+
+    /// What went to a server and came back, summed over the CPUs.
+    ///
+    /// # Errors
+    /// When the index is too large.
+    pub fn statistics(&self, index: u32) -> Result<Statistics, PacketError> {
+        let values = self.statistics.get(&index, 0)?;
+        Ok(values.iter().fold(Statistics::default(), |sum, value| Statistics {
+            flows: sum.flows + value.flows,
+            packets_in: sum.packets_in + value.packets_in,
+            bytes_in: sum.bytes_in + value.bytes_in,
+            packets_out: sum.packets_out + value.packets_out,
+            bytes_out: sum.bytes_out + value.bytes_out,
+        }))
+    }
+
+    /// How often each way out was taken, summed over the CPUs, with their names.
+    ///
+    /// # Errors
+    /// When the kernel does not let the map be read.
+    pub fn counters(&self) -> Result<[(&'static str, u64); PACKET_EXITS as usize], PacketError> {
+        let mut counters = PACKET_NAMES.map(|name| (name, 0));
+        for (index, counter) in (0..).zip(&mut counters) {
+            counter.1 = self.counters.get(&index, 0)?.iter().sum();
+        }
+        Ok(counters)
+    }
+
+    /// Instructions that the verifier went through; `None` where the kernel does not say (before 5.16).
+    ///
+    /// # Errors
+    /// When the program's description cannot be read.
+    pub fn verified_instructions(&self) -> Result<Option<u32>, PacketError> {
+        Ok(self.program()?.info()?.verified_instruction_count())
+    }
+
+    /// Runs the program upon a packet that never was on a wire (`BPF_PROG_TEST_RUN`), `repeat` times.
+    ///
+    /// # Errors
+    /// When the kernel refuses: packets of less than 14 bytes, or of more than a page.
+    pub fn run(&self, packet: &[u8], repeat: u32) -> Result<PacketRun, PacketError> {
+        let mut out = vec![0; packet.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut out),
+            repeat,
+            ..TestRunOptions::new()
+        };
+        let result = self.program()?.test_run(options)?;
+        out.truncate(result.data_size_out as usize);
+        let nanoseconds = u64::try_from(result.duration.as_nanos()).unwrap_or(u64::MAX);
+        Ok(PacketRun { action: result.return_value, packet: out, nanoseconds })
+    }
+
+    fn program(&self) -> Result<&Xdp, PacketError> {
+        let program = self.object.program(PROGRAM).ok_or(aya::programs::ProgramError::NotLoaded)?;
+        Ok(program.try_into()?)
+    }
+}
+
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packet").field("sizes", &self.sizes).finish_non_exhaustive()
+    }
+}
+
+/// An address, port and protocol as the program's keys have them.
+pub fn endpoint(address: IpAddr, port: u16, protocol: u8) -> Endpoint {
+    Endpoint { address: wire(address), port: port.to_be(), protocol: protocol.into() }
+}
+
+/// An address as the program's keys have it.
+fn wire(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => [0, 0, MAPPED, u32::from_ne_bytes(address.octets())],
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let word =
+                |at: usize| u32::from_ne_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]);
+            [word(0), word(4), word(8), word(12)]
+        }
+    }
+}
+
+const FREE: Server = Server {
+    address: [0; 4],
+    source: [0; 4],
+    port: 0,
+    state: state::FREE,
+    flags: 0,
+    generation: 0,
+    ifindex: 0,
+    mac: [0; 6],
+    source_mac: [0; 6],
+    outer_sum: 0,
+    mtu: 0,
+};
+
+fn encode(server: &PacketServer) -> Result<Server, PacketError> {
+    let address = wire(server.address);
+    let source = server.source.map_or([0; 4], wire);
+    if let Some(from) = server.source
+        && from.is_ipv4() != server.address.is_ipv4()
+    {
+        return Err(PacketError::Families(from, server.address));
+    }
+    let link = server.link.unwrap_or(PacketLink { ifindex: 0, mac: [0; 6], source_mac: [0; 6] });
+    Ok(Server {
+        address,
+        source,
+        port: server.port.to_be(),
+        state: if server.drop { state::DROP } else { state::UP },
+        flags: if server.link.is_some() { LINKED } else { 0 },
+        generation: server.generation,
+        ifindex: link.ifindex,
+        mac: link.mac,
+        source_mac: link.source_mac,
+        outer_sum: if is_v4(&address) { outer_sum(&source, &address) } else { 0 },
+        mtu: server.mtu,
+    })
+}
+
+/// The words of an outer IPv4 header that are the same for each packet: version and length, "do not fragment", and
+/// both addresses.
+fn outer_sum(source: &Address, destination: &Address) -> u32 {
+    let halves = |word: u32| (word & 0xffff) + (word >> 16);
+    u32::from(0x4500_u16.to_be()) + u32::from(0x4000_u16.to_be()) + halves(source[3]) + halves(destination[3])
+}
+
+fn layout16() -> u16 {
+    u16::try_from(LAYOUT).unwrap_or(u16::MAX)
+}
+
+fn table_entries(sizes: &PacketSizes) -> u32 {
+    (sizes.services + TABLES_SPARE).saturating_mul(sizes.table)
+}
+
+/// The array of all tables, mapped into this process.
+struct Tables {
+    first: NonNull<AtomicU32>,
+    bytes: usize,
+    size: u32,
+    /// Offsets of tables that no service uses, the longest unused first.
+    free: VecDeque<u32>,
+}
+
+// SAFETY: the mapping lives until drop, holds only atomics, and belongs to no thread.
+unsafe impl Send for Tables {}
+// SAFETY: as above.
+unsafe impl Sync for Tables {}
+
+impl Tables {
+    fn new(map: &MapData, sizes: &PacketSizes) -> io::Result<Self> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+        let bytes = table_entries(sizes) as usize * size_of::<u32>();
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice; the map has at least this size.
+        let address =
+            unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, map.fd().as_fd(), 0)? };
+        let first = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let free = (0..sizes.services + TABLES_SPARE).map(|number| number * sizes.table).collect();
+        Ok(Self { first, bytes, size: sizes.table, free })
+    }
+
+    /// Writes a table to where no program looks, and says where that is.
+    fn fill(&mut self, table: &[u32]) -> Option<u32> {
+        let offset = self.free.pop_front()?;
+        for (place, &index) in (offset as usize..).zip(table.iter().take(self.size as usize)) {
+            assert!((place + 1) * size_of::<u32>() <= self.bytes, "offsets come from the free list");
+            // SAFETY: checked above to be inside the mapping, which lives as long as `self`.
+            unsafe { self.first.add(place).as_ref() }.store(index, Ordering::Relaxed);
+        }
+        std::sync::atomic::fence(Ordering::Release);
+        Some(offset)
+    }
+
+    fn release(&mut self, offset: u32) {
+        self.free.push_back(offset);
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `new` with this length, and no reference to it outlives `self`.
+        let _ = unsafe { rustix::mm::munmap(self.first.as_ptr().cast(), self.bytes) };
+    }
+}
+
+fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map, LoadError> {
+    object.take_map(name).ok_or(LoadError::Missing(name))
+}

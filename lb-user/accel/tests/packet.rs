@@ -1,0 +1,567 @@
+//! The packet program, one packet at a time (`BPF_PROG_TEST_RUN`); without privileges or objects it says why it is
+//! skipped.
+#![allow(clippy::unwrap_used, reason = "a test that fails shows its line")]
+
+mod frame;
+
+use std::io::Write;
+use std::process::Command;
+
+use frame::{ACK, Frame, SYN, TCP, UDP, check, icmp, network};
+use lb_common::packet::{Backward, STATELESS, forwarding};
+use sockeye_accel::{
+    Packet, PacketLink, PacketRun, PacketServer, PacketService, PacketSizes, TABLE_SIZE_MIN, endpoint,
+};
+
+const DROP: u32 = 1;
+const PASS: u32 = 2;
+const TX: u32 = 3;
+const REDIRECT: u32 = 4;
+
+const CLIENT: [&str; 2] = ["198.51.100.7", "2001:db8:1::7"];
+const SERVICE: [&str; 2] = ["192.0.2.1", "2001:db8:2::1"];
+const SERVER: [&str; 2] = ["10.0.0.5", "fd00::5"];
+const ROUTER: [&str; 2] = ["203.0.113.9", "2001:db8:9::9"];
+const TUNNEL: [&str; 2] = ["10.0.0.1", "fd00::1"];
+/// Test runs come from the loopback interface; a server there is answered over the same interface.
+const LOOPBACK: u32 = 1;
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x55];
+
+struct Rig {
+    packet: Packet,
+}
+
+impl Rig {
+    fn load() -> Option<Self> {
+        let sizes = PacketSizes { connections: 4_096, services: 8, table: TABLE_SIZE_MIN };
+        match Packet::load(sizes) {
+            Ok(packet) => Some(Self { packet }),
+            Err(error) => {
+                writeln!(std::io::stderr(), "skipped: {error}").expect("standard error");
+                None
+            }
+        }
+    }
+
+    /// Both families' services, TCP and UDP, with server 0 (IPv4) or 1 (IPv6) behind all entries.
+    fn with(mode: u8, flags: u8) -> Option<Self> {
+        let mut rig = Self::load()?;
+        for family in 0..2 {
+            rig.server(family, SERVER[family], 1, false);
+            for protocol in [TCP, UDP] {
+                let key = endpoint(SERVICE[family].parse().unwrap(), 80, protocol);
+                rig.packet.set_service(&key, PacketService { forwarding: mode, flags }).unwrap();
+                rig.table(family, protocol, u32::try_from(family).unwrap());
+                let from = endpoint(SERVER[family].parse().unwrap(), 8080, protocol);
+                let backward = Backward {
+                    services: [key; 4],
+                    count: 1,
+                    server: u32::try_from(family).unwrap(),
+                    stateless: (flags & STATELESS).into(),
+                    layout: 1,
+                };
+                rig.packet.set_backward(&from, Some(&backward)).unwrap();
+            }
+        }
+        Some(rig)
+    }
+
+    fn server(&mut self, index: usize, address: &str, generation: u32, drop: bool) {
+        self.server_at(index, address, 8080, generation, drop);
+    }
+
+    fn server_at(&mut self, index: usize, address: &str, port: u16, generation: u32, drop: bool) {
+        let server = PacketServer {
+            address: address.parse().unwrap(),
+            port,
+            source: Some(TUNNEL[usize::from(address.contains(':'))].parse().unwrap()),
+            link: Some(PacketLink { ifindex: LOOPBACK, mac: MAC, source_mac: [2, 0, 0, 0, 0, 1] }),
+            drop,
+            generation,
+            mtu: 0,
+        };
+        self.packet.set_server(u32::try_from(index).unwrap(), Some(&server)).unwrap();
+    }
+
+    fn table(&mut self, family: usize, protocol: u8, server: u32) {
+        let key = endpoint(SERVICE[family].parse().unwrap(), 80, protocol);
+        self.packet.set_table(&key, Some(&vec![server; TABLE_SIZE_MIN as usize])).unwrap();
+    }
+
+    /// Runs a packet once; names the one counter that moved.
+    fn run(&self, bytes: &[u8]) -> (PacketRun, &'static str) {
+        let before = self.packet.counters().unwrap();
+        let run = self.packet.run(bytes, 1).unwrap();
+        let after = self.packet.counters().unwrap();
+        let moved: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
+        assert!(moved.len() == 1 && moved[0].1.1 == moved[0].0.1 + 1, "{moved:?}");
+        (run, moved[0].1.0)
+    }
+
+    /// A packet that must go on unchanged, for this reason.
+    fn untouched(&self, bytes: &[u8], action: u32, why: &str) {
+        let (run, counter) = self.run(bytes);
+        assert_eq!((run.action, counter), (action, why));
+        assert_eq!(run.packet, bytes);
+    }
+}
+
+fn each(mut body: impl FnMut(usize, u8)) {
+    for family in 0..2 {
+        for protocol in [TCP, UDP] {
+            body(family, protocol);
+        }
+    }
+}
+
+fn request(family: usize, protocol: u8) -> Frame {
+    Frame::new(CLIENT[family], SERVICE[family], protocol)
+}
+
+fn answer(family: usize, protocol: u8) -> Frame {
+    let mut frame = Frame::new(SERVER[family], CLIENT[family], protocol);
+    frame.ports = [8080, 40_000];
+    frame
+}
+
+#[test]
+fn nat_translates_both_directions() {
+    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+    each(|family, protocol| {
+        // Before there is a flow a server's packets are its own business.
+        rig.untouched(&answer(family, protocol).build(), PASS, "no_flow");
+        for vlans in 0..3 {
+            let (run, why) = rig.run(&Frame { vlans, ..request(family, protocol) }.build());
+            assert_eq!((run.action, why), (TX, "sent"));
+            let seen = check(&run.packet);
+            assert_eq!(seen.source.to_string(), CLIENT[family]);
+            assert_eq!(seen.destination.to_string(), SERVER[family]);
+            assert_eq!((seen.ports, seen.ttl), ([40_000, 8080], 63));
+            assert_eq!(run.packet[..12], [2, 0, 0, 0, 0, 0x55, 2, 0, 0, 0, 0, 1]);
+        }
+    });
+    let statistics = rig.packet.statistics(0).unwrap();
+    assert_eq!((statistics.flows, statistics.packets_in, statistics.packets_out), (2, 6, 0));
+}
+
+/// Runs [`by_the_routes_of_a_namespace`] in a network namespace of its own.
+#[test]
+fn by_routes() {
+    if Rig::load().is_none() {
+        return;
+    }
+    let me = std::env::current_exe().unwrap();
+    let arguments = ["--ignored", "--exact", "by_the_routes_of_a_namespace", "--nocapture"];
+    match Command::new("unshare").arg("-n").arg(me).args(arguments).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => writeln!(std::io::stderr(), "skipped: unshare: {error}").expect("standard error"),
+    }
+}
+
+#[test]
+#[ignore = "changes the network namespace that it runs in; `by_routes` gives it one"]
+fn by_the_routes_of_a_namespace() {
+    let ip = |line: &str| {
+        let output = Command::new("ip").args(line.split_whitespace()).output().expect("the ip tool");
+        assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    // Interface v0 leads to the servers and, through a router, to the clients; not all neighbours are known.
+    ip("link set lo up");
+    ip("link add v0 type veth peer name v1");
+    ip("addr add 10.0.0.1/24 dev v0");
+    ip("addr add fd00::1/64 dev v0 nodad");
+    ip("link set v0 mtu 1400 address 02:00:00:00:00:01 up");
+    ip("link set v1 up");
+    ip("route add 198.51.100.0/24 via 10.0.0.254");
+    ip("-6 route add 2001:db8:1::/48 via fd00::fe");
+    for next in ["10.0.0.254", "fd00::fe"] {
+        ip(&format!("neigh replace {next} lladdr 02:00:00:00:00:fe dev v0 nud permanent"));
+    }
+    let set_forwarding = |value: &str| {
+        for family in ["ipv4", "ipv6"] {
+            std::fs::write(format!("/proc/sys/net/{family}/conf/all/forwarding"), value).unwrap();
+        }
+    };
+    set_forwarding("1");
+    for flags in [0, STATELESS] {
+        let Some(mut rig) = Rig::with(forwarding::NAT, flags) else { return };
+        each(|family, protocol| {
+            if flags == 0 {
+                rig.untouched(&answer(family, protocol).build(), PASS, "no_flow");
+            }
+            assert_eq!(rig.run(&request(family, protocol).build()).0.action, TX);
+            let (run, why) = rig.run(&answer(family, protocol).build());
+            assert_eq!((run.action, why), (REDIRECT, "redirected_back"));
+            let seen = check(&run.packet);
+            assert_eq!(seen.source.to_string(), SERVICE[family]);
+            assert_eq!(seen.destination.to_string(), CLIENT[family]);
+            assert_eq!((seen.ports, seen.ttl), ([80, 40_000], 63));
+            assert_eq!(run.packet[..12], [2, 0, 0, 0, 0, 0xfe, 2, 0, 0, 0, 0, 1]);
+            // Tags belong to the network that the packet came from.
+            rig.untouched(&Frame { vlans: 1, ..answer(family, protocol) }.build(), DROP, "vlan");
+            let large = Frame { payload: vec![0; 1_400], ..answer(family, protocol) };
+            rig.untouched(&large.build(), DROP, "too_big");
+            let lost = Frame { destination: ROUTER[family].parse().unwrap(), ..answer(family, protocol) };
+            rig.untouched(
+                &lost.build(),
+                [PASS, DROP][usize::from(flags)],
+                ["no_flow", "no_route"][usize::from(flags)],
+            );
+
+            // The server itself, or a router before it, complains about a request.
+            let mut about = Frame::new(CLIENT[family], SERVER[family], protocol);
+            about.ports = [40_000, 8080];
+            let inside = about.network()[..[28, 48][family]].to_vec();
+            for (from, seen_from) in [(SERVER[family], SERVICE[family]), (ROUTER[family], ROUTER[family])] {
+                let kind = [[3, 3], [1, 4]][family];
+                let (run, why) = rig.run(&icmp(from, CLIENT[family], kind, &inside).build());
+                assert_eq!((run.action, why), (REDIRECT, "icmp_error"));
+                let outer = check(&run.packet);
+                assert_eq!(outer.source.to_string(), seen_from);
+                let inner = network(&outer.rest[8..], false);
+                assert_eq!(inner.source.to_string(), CLIENT[family]);
+                assert_eq!(inner.destination.to_string(), SERVICE[family]);
+                assert_eq!(inner.ports, [40_000, 80]);
+            }
+        });
+        let out = rig.packet.statistics(0).unwrap();
+        assert!(out.packets_out >= 2 && out.bytes_out > 0, "{out:?}");
+
+        // To a server without a known link: the kernel is asked, and given the packet if it must ask in turn.
+        for (family, address) in SERVER.into_iter().enumerate() {
+            let server = PacketServer {
+                address: address.parse().unwrap(),
+                port: 8080,
+                source: None,
+                link: None,
+                drop: false,
+                generation: 1,
+                mtu: 0,
+            };
+            rig.packet.set_server(u32::try_from(family).unwrap(), Some(&server)).unwrap();
+            ip(&format!("neigh flush dev v0 to {address}"));
+            let (run, why) = rig.run(&request(family, TCP).build());
+            assert_eq!((run.action, why), (PASS, "no_neighbour"));
+            assert_eq!(check(&run.packet).destination.to_string(), address);
+            ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:55 dev v0 nud permanent"));
+            let (run, why) = rig.run(&request(family, TCP).build());
+            assert_eq!((run.action, why), (REDIRECT, "redirected"));
+            assert_eq!(run.packet[..12], [2, 0, 0, 0, 0, 0x55, 2, 0, 0, 0, 0, 1]);
+            ip(&format!("neigh del {address} dev v0"));
+        }
+    }
+    set_forwarding("0");
+    let Some(rig) = Rig::with(forwarding::NAT, STATELESS) else { return };
+    each(|family, protocol| rig.untouched(&answer(family, protocol).build(), DROP, "forwarding_off"));
+}
+
+#[test]
+fn dsr_changes_only_the_ethernet_header() {
+    let Some(rig) = Rig::with(forwarding::DSR, 0) else { return };
+    each(|family, protocol| {
+        let frame = request(family, protocol).build();
+        let (run, why) = rig.run(&frame);
+        assert_eq!((run.action, why), (TX, "sent"));
+        assert_eq!(run.packet[12..], frame[12..]);
+        assert_eq!(run.packet[..6], MAC);
+    });
+}
+
+#[test]
+fn ipip_wraps_over_either_family() {
+    let Some(mut rig) = Rig::with(forwarding::IPIP, 0) else { return };
+    for over in 0..2 {
+        each(|family, protocol| {
+            rig.table(family, protocol, u32::try_from(over).unwrap());
+            for vlans in 0..3 {
+                let frame = Frame { vlans, tcp_flags: SYN, ports: [1000, 80], ..request(family, protocol) };
+                // A new source port for each way, so that UDP is not remembered from the way before.
+                let frame = Frame { ports: [1000 + u16::try_from(over).unwrap(), 80], ..frame };
+                let (run, why) = rig.run(&frame.build());
+                assert_eq!((run.action, why), (TX, "sent"), "{family} over {over}");
+                let outer = check(&run.packet);
+                assert_eq!(outer.source.to_string(), TUNNEL[over]);
+                assert_eq!(outer.destination.to_string(), SERVER[over]);
+                assert_eq!((outer.ttl, outer.protocol), (64, [4, 41][family]));
+                assert_eq!(outer.rest, frame.network());
+                assert_eq!(run.packet.len(), frame.build().len() + [20, 40][over]);
+                // The service type is that of the packet inside.
+                let network = 14 + vlans * 4;
+                let words = [run.packet[network], run.packet[network + 1]];
+                assert_eq!(words, [[0x45, 0x28], [0x62, 0x80]][over]);
+                assert_eq!(run.packet[12..network - 2], frame.build()[12..network - 2]);
+            }
+        });
+    }
+}
+
+#[test]
+fn established_flows_stay_and_new_ones_follow_the_table() {
+    let Some(mut rig) = Rig::with(forwarding::NAT, 0) else { return };
+    rig.server(2, "10.0.0.6", 1, false);
+    let flow = |flags| Frame { tcp_flags: flags, ..request(0, TCP) }.build();
+    let to = |rig: &Rig, flags: u8| check(&rig.run(&flow(flags)).0.packet).destination.to_string();
+    assert_eq!(to(&rig, SYN), "10.0.0.5");
+    rig.table(0, TCP, 2);
+    assert_eq!(to(&rig, ACK), "10.0.0.5");
+    assert_eq!(to(&rig, SYN), "10.0.0.6");
+    assert_eq!(to(&rig, ACK), "10.0.0.6");
+    // Down: established flows end, a new one is for the table to decide.
+    rig.server(2, "10.0.0.6", 1, true);
+    rig.untouched(&flow(ACK), DROP, "server_down");
+    rig.untouched(&flow(SYN), DROP, "no_server");
+    rig.table(0, TCP, 0);
+    assert_eq!(to(&rig, SYN), "10.0.0.5");
+    // The index gets another server: old connections do not belong to it.
+    rig.server(0, "10.0.0.9", 2, false);
+    rig.table(0, TCP, 0);
+    assert_eq!(to(&rig, ACK), "10.0.0.9");
+    let key = endpoint(SERVICE[0].parse().unwrap(), 80, TCP);
+    rig.packet.set_table(&key, None).unwrap();
+    assert_eq!(to(&rig, ACK), "10.0.0.9");
+    rig.untouched(&flow(SYN), DROP, "no_server");
+    rig.packet.remove_service(&key).unwrap();
+    rig.untouched(&flow(ACK), PASS, "no_service");
+    // Without a connection table the change takes effect at once.
+    let Some(mut rig) = Rig::with(forwarding::NAT, STATELESS) else { return };
+    rig.server(2, "10.0.0.6", 1, false);
+    assert_eq!(to(&rig, ACK), "10.0.0.5");
+    rig.table(0, TCP, 2);
+    assert_eq!(to(&rig, ACK), "10.0.0.6");
+}
+
+#[test]
+fn fragments_follow_their_first() {
+    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+    for family in 0..2 {
+        let whole = Frame { payload: vec![7; 64], ..request(family, UDP) };
+        let bytes = whole.network()[[20, 40][family]..].to_vec();
+        let part = |at: usize, more| Frame {
+            fragment: Some((u16::try_from(at / 8).unwrap(), more)),
+            raw: Some(if more { bytes[at..at + 32].to_vec() } else { bytes[at..].to_vec() }),
+            ..whole.clone()
+        };
+        rig.untouched(&part(32, false).build(), PASS, "fragment");
+        let mut joined = Vec::new();
+        for (at, more) in [(0, true), (32, false)] {
+            let (run, why) = rig.run(&part(at, more).build());
+            assert_eq!((run.action, why), (TX, "sent"));
+            let seen = network(&run.packet[14..], false);
+            assert_eq!(seen.destination.to_string(), SERVER[family]);
+            joined.extend(seen.rest);
+        }
+        // Put together again, the datagram is right.
+        let mut datagram = Frame::new(CLIENT[family], SERVER[family], UDP);
+        datagram.raw = Some(joined);
+        assert_eq!(check(&datagram.build()).ports, [40_000, 8080]);
+    }
+}
+
+#[test]
+fn options_and_extension_headers() {
+    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+    let sent = |frame: Frame| {
+        let (run, why) = rig.run(&frame.build());
+        assert_eq!((run.action, why), (TX, "sent"));
+        check(&run.packet);
+    };
+    let refused = |frame: Frame, why: &str| rig.untouched(&frame.build(), PASS, why);
+    let options = |bytes: u8| (60, [vec![0, bytes / 8 - 1], vec![0; usize::from(bytes) - 2]].concat());
+    let routing = |left| (43, vec![0, 0, 0, left, 0, 0, 0, 0]);
+    for protocol in [TCP, UDP] {
+        for bytes in (4..=40).step_by(4) {
+            sent(Frame { options: vec![1; bytes], ..request(0, protocol) });
+        }
+        let with = |extensions: Vec<_>| Frame { extensions, ..request(1, protocol) };
+        sent(with(vec![options(8)]));
+        sent(with(vec![(0, vec![0; 8]), options(64), routing(0), options(16)]));
+        sent(with(vec![options(8); 6]));
+        refused(with(vec![options(8); 7]), "extension_headers");
+        refused(with(vec![options(240), options(240), options(240)]), "extension_headers");
+        refused(with(vec![routing(1)]), "extension_headers");
+        refused(Frame { protocol: 59, ..with(vec![options(8)]) }, "other_protocol");
+    }
+    sent(Frame { no_checksum: true, ..request(0, UDP) });
+}
+
+#[test]
+fn icmp_errors_find_the_other_side() {
+    for mode in [forwarding::NAT, forwarding::DSR] {
+        let Some(rig) = Rig::with(mode, 0) else { return };
+        each(|family, protocol| {
+            assert_eq!(rig.run(&request(family, protocol).build()).0.action, TX);
+            // Too big, said by a router on the client's side about an answer.
+            let mut about = Frame::new(SERVICE[family], CLIENT[family], protocol);
+            about.ports = [80, 40_000];
+            let inside = about.network()[..[28, 48][family]].to_vec();
+            let kind = [[3, 4], [2, 0]][family];
+            let frame = icmp(ROUTER[family], SERVICE[family], kind, &inside).build();
+            let (run, why) = rig.run(&frame);
+            if mode == forwarding::DSR {
+                assert_eq!((run.action, why), (TX, "sent"));
+                assert_eq!(run.packet[12..], frame[12..]);
+                return;
+            }
+            assert_eq!((run.action, why), (TX, "icmp_error"));
+            let outer = check(&run.packet);
+            assert_eq!(outer.source.to_string(), ROUTER[family]);
+            assert_eq!(outer.destination.to_string(), SERVER[family]);
+            let inner = network(&outer.rest[8..], false);
+            assert_eq!(inner.source.to_string(), SERVER[family]);
+            assert_eq!(inner.destination.to_string(), CLIENT[family]);
+            assert_eq!(inner.ports, [8080, 40_000]);
+            // About a flow that is not ours, or not to the address that it is about.
+            let other = icmp(ROUTER[family], TUNNEL[family], kind, &inside).build();
+            rig.untouched(&other, PASS, "no_service");
+        });
+        // An echo is the kernel's.
+        rig.untouched(&icmp(CLIENT[0], SERVICE[0], [8, 0], &[0; 32]).build(), PASS, "other_protocol");
+    }
+}
+
+#[test]
+fn bad_lengths_are_left_alone() {
+    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+    each(|family, protocol| {
+        let good = request(family, protocol).build();
+        for length in 14..good.len() {
+            rig.untouched(&good[..length], PASS, "malformed");
+        }
+        // What Ethernet adds behind a short packet changes nothing.
+        let mut padded = good.clone();
+        padded.extend([0; 20]);
+        let (run, why) = rig.run(&padded);
+        assert_eq!((run.action, why, run.packet.len()), (TX, "sent", padded.len()));
+        let broken = |at: usize, value: u8, why| {
+            let mut frame = good.clone();
+            frame[at] = value;
+            rig.untouched(&frame, PASS, why);
+        };
+        broken(14, 0x10, "malformed");
+        broken(0, 1, "not_unicast");
+        broken(12, 0x90, "not_ip");
+        if family == 0 {
+            broken(14, 0x44, "malformed");
+            broken(17, 19, "malformed");
+        } else {
+            broken(19, 0, "malformed");
+        }
+        let transport = 14 + [20, 40][family];
+        match protocol {
+            TCP => broken(transport + 12, 0x40, "malformed"),
+            _ => broken(transport + 5, 7, "malformed"),
+        }
+        rig.untouched(&Frame { ttl: 1, ..request(family, protocol) }.build(), DROP, "time_to_live");
+        rig.untouched(
+            &Frame { ports: [40_000, 81], ..request(family, protocol) }.build(),
+            PASS,
+            "no_service",
+        );
+        rig.untouched(&Frame { vlans: 3, ..request(family, protocol) }.build(), PASS, "not_ip");
+    });
+}
+
+/// Whatever bytes come in, either they go on as they are, or what goes on is a packet to the server.
+#[test]
+fn random_bytes_never_make_a_wrong_packet() {
+    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+    let mut state = 0x1234_5678_9abc_def0_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 16).unwrap()
+    };
+    for round in 0..20_000 {
+        let protocol = [TCP, UDP][round % 2];
+        let mut bytes = Frame { vlans: random() % 3, ..request(random() % 2, protocol) }.build();
+        for _ in 0..1 + random() % 6 {
+            let at = random() % bytes.len();
+            bytes[at] = random().to_le_bytes()[0];
+        }
+        bytes.truncate(14 + random() % (bytes.len() - 13));
+        let run = rig.packet.run(&bytes, 1).unwrap();
+        match run.action {
+            PASS | DROP => assert_eq!(run.packet, bytes),
+            TX => {
+                let mut at = 12;
+                while matches!(run.packet[at..at + 2], [0x81, 0] | [0x88, 0xa8]) {
+                    at += 4;
+                }
+                let to: &[u8] = match run.packet[at..at + 2] {
+                    [8, 0] => &run.packet[at + 18..at + 22],
+                    _ => &run.packet[at + 26..at + 42],
+                };
+                assert!(to == [10, 0, 0, 5] || (to[..2] == [0xfd, 0] && to[15] == 5), "{bytes:x?}");
+                assert_eq!(run.packet.len(), bytes.len());
+            }
+            REDIRECT => panic!("no other interface: {bytes:x?}"),
+            action => panic!("action {action}: {bytes:x?}"),
+        }
+    }
+    let counters = rig.packet.counters().unwrap();
+    assert_eq!(counters.iter().map(|(_, count)| count).sum::<u64>(), 20_000, "one exit each: {counters:?}");
+}
+
+/// Prints nanoseconds per packet: `cargo test -p sockeye-accel --test packet -- --ignored --nocapture`.
+///
+/// The kernel runs the program again and again upon the same bytes, so what is repeated must not change what it
+/// looks at: the NAT server has the service's own address, and the time to live sets the limit. What changes with the
+/// number of flows is cache misses: the second figure is one run for each of many flows, with the system call's
+/// effects upon the caches and the clock in it; the earliest way out shows how much that is. A call that repeats takes
+/// the kernel tens of milliseconds beside the runs, so there are few of those.
+#[test]
+#[ignore = "a measurement"]
+fn nanoseconds_per_packet() {
+    const REPEAT: u32 = 250;
+    let mut out = std::io::stderr();
+    for (name, mode) in [("nat", forwarding::NAT), ("dsr", forwarding::DSR), ("ipip", forwarding::IPIP)] {
+        for (family, flows) in [(0, 1_u32), (0, 100_000), (0, 1_000_000), (1, 1), (1, 1_000_000)] {
+            let sizes = PacketSizes { connections: 4 << 20, services: 8, table: TABLE_SIZE_MIN };
+            let Ok(packet) = Packet::load(sizes) else { return };
+            let mut rig = Rig { packet };
+            let address = if mode == forwarding::NAT { SERVICE[family] } else { SERVER[family] };
+            rig.server_at(family, address, 80, 1, false);
+            let key = endpoint(SERVICE[family].parse().unwrap(), 80, UDP);
+            rig.packet.set_service(&key, PacketService { forwarding: mode, flags: 0 }).unwrap();
+            rig.table(family, UDP, u32::try_from(family).unwrap());
+            let mut frame = Frame { ttl: 255, ..request(family, UDP) }.build();
+            let client = 14 + [12, 8][family];
+            let mut flow = |number: u32| {
+                frame[client..client + 4].copy_from_slice(&(number | 0x2000_0000).to_be_bytes());
+                frame.clone()
+            };
+            let mean = |runs: &mut dyn Iterator<Item = (Vec<u8>, u32)>| {
+                let (mut sum, mut count) = (0, 0);
+                for (bytes, repeat) in runs {
+                    sum += rig.packet.run(&bytes, repeat).unwrap().nanoseconds;
+                    count += 1;
+                }
+                sum / count
+            };
+            for number in 0..flows {
+                rig.packet.run(&flow(number), 1).unwrap();
+            }
+            let scattered = |number: u32| number.wrapping_mul(2_654_435_761) % flows;
+            let repeat = if mode == forwarding::IPIP { 1 } else { REPEAT };
+            let hot = mean(
+                &mut (0..if repeat == 1 { 20_000 } else { 30 })
+                    .map(|number| (flow(scattered(number)), repeat)),
+            );
+            let once = mean(&mut (0..20_000).map(|number| (flow(scattered(number + 7_777)), 1)));
+            let mut broadcast = flow(0);
+            broadcast[0] = 0xff;
+            let least = mean(&mut (0..10).map(|_| (broadcast.clone(), REPEAT)));
+            let least_once = mean(&mut (0..20_000).map(|_| (broadcast.clone(), 1)));
+            let sent: u64 = rig.packet.counters().unwrap()[0].1;
+            let flows_made = rig.packet.statistics(u32::try_from(family).unwrap()).unwrap().flows;
+            let ip = ["IPv4", "IPv6"][family];
+            writeln!(
+                out,
+                "{name} {ip} {flows} flows: {hot} ns repeated x{repeat} (least way {least}), {once} ns once each \
+                 (least way {least_once}); {flows_made} flows made, {sent} sent"
+            )
+            .unwrap();
+        }
+    }
+}
