@@ -1,7 +1,5 @@
 //! Servers that speak HTTP/2: many exchanges share a connection.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Request;
 use lb_tests::frames::*;
@@ -189,24 +187,22 @@ async fn a_connection_that_is_left_ends_what_it_has() {
     let mut rig = plan().start();
     let mut client = rig.client().await;
     client.send(get("/one")).await;
-    let mut origin = Server::new(rig.origin.accept().await).await;
-    let (_, mut respond) = origin.next().await.unwrap();
-    origin.leave();
-    // GOAWAY is heard before the next request; the one under way goes on.
+    let mut origin = raw(&rig).await;
+    let stream = origin.wait(HEADERS).await.stream;
+    // No stream after this one. Frames are taken in order: who answers the PING has heard of it.
+    origin.send(GOAWAY, 0, 0, &[stream.to_be_bytes(), [0; 4]].concat()).await;
+    origin.send(PING, 0, 0, &[7; 8]).await;
+    while origin.wait(PING).await.flags & ACK == 0 {}
+    // The next request goes elsewhere; the one under way goes on.
     let mut other = rig.client().await;
-    let next = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        other.send(get("/two")).await;
-        Server::new(rig.origin.accept().await).await
-    };
-    let mut second = origin.drive(next).await;
+    other.send(get("/two")).await;
+    let mut second = Server::new(rig.origin.accept().await).await;
     let (request, mut respond_two) = second.next().await.unwrap();
     assert_eq!(request.uri().path(), "/two");
     respond_two.send_response(answer(204), true).unwrap();
     assert_eq!(second.drive(other.reply()).await.status(), 204);
-    respond.send_response(answer(200), true).unwrap();
-    let reply = tokio::join!(client.reply(), origin.next()).0;
-    assert_eq!(reply.status(), 200);
+    origin.send(HEADERS, END_STREAM | END_HEADERS, stream, &fields(&[(":status", "200")])).await;
+    assert_eq!(client.reply().await.status(), 200);
 }
 
 /// The server's side of the first connection, frame by frame.

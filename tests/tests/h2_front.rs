@@ -1,10 +1,9 @@
 //! Clients that speak HTTP/2 on a clear port: their requests reach servers as HTTP/1.1.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use h2::Reason;
 use http::Request;
+use lb_tests::frames::*;
 use lb_tests::multiplex::{self, Client, post, whole};
 use lb_tests::{Origin, Rig, Setup, eventually, ok, show, within};
 use rustix::process::Signal;
@@ -232,8 +231,14 @@ async fn an_idle_connection_is_told_to_leave() {
     let (response, _) = client.send(multiplex::get("/"), true).await;
     let mut origin = rig.origin.accept().await;
     origin.head().await;
-    // While a stream is under way the connection is not idle.
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    // While a stream is under way the connection is not idle: others that are, and later, end before it.
+    for _ in 0..2 {
+        let (mut idle, mut origin) = rig.asked(lb_tests::get("/")).await;
+        origin.head().await;
+        origin.send(ok("short")).await;
+        idle.reply().await;
+        idle.expect_closed().await;
+    }
     origin.send(ok("late")).await;
     assert_eq!(whole(response).await.text(), "late");
     client.ended().await.unwrap();
@@ -242,29 +247,27 @@ async fn an_idle_connection_is_told_to_leave() {
 #[tokio::test]
 async fn a_soft_stop_lets_streams_end() {
     let mut rig = Rig::http().start();
-    let mut client = Client::new(rig.client().await).await;
-    let (response, _) = client.send(multiplex::get("/"), true).await;
+    let mut client = Frames::client(rig.client().await, &[]).await;
+    client.get(1, "/").await;
     let mut origin = rig.origin.accept().await;
     origin.head().await;
     rig.daemon.signal(Signal::USR1);
-    let mut requests = client.requests.clone();
-    let refused = async {
-        // GOAWAY: no further stream may begin.
-        while requests
-            .clone()
-            .ready()
-            .await
-            .is_ok_and(|mut ready| ready.send_request(multiplex::get("/x"), true).is_ok())
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let _ = std::future::poll_fn(|cx| requests.poll_ready(cx)).await;
-    };
-    let _ = tokio::time::timeout(Duration::from_millis(200), refused).await;
+    while client.next().await.kind != GOAWAY {}
     origin.send(ok("last")).await;
-    assert_eq!(whole(response).await.text(), "last");
-    drop(requests);
-    client.ended().await.unwrap();
+    let mut content = Vec::new();
+    loop {
+        let frame = client.next().await;
+        match frame.kind {
+            DATA => content.extend_from_slice(&frame.payload),
+            HEADERS => assert_eq!(frame.status(), Some(200)),
+            _ => continue,
+        }
+        if frame.flags & END_STREAM != 0 {
+            break;
+        }
+    }
+    assert_eq!(content, b"last");
+    client.peer.rest().await;
     assert_eq!(rig.daemon.exit().await.code, Some(0));
 }
 

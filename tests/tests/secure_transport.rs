@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use h2::Reason;
 use lb_tests::frames::*;
@@ -68,8 +67,11 @@ async fn a_close_does_not_overtake_a_response() {
     client.send(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes()).await;
     client.get(1, "/").await;
     daemon.stdout.wait("<*> 200 <*> ---- <*>").await;
-    // The connection has been idle for too long when the client looks at what it got.
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    // The connection has been idle for too long when the client looks at what it got: a later one has ended already.
+    let mut later = daemon.connect("fe").await;
+    later.send(get("/")).await;
+    later.reply().await;
+    later.expect_closed().await;
     let mut length = 0;
     let mut whole = false;
     while !whole {
