@@ -25,8 +25,8 @@ pub struct Purpose<'a> {
     pub header: Option<&'a [u8]>,
     /// The name that a server behind TLS is asked for.
     pub server_name: Option<&'a str>,
-    /// The one protocol to offer by ALPN, rather than those of the server's line.
-    pub alpn: Option<&'static [u8]>,
+    /// It is for a WebSocket, which may be spoken in something else than other requests (`ws`).
+    pub websocket: bool,
 }
 
 /// How the packets to a server are marked (`set-bc-mark`, `set-bc-tos`).
@@ -94,7 +94,7 @@ pub async fn connect(
     if !server.cfg.ssl {
         return Ok(socket);
     }
-    let shaken = Box::pin(tls::shake(socket, server, purpose.server_name, purpose.alpn));
+    let shaken = Box::pin(tls::shake(socket, server, purpose.server_name, purpose.websocket));
     match deadline {
         Some(deadline) => timeout_at(deadline, shaken).await.map_err(|_| ConnectError::TimedOut)?,
         None => shaken.await,

@@ -1,10 +1,11 @@
 //! TLS with servers: the handshake, and what is known of one afterwards on either side.
 
 use std::cell::OnceCell;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use rustls::ProtocolVersion;
 use sockeye_conn::{HandshakeError, Handshaking, Socket};
@@ -56,12 +57,14 @@ pub fn tell(agreed: &Negotiated, facts: &mut TlsFacts) {
 }
 
 /// What tells connections of one server apart: the name that was asked for. 0 without one.
+///
+/// Clients may choose names (`sni req.hdr(host)`), so the keys of the hash are this process's secret.
 pub fn identity(server_name: Option<&str>) -> u64 {
-    let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    server_name.map_or(0, |name| hasher.hash_one(name) | 1)
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    server_name.map_or(0, |name| KEYS.hash_one(name) | 1)
 }
 
-/// Shakes hands with `server` over `socket`.
+/// Shakes hands with `server` over `socket`, for a WebSocket or for anything.
 ///
 /// # Errors
 /// When the handshake fails, or the server is not who it should be.
@@ -69,7 +72,7 @@ pub async fn shake(
     socket: Socket,
     server: &Server,
     name: Option<&str>,
-    alpn: Option<&[u8]>,
+    websocket: bool,
 ) -> io::Result<Socket> {
     let Some(tls) = server.cfg.tls.as_ref().filter(|_| server.cfg.ssl) else { return Ok(socket) };
     // Where a server is reached through a unix socket no address is in any certificate either.
@@ -77,10 +80,8 @@ pub async fn shake(
         Some(Destination::Inet(addr)) => addr.ip(),
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
-    let connection = match alpn {
-        Some(alpn) => tls.connector.with_alpn(&[alpn.to_vec()]).connection(name, addr),
-        None => tls.connector.connection(name, addr),
-    };
+    let connector = tls.websockets.as_ref().filter(|_| websocket).unwrap_or(&tls.connector);
+    let connection = connector.connection(name, addr);
     let handshake = Handshake::client(connection.config, connection.name).map_err(io::Error::other)?;
     let shaken = Handshaking::new(socket, handshake, Vec::new()).run().await;
     let mut socket = shaken.map_err(|error| match error {

@@ -219,8 +219,7 @@ pub async fn reach(
             marking: attempts.marking,
             header: header.as_deref(),
             server_name: name.as_deref(),
-            // A server that offers nothing by ALPN is not asked for anything either.
-            alpn: forced.filter(|_| server.cfg.offers_alpn()).and_then(websocket::alpn),
+            websocket: forced.is_some(),
         };
         let begun = clock::now();
         let limit = attempts.connect_limit.or(backend.cfg.timeout_connect);

@@ -15,19 +15,9 @@ pub fn spoken(server: &model::Server, request: Option<&RequestHead>) -> Option<P
         WebSocketProto::H1 => Some(Proto::H1),
         WebSocketProto::H2 => Some(Proto::H2),
         WebSocketProto::Auto => {
-            // A server with both may know WebSockets in HTTP/1.1 alone.
-            let tls = server.tls.as_ref().filter(|_| server.ssl && server.proto.is_none())?;
-            let offered = tls.settings.profile.alpn.as_deref()?;
-            offered.iter().any(|name| name == b"http/1.1").then_some(Proto::H1)
+            // It was decided with what is offered by ALPN.
+            let tls = server.tls.as_ref().filter(|_| server.ssl)?;
+            tls.websockets.is_some().then_some(Proto::H1)
         }
-    }
-}
-
-/// What is offered by ALPN so that nothing else is agreed upon.
-pub fn alpn(proto: Proto) -> Option<&'static [u8]> {
-    match proto {
-        Proto::H1 => Some(b"http/1.1"),
-        Proto::H2 => Some(b"h2"),
-        Proto::None => None,
     }
 }

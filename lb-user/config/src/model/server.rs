@@ -57,14 +57,6 @@ pub struct Server {
     pub check: ServerCheck,
 }
 
-impl Server {
-    /// Whether the traffic's handshakes say by ALPN what may be spoken.
-    pub fn offers_alpn(&self) -> bool {
-        let tls = self.tls.as_ref().filter(|_| self.ssl);
-        tls.and_then(|tls| tls.settings.profile.alpn.as_ref()).is_some_and(|names| !names.is_empty())
-    }
-}
-
 impl Default for Server {
     /// A server line without words, and without a place yet.
     fn default() -> Self {

@@ -42,6 +42,8 @@ pub struct ServerTls {
     /// Complete: the defaults of `global` are applied.
     pub settings: Arc<settings::Server>,
     pub connector: Arc<Connector>,
+    /// The same for WebSockets, offering nothing but what they are spoken in. `None`: as all.
+    pub websockets: Option<Arc<Connector>>,
 }
 
 impl PartialEq for ServerTls {

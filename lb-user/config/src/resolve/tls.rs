@@ -17,7 +17,7 @@ use crate::draft::{DraftServer, Proxy};
 use crate::keywords::server::title;
 use crate::keywords::tls::store::DraftLoad;
 use crate::keywords::tls::versions::{Range, range};
-use crate::model::{Bind, Check, CheckStep, Global, Mode, Proto, Server, ServerTls, Tls};
+use crate::model::{Bind, Check, CheckStep, Global, Mode, Proto, Server, ServerTls, Tls, WebSocketProto};
 
 /// What an `ssl` line offers in `mode http` unless it says otherwise (manual 5.1 `alpn`).
 const ALPN_HTTP: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -239,7 +239,11 @@ impl Loader {
                     let place = Place::At(draft.location.clone());
                     findings.push(Severity::Warning, place, format!("{title}{warning}"));
                 }
-                server.tls = Some(ServerTls { settings: Arc::new(settings), connector: Arc::new(value) });
+                let offered = settings.profile.alpn.as_deref().unwrap_or_default();
+                let websockets =
+                    websocket_alpn(server, offered).map(|name| Arc::new(value.with_alpn(&[name.to_vec()])));
+                let connector = Arc::new(value);
+                server.tls = Some(ServerTls { settings: Arc::new(settings), connector, websockets });
             }
             Err(messages) => {
                 for message in messages {
@@ -340,6 +344,21 @@ fn host_of(check: &Check) -> Option<Arc<str>> {
         None => host.split(':').next().unwrap_or(host),
     };
     (!name.is_empty()).then(|| name.into())
+}
+
+/// What WebSockets offer by ALPN so that nothing else is agreed upon (`ws`); `None`: what all offer. A server that is
+/// offered nothing is offered nothing here either.
+fn websocket_alpn(server: &Server, offered: &[Vec<u8>]) -> Option<&'static [u8]> {
+    const HTTP1: &[u8] = b"http/1.1";
+    match server.ws {
+        _ if offered.is_empty() => None,
+        WebSocketProto::H1 => Some(HTTP1),
+        WebSocketProto::H2 => Some(b"h2"),
+        // A server with both may know WebSockets in HTTP/1.1 alone.
+        WebSocketProto::Auto => {
+            (server.proto.is_none() && offered.iter().any(|name| name == HTTP1)).then_some(HTTP1)
+        }
+    }
 }
 
 #[cfg(test)]
