@@ -1,32 +1,15 @@
 //! The table of actions says what the parsers do.
 
+mod common;
+
 use std::io;
 
 use sockeye_config::keyword::{Class, Standing, all};
 use sockeye_config::{NoNames, Options, Surroundings, read_text};
 use sockeye_rules::parse::actions::ACTIONS;
-use sockeye_syntax::condition::Facts;
 use sockeye_syntax::source::{Environment, Loader};
 
-struct Nothing;
-
-impl Facts for Nothing {
-    fn version(&self) -> &str {
-        "3.4.0"
-    }
-    fn feature(&self, _: &str) -> bool {
-        false
-    }
-    fn enabled(&self, _: &str) -> bool {
-        false
-    }
-    fn tls_library(&self) -> Option<(&str, &str)> {
-        None
-    }
-    fn awslc_api(&self) -> Option<u32> {
-        None
-    }
-}
+use common::Nothing;
 
 impl Loader for Nothing {
     fn read(&self, _: &str) -> io::Result<Vec<u8>> {

@@ -1,5 +1,7 @@
 //! Nothing in a file may panic, and reading takes time in proportion to its length.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
@@ -9,29 +11,10 @@ use proptest::prelude::*;
 use sockeye_config::keyword::{Class, Standing, all};
 use sockeye_config::model::Config;
 use sockeye_config::{NoNames, Options, Surroundings, fuzz, read_text};
-use sockeye_syntax::condition::Facts;
 use sockeye_syntax::diag::Diagnostics;
 use sockeye_syntax::source::{Environment, Loader};
 
-struct Nothing;
-
-impl Facts for Nothing {
-    fn version(&self) -> &str {
-        "3.4.0"
-    }
-    fn feature(&self, _: &str) -> bool {
-        false
-    }
-    fn enabled(&self, _: &str) -> bool {
-        false
-    }
-    fn tls_library(&self) -> Option<(&str, &str)> {
-        None
-    }
-    fn awslc_api(&self) -> Option<u32> {
-        None
-    }
-}
+use common::Nothing;
 
 impl Loader for Nothing {
     fn read(&self, _: &str) -> io::Result<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 use regex::bytes::Regex;
-use sockeye_http::headers::list_elements;
+use sockeye_http::scan::list_elements;
 
 use crate::http_response::HttpResponse;
 use crate::prepared::{Expect, Pattern, Step, Text};

@@ -8,6 +8,8 @@ pub mod message;
 
 pub mod headers;
 
+pub mod scan;
+
 pub mod uri;
 
 pub mod body;
@@ -17,5 +19,6 @@ pub mod h1;
 pub mod fuzz;
 
 pub use body::BodyLength;
-pub use headers::{FieldName, Headers, Known, is_valid_name, is_valid_value};
+pub use headers::{FieldName, Headers, Known};
 pub use message::{Method, RequestFacts, RequestHead, ResponseHead, Version, reason_phrase};
+pub use scan::{is_valid_name, is_valid_value};

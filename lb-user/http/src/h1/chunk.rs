@@ -175,13 +175,13 @@ impl ChunkDecoder {
                 return Ok(S::SizeLineFeed);
             }
             (S::ExtensionNameStart | S::AfterExtensionName | S::ExtensionValueStart, b' ' | b'\t') => state,
-            (S::ExtensionNameStart | S::ExtensionName, byte) if crate::headers::is_token_byte(byte) => {
+            (S::ExtensionNameStart | S::ExtensionName, byte) if crate::scan::is_token_byte(byte) => {
                 S::ExtensionName
             }
             (S::ExtensionName, b' ' | b'\t') => S::AfterExtensionName,
             (S::ExtensionName | S::AfterExtensionName, b'=') => S::ExtensionValueStart,
             (S::ExtensionValueStart, b'"') => S::ExtensionQuoted,
-            (S::ExtensionValueStart | S::ExtensionValue, byte) if crate::headers::is_token_byte(byte) => {
+            (S::ExtensionValueStart | S::ExtensionValue, byte) if crate::scan::is_token_byte(byte) => {
                 S::ExtensionValue
             }
             (S::ExtensionValue, b' ' | b'\t') => S::BeforeExtension,

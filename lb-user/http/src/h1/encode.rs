@@ -298,7 +298,7 @@ impl Framing {
 
 /// The parser accepts a list of equal lengths; one of them goes on.
 fn first_element(value: &[u8]) -> &[u8] {
-    crate::headers::list_elements(value).next().unwrap_or_default()
+    crate::scan::list_elements(value).next().unwrap_or_default()
 }
 
 fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

@@ -4,8 +4,9 @@
 use super::error::{ParseError, Violation};
 use super::parse::{Limits, Strictness};
 use crate::body::{self, BodyLength, Framing};
-use crate::headers::{Field, Headers, Known, list_elements, trim};
+use crate::headers::{Field, Headers, Known};
 use crate::message::{Method, RequestFacts, RequestHead, ResponseHead, Version};
+use crate::scan::{list_elements, trim};
 use crate::uri::{Authority, Form, Parts, default_port};
 
 /// Judges a request's fields and sets its facts. Positions are offsets into the head.

@@ -4,9 +4,8 @@ use memchr::memchr;
 
 use super::error::{ParseError, Violation};
 use super::parse::Strictness;
-use crate::headers::{
-    Field, Headers, Known, Span, is_token_byte, is_valid_value, plain_length, scan_letters, scan_name,
-};
+use crate::headers::{Field, Headers, Known, Span};
+use crate::scan::{is_token_byte, is_valid_value, plain_length, scan_letters, scan_name};
 
 /// Reads lines of `bytes` from `position`. `bytes` is cut at the size limit by the caller.
 pub(super) struct Lines<'a> {

@@ -9,8 +9,9 @@ use memchr::memchr;
 use super::error::{ParseError, Violation};
 use super::facts;
 use super::lines::Lines;
-use crate::headers::{Span, is_token_byte, is_valid_value, plain_length, visible_length};
+use crate::headers::Span;
 use crate::message::{Method, RequestFacts, RequestHead, ResponseHead, Version};
+use crate::scan::{is_token_byte, is_valid_value, plain_length, visible_length};
 
 /// How much of `option accept-unsafe-violations-in-http-request/-response` applies.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
