@@ -8,7 +8,7 @@ use lb_tests::daemon::Signal;
 use lb_tests::rig::Plan;
 use lb_tests::tls::{Demand, Offer, Server, Site, TLS12, TLS13};
 use lb_tests::{Answer, Origin, Rig, Setup, get, is_haproxy, ok, within};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 const BOTH: [&rustls::SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -241,14 +241,21 @@ async fn tcp_with_tls_on_both_sides() {
     let (mut got_up, mut got_down) = (vec![0; MEGABYTES], vec![0; MEGABYTES]);
     let moved = async {
         tokio::join!(
-            client_write.write_all(&up),
-            server_write.write_all(&down),
+            write_out(&mut client_write, &up),
+            write_out(&mut server_write, &down),
             client_read.read_exact(&mut got_down),
             server_read.read_exact(&mut got_up),
         )
     };
     let outcome = within("megabytes both ways", moved).await;
     assert!(outcome.0.is_ok() && outcome.1.is_ok() && got_up == up && got_down == down, "{outcome:?}");
+}
+
+/// Writes all of `bytes` and flushes: a TLS stream may otherwise keep its last records to itself when the
+/// socket was full as they were written.
+async fn write_out(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 #[tokio::test]
