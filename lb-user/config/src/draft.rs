@@ -19,8 +19,8 @@ use crate::keyword::Sections;
 use crate::keywords::tls::store::DraftLoad;
 use crate::model::{
     BackendOptions, Bind, Captures, CheckStep, ErrorFiles, FrontendOptions, Global, HashPreserveAffinity,
-    HttpReuse, HttpSend, LogTarget, Mode, RetryOn, Server, Source, SpliceOptions, StartVariable,
-    TcpKeepalive,
+    HttpReuse, HttpSend, LogTarget, Mode, PacketOptions, RetryOn, Server, Source, SpliceOptions,
+    StartVariable, TcpKeepalive,
 };
 
 /// Everything, in file order.
@@ -154,6 +154,7 @@ pub(crate) struct Settings {
     pub(crate) max_keep_alive_queue: Option<u32>,
     pub(crate) hash_preserve_affinity: HashPreserveAffinity,
     pub(crate) source: Source,
+    pub(crate) packet: PacketOptions,
     pub(crate) check: DraftCheck,
     pub(crate) default_server: DraftServer,
 }

@@ -595,5 +595,6 @@ fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Tcp => "tcp",
         Mode::Http => "http",
+        Mode::Packet => "packet",
     }
 }

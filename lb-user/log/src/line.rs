@@ -197,7 +197,7 @@ pub fn connect_line(
     push_name(out, frontend);
     out.extend_from_slice(match mode {
         Mode::Http => b"/HTTP)",
-        Mode::Tcp => b"/TCP)",
+        Mode::Tcp | Mode::Packet => b"/TCP)",
     });
 }
 

@@ -169,7 +169,7 @@ impl Timers {
     pub(crate) fn data(&self, mode: Mode) -> Option<u32> {
         let data_began = match mode {
             Mode::Http => self.response,
-            Mode::Tcp => self.connect,
+            Mode::Tcp | Mode::Packet => self.connect,
         };
         data_began?;
         let stages = [Some(self.handshake), self.idle, self.request, self.queue, self.connect, self.response];

@@ -108,6 +108,8 @@ impl Session {
             return;
         }
         match self.frontend.cfg.mode {
+            // No listener accepts for a packet frontend.
+            Mode::Packet => {}
             Mode::Tcp => {
                 let mut streaming = Box::pin(stream::tcp::serve(self, control));
                 let switched = std::future::poll_fn(|cx| {

@@ -404,7 +404,7 @@ pub fn record<'a>(
         Mode::Http if request.is_none() => Origin::SessError,
         Mode::Http if record.asap && facts.ended_at.is_none() => Origin::TxnResponse,
         Mode::Tcp if record.asap && facts.ended_at.is_none() => Origin::TxnConnect,
-        Mode::Http | Mode::Tcp => Origin::TxnClose,
+        Mode::Http | Mode::Tcp | Mode::Packet => Origin::TxnClose,
     };
     record
 }
@@ -425,7 +425,7 @@ fn timers(session: &Session, facts: &Facts, attempts: &Attempts, mode: Mode) -> 
     let end = facts.ended_at.unwrap_or_else(clock::now);
     let from = |start: Option<Instant>, end: Option<Instant>| Some(milliseconds(end?.duration_since(start?)));
     let begun = match mode {
-        Mode::Tcp => Some(session.accepted_at),
+        Mode::Tcp | Mode::Packet => Some(session.accepted_at),
         Mode::Http => facts.received_at,
     };
     Timers {

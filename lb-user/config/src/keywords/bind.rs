@@ -11,7 +11,7 @@ use super::{global, tls, values};
 use crate::keyword::{
     Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, removed, supported, takes,
 };
-use crate::model::{Bind, BindAddress, Place, Shards, Tls, UnixOptions};
+use crate::model::{Bind, BindAddress, Place, Shards, Tls, Transport, UnixOptions};
 use crate::scope::ProxyScope;
 
 /// Listening addresses of one proxy: every port there is, once.
@@ -176,6 +176,7 @@ fn template(place: Place, unix: UnixOptions) -> Bind {
         place,
         text: "".into(),
         address: BindAddress::Fd(-1),
+        transport: Transport::default(),
         name: None,
         id: None,
         interface: None,

@@ -7,8 +7,8 @@ use sockeye_balance::Algorithm;
 use sockeye_rules::RuleSets;
 
 use super::{
-    AddressHeader, Check, ConnectionMode, ErrorFiles, Forwarded, LogTarget, Mode, Place, SectionKind, Server,
-    Source, SpliceOptions, TcpKeepalive,
+    AddressHeader, Check, ConnectionMode, ErrorFiles, Forwarded, LogTarget, Mode, PacketOptions, Place,
+    SectionKind, Server, Source, SpliceOptions, TcpKeepalive,
 };
 
 /// A validated backend.
@@ -58,6 +58,8 @@ pub struct Backend {
     pub splice: SpliceOptions,
     /// `hash-preserve-affinity always|maxconn|maxqueue`.
     pub hash_preserve_affinity: HashPreserveAffinity,
+    /// Obeyed in `mode packet`.
+    pub packet: PacketOptions,
 }
 
 /// The `option` words that a backend obeys; all off unless the manual says otherwise.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Identity, Place, Proto, Tls};
+use super::{Identity, Place, Proto, Tls, Transport};
 
 /// One listening address: a `bind` line with a port range or several addresses becomes several of these.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,7 @@ pub struct Bind {
     /// The address as written, for messages and statistics.
     pub text: Arc<str>,
     pub address: BindAddress,
+    pub transport: Transport,
     /// `name`: the listener's name in logs and statistics.
     pub name: Option<Arc<str>>,
     pub id: Option<u32>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::LogTarget;
+use super::{Attach, LogTarget, ShieldRule, Steer};
 
 /// `global`, defaults filled in where the manual gives one.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,11 +170,35 @@ pub struct Ebpf {
     pub accel: bool,
     /// `ebpf.splice auto|sockmap|off`: how established byte streams may be forwarded.
     pub splice: EbpfSplice,
+    /// `ebpf.instance NAME`: names the folder of pinned programs and maps.
+    pub instance: String,
+    /// `ebpf.attach auto|native|generic|tc`.
+    pub attach: Attach,
+    /// `ebpf.connections N`: flows that `mode packet` remembers. `None`: the program's own number.
+    pub connections: Option<u32>,
+    /// `ebpf.steer off|least|cpu`.
+    pub steer: Steer,
+    /// `ebpf.shield deny|allow …`, in file order. Empty: no shield.
+    pub shield: Vec<ShieldRule>,
+    /// `ebpf.debug on`: the programs say rare things to the log.
+    pub debug: bool,
 }
+
+/// `ebpf.instance` when the file does not say.
+pub const EBPF_INSTANCE: &str = "default";
 
 impl Default for Ebpf {
     fn default() -> Self {
-        Self { accel: true, splice: EbpfSplice::Auto }
+        Self {
+            accel: true,
+            splice: EbpfSplice::Auto,
+            instance: EBPF_INSTANCE.to_owned(),
+            attach: Attach::Auto,
+            connections: None,
+            steer: Steer::Off,
+            shield: Vec::new(),
+            debug: false,
+        }
     }
 }
 

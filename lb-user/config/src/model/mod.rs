@@ -10,6 +10,7 @@ mod frontend;
 mod global;
 mod h2;
 mod log;
+mod packet;
 mod proxy_protocol;
 mod rules;
 mod server;
@@ -24,6 +25,7 @@ pub use frontend::*;
 pub use global::*;
 pub use h2::*;
 pub use log::*;
+pub use packet::*;
 pub use proxy_protocol::*;
 pub use rules::*;
 pub use server::*;
@@ -75,12 +77,14 @@ pub struct Place {
     pub line: u32,
 }
 
-/// `mode tcp|http` (manual 4.2 "mode"). The default is tcp.
+/// `mode tcp|http|packet` (manual 4.2 "mode"; packet is ours). The default is tcp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     #[default]
     Tcp,
     Http,
+    /// Packets go to the servers inside the kernel; no connection ends here.
+    Packet,
 }
 
 /// Which keyword opened the section.

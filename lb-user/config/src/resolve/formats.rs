@@ -53,7 +53,7 @@ pub(crate) fn without_http(option: LogOption) -> Option<LogOption> {
 /// The format that an option stands for.
 fn text_of(option: LogOption, mode: Mode) -> &'static str {
     let option = match mode {
-        Mode::Tcp => without_http(option).unwrap_or(option),
+        Mode::Tcp | Mode::Packet => without_http(option).unwrap_or(option),
         Mode::Http => option,
     };
     let variable = match option {

@@ -101,6 +101,7 @@ pub(super) fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Tcp => "tcp",
         Mode::Http => "http",
+        Mode::Packet => "packet",
     }
 }
 
@@ -379,6 +380,7 @@ fn backend(
         srvtcpka: settings.srvtcpka,
         splice: settings.splice,
         hash_preserve_affinity: settings.hash_preserve_affinity,
+        packet: settings.packet,
     }
 }
 

@@ -257,7 +257,7 @@ impl Loader {
 /// What an `ssl` line offers that says nothing of ALPN.
 fn alpn(mode: Mode, proto: Option<Proto>) -> Vec<Vec<u8>> {
     let names: &[&[u8]] = match (mode, proto) {
-        (Mode::Tcp, _) | (_, Some(Proto::None)) => &[],
+        (Mode::Tcp | Mode::Packet, _) | (_, Some(Proto::None)) => &[],
         (_, Some(Proto::H1)) => &[b"http/1.1"],
         (_, Some(Proto::H2)) => &[b"h2"],
         (Mode::Http, None) => &ALPN_HTTP,

@@ -3,29 +3,26 @@
 //! The program is loaded here and attached by whoever owns the interfaces. Changes are made so that a packet on its
 //! way meets the old state or the new one, never a mixture.
 
-use std::collections::VecDeque;
+mod encode;
+mod tables;
+
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lb_common::counters::{PACKET_EXITS, PACKET_NAMES};
 use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
-use lb_common::packet::{
-    Address, Backward, Endpoint, LAYOUT, LINKED, MAPPED, Server, Service, Statistics, is_v4, state,
-};
+use lb_common::packet::{Backward, Endpoint, LAYOUT, Server, Service, Statistics};
 
 use crate::loader::{self, LoadError};
 
+pub use encode::endpoint;
+use encode::{FREE, encode};
+use tables::{Tables, table_entries};
+
 /// Name of the program in its object.
 const PROGRAM: &str = "packet";
-/// Tables beyond one per service: a change fills a table that no service uses, and one that was in use until now
-/// rests until the last packet has left it.
-const TABLES_SPARE: u32 = 4;
 /// The smallest allowed table: less would be uneven (the Maglev paper, section 5.3).
 pub const TABLE_SIZE_MIN: u32 = 65_537;
 
@@ -308,126 +305,8 @@ impl fmt::Debug for Packet {
     }
 }
 
-/// An address, port and protocol as the program's keys have them.
-pub fn endpoint(address: IpAddr, port: u16, protocol: u8) -> Endpoint {
-    Endpoint { address: wire(address), port: port.to_be(), protocol: protocol.into() }
-}
-
-/// An address as the program's keys have it.
-fn wire(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(address) => [0, 0, MAPPED, u32::from_ne_bytes(address.octets())],
-        IpAddr::V6(address) => {
-            let octets = address.octets();
-            let word =
-                |at: usize| u32::from_ne_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]);
-            [word(0), word(4), word(8), word(12)]
-        }
-    }
-}
-
-const FREE: Server = Server {
-    address: [0; 4],
-    source: [0; 4],
-    port: 0,
-    state: state::FREE,
-    flags: 0,
-    generation: 0,
-    ifindex: 0,
-    mac: [0; 6],
-    source_mac: [0; 6],
-    outer_sum: 0,
-    mtu: 0,
-};
-
-fn encode(server: &PacketServer) -> Result<Server, PacketError> {
-    let address = wire(server.address);
-    let source = server.source.map_or([0; 4], wire);
-    if let Some(from) = server.source
-        && from.is_ipv4() != server.address.is_ipv4()
-    {
-        return Err(PacketError::Families(from, server.address));
-    }
-    let link = server.link.unwrap_or(PacketLink { ifindex: 0, mac: [0; 6], source_mac: [0; 6] });
-    Ok(Server {
-        address,
-        source,
-        port: server.port.to_be(),
-        state: if server.drop { state::DROP } else { state::UP },
-        flags: if server.link.is_some() { LINKED } else { 0 },
-        generation: server.generation,
-        ifindex: link.ifindex,
-        mac: link.mac,
-        source_mac: link.source_mac,
-        outer_sum: if is_v4(&address) { outer_sum(&source, &address) } else { 0 },
-        mtu: server.mtu,
-    })
-}
-
-/// The words of an outer IPv4 header that are the same for each packet: version and length, "do not fragment", and
-/// both addresses.
-fn outer_sum(source: &Address, destination: &Address) -> u32 {
-    let halves = |word: u32| (word & 0xffff) + (word >> 16);
-    u32::from(0x4500_u16.to_be()) + u32::from(0x4000_u16.to_be()) + halves(source[3]) + halves(destination[3])
-}
-
 fn layout16() -> u16 {
     u16::try_from(LAYOUT).unwrap_or(u16::MAX)
-}
-
-fn table_entries(sizes: &PacketSizes) -> u32 {
-    (sizes.services + TABLES_SPARE).saturating_mul(sizes.table)
-}
-
-/// The array of all tables, mapped into this process.
-struct Tables {
-    first: NonNull<AtomicU32>,
-    bytes: usize,
-    size: u32,
-    /// Offsets of tables that no service uses, the longest unused first.
-    free: VecDeque<u32>,
-}
-
-// SAFETY: the mapping lives until drop, holds only atomics, and belongs to no thread.
-unsafe impl Send for Tables {}
-// SAFETY: as above.
-unsafe impl Sync for Tables {}
-
-impl Tables {
-    fn new(map: &MapData, sizes: &PacketSizes) -> io::Result<Self> {
-        use rustix::mm::{MapFlags, ProtFlags, mmap};
-        let bytes = table_entries(sizes) as usize * size_of::<u32>();
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice; the map has at least this size.
-        let address =
-            unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, map.fd().as_fd(), 0)? };
-        let first = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let free = (0..sizes.services + TABLES_SPARE).map(|number| number * sizes.table).collect();
-        Ok(Self { first, bytes, size: sizes.table, free })
-    }
-
-    /// Writes a table to where no program looks, and says where that is.
-    fn fill(&mut self, table: &[u32]) -> Option<u32> {
-        let offset = self.free.pop_front()?;
-        for (place, &index) in (offset as usize..).zip(table.iter().take(self.size as usize)) {
-            assert!((place + 1) * size_of::<u32>() <= self.bytes, "offsets come from the free list");
-            // SAFETY: checked above to be inside the mapping, which lives as long as `self`.
-            unsafe { self.first.add(place).as_ref() }.store(index, Ordering::Relaxed);
-        }
-        std::sync::atomic::fence(Ordering::Release);
-        Some(offset)
-    }
-
-    fn release(&mut self, offset: u32) {
-        self.free.push_back(offset);
-    }
-}
-
-impl Drop for Tables {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `new` with this length, and no reference to it outlives `self`.
-        let _ = unsafe { rustix::mm::munmap(self.first.as_ptr().cast(), self.bytes) };
-    }
 }
 
 fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map, LoadError> {
