@@ -7,7 +7,7 @@ use sockeye_syntax::words::Words;
 
 use super::{values, variables};
 use crate::keyword::{Keyword, Sections, no_effect, not_yet, removed, supported};
-use crate::model::{EbpfSplice, Identity, UnixOptions};
+use crate::model::{Identity, UnixOptions};
 use crate::scope::{GlobalParser, GlobalScope};
 
 const G: Sections = Sections::GLOBAL;
@@ -57,9 +57,6 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     supported("log", G, super::log::global, "target of logs"),
     supported("log-tag", G, log_tag, "program name in logs"),
     supported("log-send-hostname", G, log_send_hostname, "host name in logs"),
-    // --- Sockeye's own ---
-    supported("ebpf.accel", G, ebpf_accel, "whether kernel programs may be used"),
-    supported("ebpf.splice", G, ebpf_splice, "how established byte streams may be forwarded"),
     // --- known, with nothing to act on; not implemented yet; removed ---
     not_yet("51degrees-allow-unmatched", G),
     not_yet("51degrees-cache-size", G),
@@ -409,19 +406,4 @@ pub(crate) fn unix_option(
             Err(_) => Err(format!("'{number}' is no number")),
         },
     })
-}
-
-fn ebpf_accel(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
-    // `auto` is `on`: what the kernel or the privileges refuse is done in user space either way.
-    if let Some(value) = words.choice(&[("on", true), ("auto", true), ("off", false)]).filter(|_| words.end())
-    {
-        scope.global.ebpf.accel = value;
-    }
-}
-
-fn ebpf_splice(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
-    let choices = [("auto", EbpfSplice::Auto), ("sockmap", EbpfSplice::Sockmap), ("off", EbpfSplice::Off)];
-    if let Some(value) = words.choice(&choices).filter(|_| words.end()) {
-        scope.global.ebpf.splice = value;
-    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod bind;
 mod capture;
 pub(crate) mod check;
 mod commands;
+mod ebpf;
 pub(crate) mod errorfile;
 pub(crate) mod global;
 mod h2;
@@ -68,7 +69,8 @@ pub(crate) const SECTIONS: &[Keyword<Opens>] = &[
 ];
 
 /// The words of `global`.
-const GLOBAL: &[&[Keyword<GlobalParser>]] = &[global::TABLE, tune::TABLE, tls::global::TABLE, h2::TABLE];
+const GLOBAL: &[&[Keyword<GlobalParser>]] =
+    &[global::TABLE, ebpf::TABLE, tune::TABLE, tls::global::TABLE, h2::TABLE];
 
 /// One statement of `global`, its `no` or `default` already taken.
 pub(crate) fn global_statement(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
