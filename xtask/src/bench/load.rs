@@ -42,33 +42,33 @@ type Failure = Rc<RefCell<Option<anyhow::Error>>>;
 /// Puts the load on the proxy for the given time.
 pub(super) async fn run(load: Load, proxy: &Proxy, duration: Duration) -> Result<Measured> {
     let addr = proxy.addr();
+    let cpu = || usage::cpu(proxy.pid());
     match load {
         Load::KeepAlive { connections } => {
-            let busy = busy(proxy, connections, duration, |count| keep_alive(addr, count)).await?;
+            let busy = busy(&cpu, connections, duration, |count| keep_alive(addr, count)).await?;
             Ok(busy.per_piece())
         }
         Load::Browse { connections, pages } => {
             let pages = Rc::new(Pages { next: Cell::new(0), pages });
-            let busy = busy(proxy, connections, duration, |count| browse(addr, Rc::clone(&pages), count));
+            let busy = busy(&cpu, connections, duration, |count| browse(addr, Rc::clone(&pages), count));
             Ok(busy.await?.per_piece())
         }
         Load::ConnectionPerRequest { connections } => {
-            let busy =
-                busy(proxy, connections, duration, |count| connection_per_request(addr, count)).await?;
+            let busy = busy(&cpu, connections, duration, |count| connection_per_request(addr, count)).await?;
             Ok(busy.per_piece())
         }
         Load::PingPong { connections } => {
-            let busy = busy(proxy, connections, duration, |count| ping_pong(addr, count)).await?;
+            let busy = busy(&cpu, connections, duration, |count| ping_pong(addr, count)).await?;
             Ok(busy.per_piece())
         }
         Load::Bulk { connections } => {
-            let busy = busy(proxy, connections, duration, |count| bulk(addr, count)).await?;
+            let busy = busy(&cpu, connections, duration, |count| bulk(addr, count)).await?;
             Ok(busy.per_gigabyte())
         }
         Load::Idle { connections } => idle(proxy, connections, || connect(addr)).await,
         Load::TlsKeepAlive { connections } => {
             let tls = Tls::new(Resumption::Off, HTTP1)?;
-            let busy = busy(proxy, connections, duration, |count| tls_keep_alive(addr, tls.clone(), count));
+            let busy = busy(&cpu, connections, duration, |count| tls_keep_alive(addr, tls.clone(), count));
             Ok(busy.await?.per_piece())
         }
         Load::TlsHandshake { connections, resumed } => {
@@ -76,11 +76,11 @@ pub(super) async fn run(load: Load, proxy: &Proxy, duration: Duration) -> Result
             let work = |count| async move {
                 tls_handshakes(addr, &Tls::new(resumption, HTTP1)?, resumed, count).await
             };
-            Ok(busy(proxy, connections, duration, work).await?.per_piece())
+            Ok(busy(&cpu, connections, duration, work).await?.per_piece())
         }
         Load::TlsBulk { connections } => {
             let tls = Tls::new(Resumption::Off, "")?;
-            let busy = busy(proxy, connections, duration, |count| tls_bulk(addr, tls.clone(), count)).await?;
+            let busy = busy(&cpu, connections, duration, |count| tls_bulk(addr, tls.clone(), count)).await?;
             Ok(busy.per_gigabyte())
         }
         Load::TlsIdle { connections } => {
@@ -89,10 +89,35 @@ pub(super) async fn run(load: Load, proxy: &Proxy, duration: Duration) -> Result
         }
         Load::Http2 { connections, streams } => {
             let tls = Tls::new(Resumption::Off, "h2")?;
-            let busy = busy(proxy, connections, duration, |count| http2(addr, tls.clone(), streams, count));
+            let busy = busy(&cpu, connections, duration, |count| http2(addr, tls.clone(), streams, count));
             Ok(busy.await?.per_piece())
         }
     }
+}
+
+/// Puts one of the loads that know nothing of a proxy on an address; what `cpu` reads counts as its cost.
+pub(super) async fn run_against(
+    load: Load,
+    addr: SocketAddr,
+    cpu: impl Fn() -> Result<Duration>,
+    duration: Duration,
+) -> Result<Measured> {
+    let busy = match load {
+        Load::KeepAlive { connections } => {
+            busy(&cpu, connections, duration, |count| keep_alive(addr, count)).await?
+        }
+        Load::ConnectionPerRequest { connections } => {
+            busy(&cpu, connections, duration, |count| reset_per_request(addr, count)).await?
+        }
+        Load::PingPong { connections } => {
+            busy(&cpu, connections, duration, |count| ping_pong(addr, count)).await?
+        }
+        Load::Bulk { connections } => {
+            return Ok(busy(&cpu, connections, duration, |count| bulk(addr, count)).await?.per_gigabyte());
+        }
+        other => bail!("{other:?} needs a proxy"),
+    };
+    Ok(busy.per_piece())
 }
 
 /// A stretch of load that was measured.
@@ -122,7 +147,7 @@ impl Busy {
 
 /// Runs so many workers, lets them warm up, and measures for `duration`.
 async fn busy<F: Future<Output = Result<()>> + 'static>(
-    proxy: &Proxy,
+    cpu: &impl Fn() -> Result<Duration>,
     workers: usize,
     duration: Duration,
     work: impl Fn(Count) -> F,
@@ -140,9 +165,9 @@ async fn busy<F: Future<Output = Result<()>> + 'static>(
         });
     }
     tokio::time::sleep(WARM_UP).await;
-    let (before, cpu, start) = (count.get(), usage::cpu(proxy.pid())?, Instant::now());
+    let (before, spent, start) = (count.get(), cpu()?, Instant::now());
     tokio::time::sleep(duration).await;
-    let (after, elapsed, cpu) = (count.get(), start.elapsed(), usage::cpu(proxy.pid())? - cpu);
+    let (after, elapsed, cpu) = (count.get(), start.elapsed(), cpu()?.saturating_sub(spent));
     if let Some(error) = failure.take() {
         return Err(error.context("the load failed"));
     }
@@ -208,6 +233,18 @@ async fn connection_per_request(addr: SocketAddr, count: Count) -> Result<()> {
         if stream.read(&mut [0; 16]).await? != 0 {
             bail!("bytes after the response");
         }
+        count.set(count.get() + 1);
+    }
+}
+
+/// The same with an origin that keeps its connections. The client ends each by a reset, because thousands in TIME_WAIT
+/// would take all its ports.
+async fn reset_per_request(addr: SocketAddr, count: Count) -> Result<()> {
+    let request = request(addr, "");
+    loop {
+        let mut stream = connect(addr).await?;
+        exchange(&mut stream, &request).await?;
+        stream.set_zero_linger()?;
         count.set(count.get() + 1);
     }
 }

@@ -7,6 +7,7 @@
 mod affinity;
 mod load;
 mod origin;
+mod packet;
 mod proxy;
 mod report;
 mod rules;
@@ -24,7 +25,7 @@ use crate::build_ebpf;
 use crate::workspace::{say, target};
 use affinity::Cpus;
 use origin::Origins;
-use proxy::{Contender, Proxy};
+use proxy::{Contender, Kind, Proxy};
 use report::{Report, Sample};
 use scenario::{Measured, SCENARIOS, Scenario};
 
@@ -62,7 +63,17 @@ pub(crate) struct Args {
 
 /// Measures, prints the table and writes the JSON file.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let duration = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
     let contenders = contenders(args)?;
+    if args.only.as_deref().is_none_or(|part| part.contains(packet::NAME)) {
+        let command = |kind| contenders.iter().find(|contender| contender.kind == kind).map(Contender::line);
+        let (sockeye, haproxy) = (command(Kind::Sockeye), command(Kind::Haproxy));
+        warn_when_busy();
+        packet::run(sockeye.as_deref(), haproxy.as_deref(), args.rounds, duration)?;
+        if args.only.is_some() {
+            return Ok(());
+        }
+    }
     let scenarios: Vec<&Scenario> = match &args.only {
         Some(part) => SCENARIOS.iter().filter(|scenario| is_wanted(scenario, part)).collect(),
         None => SCENARIOS.iter().collect(),
@@ -76,7 +87,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Threads inherit the set: the origin's own thread stays off the proxy's core too.
     cpus.enter_load()?;
     let origins = Origins::start()?;
-    let duration = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = Report::default();
     for round in 1..=args.rounds {

@@ -30,7 +30,12 @@ pub(super) struct Origins {
 impl Origins {
     /// Starts them on a thread of their own; it ends with the program.
     pub(super) fn start() -> Result<Self> {
-        let (http, bulk, echo) = (listen()?, listen()?, listen()?);
+        Self::start_on(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at another address of the network namespace that the calling thread is in.
+    pub(super) fn start_on(address: Ipv4Addr) -> Result<Self> {
+        let (http, bulk, echo) = (listen(address)?, listen(address)?, listen(address)?);
         let origins = Self {
             http: http.local_addr()?,
             bulk: bulk.local_addr()?,
@@ -57,8 +62,8 @@ impl Origins {
     }
 }
 
-fn listen() -> io::Result<StdListener> {
-    let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+fn listen(address: Ipv4Addr) -> io::Result<StdListener> {
+    let listener = StdListener::bind((address, 0))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -67,6 +67,11 @@ impl Contender {
         Self { kind, name, command: command.split_whitespace().map(str::to_owned).collect() }
     }
 
+    /// The command with its arguments, as it was given.
+    pub(super) fn line(&self) -> String {
+        self.command.join(" ")
+    }
+
     fn command(&self) -> Result<Command> {
         let (program, args) =
             self.command.split_first().with_context(|| format!("{}: no command", self.name))?;

@@ -31,6 +31,23 @@ pub(super) fn memory(pid: u32) -> Result<u64> {
     Ok(total)
 }
 
+/// CPU time that the whole machine has spent on anything but waiting: what the kernel does with packets belongs to no
+/// process.
+pub(super) fn machine() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let ticks = busy_ticks(&text).context("/proc/stat has no line of all CPUs")?;
+    Ok(Duration::from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// All columns of the first line but idle, iowait and the guests', which are in user time already (proc_stat(5)).
+#[allow(clippy::cast_precision_loss)] // a machine does not run for 2^53 ticks
+fn busy_ticks(stat: &str) -> Option<f64> {
+    let columns: Vec<u64> =
+        stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().map_while(|n| n.parse().ok()).collect();
+    let busy: u64 = [0, 1, 2, 5, 6, 7].into_iter().filter_map(|column| columns.get(column)).sum();
+    Some(busy as f64)
+}
+
 /// Nanoseconds on a CPU are the first of the three numbers.
 fn run_time(schedstat: &str) -> Option<Duration> {
     schedstat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
@@ -79,6 +96,7 @@ mod tests {
     fn proc_files_are_understood() {
         assert_eq!(run_time("1500000 41231 1\n"), Some(Duration::from_micros(1500)));
         assert_eq!(proportional_bytes("Rss:    9 kB\nPss:     120 kB\nPss_Dirty: 1 kB\n"), Some(120 * 1024));
+        assert_eq!(busy_ticks("cpu  10 2 30 400 50 6 7 8 900 1000\ncpu0 1\n"), Some(63.0));
         assert_eq!(parent("77 (a (b) c) S 12 77 77 0"), Some(12));
     }
 
