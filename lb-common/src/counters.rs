@@ -77,6 +77,8 @@ exits! {
     IcmpError = "icmp_error",
     /// Translated, and given to the kernel to find the next hop's address.
     NoNeighbour = "no_neighbour",
+    /// To the kernel: the shield lets it pass, and there is nothing but the shield.
+    ShieldPassed = "shield_passed",
     /// To the kernel: neither IPv4 nor IPv6, or too many VLAN tags.
     NotIp = "not_ip",
     /// To the kernel: not for our Ethernet address alone.
@@ -111,4 +113,6 @@ exits! {
     Vlan = "vlan",
     /// Dropped: no room for an outer header.
     NoRoom = "no_room",
+    /// Dropped: the shield denies its source address.
+    ShieldDenied = "shield_denied",
 }

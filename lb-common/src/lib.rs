@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod packet;
+pub mod shield;
 pub mod sockmap;
 
 pub mod counters;

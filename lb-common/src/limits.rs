@@ -17,6 +17,10 @@ pub const PACKET_SERVERS: u32 = 16_384;
 /// a transport header, once each but for one.
 pub const PACKET_EXTENSION_HEADERS: usize = 6;
 
+/// Prefixes of the shield: the lists that are published of whole countries or of known attackers have some 100,000.
+/// Each takes about 100 bytes of the kernel's memory, and 16 for every CPU.
+pub const SHIELD_PREFIXES: u32 = 1_000_000;
+
 /// Directions that the kernel may forward at once. Each takes two slots of 8 bytes and one [`Flow`]; a process
 /// with the usual limit of 20,000 descriptors cannot have more than 10,000 connection pairs.
 ///
