@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sockeye_accel::{Accel, SpliceWanted, Wanted};
-use sockeye_config::model::{BindAddress, Config, EbpfSplice, Identity, SectionKind};
+use sockeye_config::model::{BindAddress, Config, EbpfSplice, Identity, Mode, SectionKind};
 use sockeye_conn::{BufferLimits, RecordLimits};
 use sockeye_relay::PipeLimits;
 use sockeye_syntax::diag::Severity;
-use sockeye_sys::process::{self as sys, Fork};
+use sockeye_sys::process::{self as sys, CapabilitySet, Fork};
 use tokio::sync::mpsc;
 
 use super::control::Control;
@@ -255,7 +255,17 @@ fn drop_privileges(config: &Config) -> Result<()> {
     if let Some(root) = &global.chroot {
         enter(root)?;
     }
-    sys::become_user(uid, gid).context("[haproxy.main()] Cannot change user or group")
+    sys::become_user(uid, gid, kept(config)).context("[haproxy.main()] Cannot change user or group")
+}
+
+/// The privileges that the packet plane needs later, when an interface returns or its maps have to be read.
+fn kept(config: &Config) -> CapabilitySet {
+    let packet = config.frontends.iter().any(|frontend| frontend.mode == Mode::Packet && !frontend.disabled);
+    if packet || !config.global.ebpf.shield.is_empty() {
+        CapabilitySet::NET_ADMIN | CapabilitySet::BPF | CapabilitySet::PERFMON
+    } else {
+        CapabilitySet::empty()
+    }
 }
 
 fn found<T>(name: &str, what: &str, result: io::Result<Option<T>>) -> Result<T> {

@@ -3,6 +3,7 @@
 //! One of the two crates where `unsafe` is allowed; each block says which invariant it keeps.
 #![allow(unsafe_code)]
 
+pub mod netlink;
 pub mod process;
 pub mod readiness;
 pub mod sockopt;

@@ -5,6 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+pub use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySets, capabilities, set_capabilities, set_keep_capabilities};
+
 /// Bytes a passwd or group entry may take; glibc's own suggestion is 1 KiB.
 const ENTRY_BYTES_MAX: usize = 64 * 1024;
 
@@ -42,11 +45,17 @@ pub fn group(name: &str) -> io::Result<Option<u32>> {
     }
 }
 
-/// Drops supplementary groups, then becomes `gid` and `uid`, for all threads of the process.
+/// Drops supplementary groups, then becomes `gid` and `uid`, for all threads of the process. Of the capabilities that
+/// the process has and loses with root, the calling thread and those it starts later keep those in `keep`.
 ///
 /// # Errors
 /// The first call that is refused; the process may then have part of its old identity and must not go on.
-pub fn become_user(uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+pub fn become_user(uid: Option<u32>, gid: Option<u32>, keep: CapabilitySet) -> io::Result<()> {
+    let keep = keep & capabilities(None)?.permitted;
+    let keeps = uid.is_some() && !keep.is_empty();
+    if keeps {
+        set_keep_capabilities(true)?;
+    }
     // SAFETY: the calls take plain integers; a null list with length 0 is the documented way to drop groups.
     unsafe {
         if (uid.is_some() || gid.is_some()) && libc::getuid() == 0 {
@@ -58,6 +67,11 @@ pub fn become_user(uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         if let Some(uid) = uid {
             check(libc::setuid(uid))?;
         }
+    }
+    if keeps {
+        let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+        set_capabilities(None, sets)?;
+        set_keep_capabilities(false)?;
     }
     Ok(())
 }
