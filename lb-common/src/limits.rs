@@ -33,3 +33,6 @@ pub const SOCKMAP_EVENTS_BYTES: u32 = 256 * 1024;
 /// Bytes of one flow that may be redirected and not yet taken by the destination before its gate closes. What
 /// the kernel's worker moves during one of its sleeps; the destination's own send buffer comes on top.
 pub const SOCKMAP_BACKLOG_BYTES: u32 = 1024 * 1024;
+
+/// Words of eight bytes in a packet of the measuring program: room for Ethernet, IPv6 and TCP headers and some payload.
+pub const TRAFFIC_WORDS: usize = 12;
