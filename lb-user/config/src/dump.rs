@@ -3,6 +3,8 @@
 //! It looks like a configuration with every default applied and every name resolved; a fact at its built-in value is
 //! left out. `listen` sections appear as the frontend and the backend that they are.
 
+mod packet;
+mod shield;
 mod tls;
 
 use std::fmt::{Debug, Display, Write};
@@ -113,8 +115,8 @@ fn global(out: &mut Text, global: &Global) {
     out.flag("zero-warning", global.zero_warning);
     tls::global(out, global);
     tune(out, global);
-    out.flag("ebpf.accel off", !global.ebpf.accel);
-    out.unless("ebpf.splice", &global.ebpf.splice, &default.ebpf.splice);
+    packet::global(out, &global.ebpf);
+    shield::global(out, &global.ebpf);
 }
 
 fn tune(out: &mut Text, global: &Global) {
@@ -213,7 +215,7 @@ fn frontend(out: &mut Text, config: &Config, fe: &Frontend) {
 
 fn bind(out: &mut Text, bind: &Bind) {
     let address = match &bind.address {
-        BindAddress::Inet(address) => address.to_string(),
+        BindAddress::Inet(address) => packet::address(address, bind.transport),
         BindAddress::Unix(path) => format!("unix@{}", path.display()),
         BindAddress::Abstract { name, padded: true } => format!("abns@{name}"),
         BindAddress::Abstract { name, padded: false } => format!("abnsz@{name}"),
@@ -264,7 +266,10 @@ fn backend(out: &mut Text, config: &Config, be: &Backend) {
     out.line("mode", mode(be.mode));
     out.flag("disabled", be.disabled);
     out.option("description", be.description.as_ref());
-    out.line("balance", balance(&be.balance));
+    match be.mode {
+        Mode::Packet => out.line("balance", be.balance.keyword()),
+        Mode::Tcp | Mode::Http => out.line("balance", balance(&be.balance)),
+    }
     out.option("fullconn", be.fullconn);
     out.time("timeout connect", be.timeout_connect);
     out.time("timeout server", be.timeout_server);
@@ -313,6 +318,7 @@ fn backend(out: &mut Text, config: &Config, be: &Backend) {
         &crate::model::HashPreserveAffinity::Always,
     );
     errorfiles(out, &be.errorfiles);
+    packet::backend(out, &be.packet);
     check(out, &be.check);
     for server in &be.servers {
         self::server(out, config, server);

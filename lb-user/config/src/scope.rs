@@ -75,6 +75,8 @@ pub(crate) struct ProxyScope<'a> {
     /// `http-errors` sections by name.
     pub(crate) errors: &'a HashMap<Arc<str>, ErrorFiles>,
     pub(crate) order: Order,
+    /// The section ends up in `mode packet`, though the word may stand below.
+    pub(crate) packet: bool,
     pub(crate) expressions: &'a mut Expressions,
     pub(crate) global: &'a Global,
     pub(crate) around: &'a Surroundings<'a>,

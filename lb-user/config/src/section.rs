@@ -14,7 +14,7 @@ use crate::expressions;
 use crate::keyword::{Status, find, not_yet_message};
 use crate::keywords::server::invalid_character;
 use crate::keywords::{self, Opens, SECTIONS};
-use crate::model::Captures;
+use crate::model::{Captures, Mode};
 use crate::resolve::names::Taken;
 use crate::scope::{GlobalScope, Negation, Order, ProxyScope, Surroundings};
 
@@ -30,7 +30,7 @@ const NEGATABLE_GLOBAL: &[&str] = &[
 ];
 
 /// Words of proxies that `no` may precede.
-const NEGATABLE_PROXY: &[&str] = &["option", "log"];
+const NEGATABLE_PROXY: &[&str] = &["option", "log", "ebpf.clamp-mss", "ebpf.stateless"];
 
 /// Reads all sections.
 pub(crate) fn read(file: &File, around: &Surroundings<'_>, diags: &mut Diagnostics) -> Draft {
@@ -99,8 +99,10 @@ fn proxy_statements(
     around: &Surroundings<'_>,
     diags: &mut Diagnostics,
 ) {
+    let packet = is_packet(section, proxy);
     let mut scope = ProxyScope {
         proxy,
+        packet,
         acls: AclScope::default(),
         errors: &draft.errors,
         order: Order::default(),
@@ -116,6 +118,15 @@ fn proxy_statements(
         keywords::proxy::statement(&mut words, &mut scope);
     }
     scope.acls.finish();
+}
+
+/// Whether the section's mode is packet, which its addresses are read by: `mode` may stand behind them.
+fn is_packet(section: &Section, proxy: &Proxy) -> bool {
+    let words = section.statements.iter().rev().find(|statement| statement.keyword() == "mode");
+    match words.and_then(|statement| statement.words.get(1)) {
+        Some(mode) => mode.text == "packet",
+        None => proxy.settings.mode == Mode::Packet,
+    }
 }
 
 /// Takes `no` or `default`; `None` if what follows cannot have it.

@@ -3,7 +3,8 @@
 use sockeye_balance::{HashFunction, HashMethod, HashSource};
 use sockeye_syntax::words::Words;
 
-use crate::draft::DraftAlgorithm;
+use super::packet;
+use crate::draft::{DraftAlgorithm, Kind};
 use crate::keyword::not_yet_message;
 use crate::model::HashPreserveAffinity;
 use crate::scope::ProxyScope;
@@ -12,14 +13,19 @@ use crate::scope::ProxyScope;
 const DRAWS_MAX: u32 = 1024;
 
 pub(crate) fn balance(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
-    match algorithm(words) {
+    let algorithm = if scope.packet && scope.proxy.kind != Kind::Defaults {
+        packet::algorithm(words)
+    } else {
+        algorithm(words)
+    };
+    match algorithm {
         Ok(algorithm) => scope.proxy.settings.balance.algorithm = Some(algorithm),
         Err(message) => words.alert(message),
     }
     words.skip_rest();
 }
 
-fn algorithm(words: &mut Words<'_>) -> Result<DraftAlgorithm, String> {
+pub(super) fn algorithm(words: &mut Words<'_>) -> Result<DraftAlgorithm, String> {
     // Without a word it is roundrobin.
     let name = words.next().unwrap_or("roundrobin");
     let plain = |words: &mut Words<'_>, algorithm| match words.peek() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use sockeye_syntax::address::{self, Address, Host, ParseOptions, Port};
+use sockeye_syntax::address::{self, Address, Host, ParseOptions, Port, SocketType};
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
@@ -11,7 +11,7 @@ use super::{global, tls, values};
 use crate::keyword::{
     Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, removed, supported, takes,
 };
-use crate::model::{Bind, BindAddress, Place, Shards, Tls, Transport, UnixOptions};
+use crate::model::{Bind, BindAddress, PORT_ALL, Place, Shards, Tls, Transport, UnixOptions};
 use crate::scope::ProxyScope;
 
 /// Listening addresses of one proxy: every port there is, once.
@@ -97,8 +97,8 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         return;
     }
     check_id(text, words, scope, template.id);
-    for (text, address) in binds.drain(..) {
-        scope.proxy.binds.push(Bind { text, address, ..template.clone() });
+    for Expanded { text, address, transport } in binds.drain(..) {
+        scope.proxy.binds.push(Bind { text, address, transport, ..template.clone() });
     }
 }
 
@@ -202,11 +202,19 @@ fn template(place: Place, unix: UnixOptions) -> Bind {
     }
 }
 
-/// Every listening address that `text` stands for, each with the text that messages use.
-fn addresses(text: &str, scope: &ProxyScope<'_>) -> Result<Vec<(Arc<str>, BindAddress)>, String> {
+/// One of the listening addresses that a text stands for, with the text that messages use.
+struct Expanded {
+    text: Arc<str>,
+    address: BindAddress,
+    transport: Transport,
+}
+
+/// Every listening address that `text` stands for.
+fn addresses(text: &str, scope: &ProxyScope<'_>) -> Result<Vec<Expanded>, String> {
     let mut out = Vec::new();
     for one in text.strip_suffix(',').unwrap_or(text).split(',') {
-        let address = address::parse_address(one, ParseOptions::BIND).map_err(|error| error.to_string())?;
+        let options = ParseOptions { datagram: scope.packet, ..ParseOptions::BIND };
+        let address = address::parse_address(one, options).map_err(|error| error.to_string())?;
         let address = values::resolve_host(address, one, scope.around.resolver)?;
         expand(one, address, scope, &mut out)?;
     }
@@ -217,11 +225,16 @@ fn expand(
     text: &str,
     address: Address,
     scope: &ProxyScope<'_>,
-    out: &mut Vec<(Arc<str>, BindAddress)>,
+    out: &mut Vec<Expanded>,
 ) -> Result<(), String> {
     if address.mptcp {
         return Err(not_yet_message(text));
     }
+    let transport = match address.socket {
+        SocketType::Stream => Transport::Tcp,
+        SocketType::Datagram => Transport::Udp,
+    };
+    let mut push = |text: Arc<str>, address| out.push(Expanded { text, address, transport });
     let ip = match address.host {
         Host::Ip(ip) => ip,
         Host::AnyIpv4 => Ipv4Addr::UNSPECIFIED.into(),
@@ -231,26 +244,29 @@ fn expand(
             if path.len() > address::UNIX_PATH_MAX {
                 return Err(format!("socket path '{path}' too long (max {})", address::UNIX_PATH_MAX));
             }
-            out.push((text.into(), BindAddress::Unix(path.into())));
+            push(text.into(), BindAddress::Unix(path.into()));
             return Ok(());
         }
         Host::Abstract(name) => {
-            out.push((text.into(), BindAddress::Abstract { name, padded: true }));
+            push(text.into(), BindAddress::Abstract { name, padded: true });
             return Ok(());
         }
         Host::AbstractTerminated(name) => {
-            out.push((text.into(), BindAddress::Abstract { name, padded: false }));
+            push(text.into(), BindAddress::Abstract { name, padded: false });
             return Ok(());
         }
         Host::Descriptor(number) => {
-            out.push((text.into(), BindAddress::Fd(number)));
+            push(text.into(), BindAddress::Fd(number));
             return Ok(());
         }
         Host::Sockpair(_) => return Err(not_yet_message(text)),
         Host::Name { name, .. } => return Err(format!("invalid address: '{name}' in '{text}'")),
     };
     match address.port {
-        Port::Fixed(port) => out.push((text.into(), BindAddress::Inet(SocketAddr::new(ip, port)))),
+        Port::Fixed(port) => push(text.into(), BindAddress::Inet(SocketAddr::new(ip, port))),
+        Port::Range(range) if scope.packet && range == (1..=u16::MAX) => {
+            push(text.into(), BindAddress::Inet(SocketAddr::new(ip, PORT_ALL)));
+        }
         Port::Range(range) => {
             for port in range {
                 let name = match ip {
@@ -258,7 +274,7 @@ fn expand(
                     IpAddr::V6(Ipv6Addr::UNSPECIFIED) => format!("[::]:{port}"),
                     _ => SocketAddr::new(ip, port).to_string(),
                 };
-                out.push((name.into(), BindAddress::Inet(SocketAddr::new(ip, port))));
+                push(name.into(), BindAddress::Inet(SocketAddr::new(ip, port)));
             }
         }
         Port::None | Port::Offset(_) => return Err(format!("missing port specification in '{text}'")),

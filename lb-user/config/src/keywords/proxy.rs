@@ -5,7 +5,7 @@ use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use super::{
-    balance, bind, capture, check, errorfile, log, log_format, option, ruleset, server, source, timeout,
+    balance, bind, capture, check, errorfile, log, log_format, option, packet, ruleset, server, source, timeout,
     values,
 };
 use crate::draft::Kind;
@@ -21,7 +21,7 @@ const BACK: Sections = Sections::SERVER_SIDE;
 const CONNECTIONS_MAX: u32 = i32::MAX as u32;
 
 pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
-    supported("mode", ALL, mode, "tcp or http"),
+    supported("mode", ALL, mode, "tcp, http or packet"),
     supported("option", ALL, option::parse, "see the options"),
     supported("timeout", ALL, timeout::parse, "see the timeouts"),
     supported("disabled", ALL, disabled, "reads the section and does not start it"),
@@ -81,6 +81,11 @@ pub(crate) const TABLE: &[Keyword<ProxyParser>] = &[
     supported("srvtcpka-cnt", BACK, srvtcpka_cnt, "TCP keep-alives to a server until it is dead"),
     supported("srvtcpka-idle", BACK, srvtcpka_idle, "silence until the first TCP keep-alive"),
     supported("srvtcpka-intvl", BACK, srvtcpka_intvl, "time between TCP keep-alives"),
+    // --- mode packet ---
+    supported("ebpf.clamp-mss", BACK, packet::clamp_mss, "lowers the MSS of handshakes to what fits the way"),
+    supported("ebpf.forward", BACK, packet::forward, "how packets reach the servers"),
+    supported("ebpf.stateless", BACK, packet::stateless, "no table of flows, the hash alone decides"),
+    supported("ebpf.table-size", BACK, packet::table_size, "entries of the Maglev table, a prime number"),
     // --- rules ---
     supported("acl", ALL, ruleset::acl, "a named test"),
     supported(
@@ -337,6 +342,7 @@ fn mode(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     let value = match words.next().unwrap_or_default() {
         "tcp" => Mode::Tcp,
         "http" => Mode::Http,
+        "packet" => Mode::Packet,
         "health" => {
             return words.alert(
                 "'mode health' doesn't exist anymore. Please use 'http-request return status 200' instead.",

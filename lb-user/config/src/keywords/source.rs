@@ -13,7 +13,9 @@ use crate::scope::{ProxyScope, Resolver};
 /// The statement of a proxy.
 pub(crate) fn proxy(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     let usage = "'source' expects <addr>[:<port>], and optionally 'usesrc' <addr>, and 'interface' <name>.";
-    match read(words, ParseOptions::SOURCE, scope.around.resolver, usage) {
+    // Packets share the ports of one address; a connection takes any.
+    let options = if scope.packet { ParseOptions::SERVER_SOURCE } else { ParseOptions::SOURCE };
+    match read(words, options, scope.around.resolver, usage) {
         Ok(source) if words.is_end() => scope.proxy.settings.source = source,
         Ok(_) => {
             words.alert("'source' only supports optional keywords 'interface' and 'usesrc'.");

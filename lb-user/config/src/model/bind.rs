@@ -50,6 +50,10 @@ pub struct Bind {
     pub proto: Option<Proto>,
 }
 
+/// The port of a `bind` line of `mode packet` with all of them, `ADDRESS:1-65535`: one service, whose packets may
+/// go to any port. A service with a port of its own on the same address comes first.
+pub const PORT_ALL: u16 = 0;
+
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BindAddress {

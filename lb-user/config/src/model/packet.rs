@@ -1,5 +1,10 @@
 //! `mode packet`: what its backends say beside the words of every backend.
 
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 /// The `ebpf.` words of a backend in `mode packet`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketOptions {
@@ -15,6 +20,9 @@ pub struct PacketOptions {
 
 /// Entries of a Maglev table unless the file says otherwise: the smallest of the paper's recommendation (3.4, 5.3).
 pub const TABLE_SIZE: u32 = 65_537;
+
+/// The largest Maglev table: 16 MiB of entries, and a few tens of milliseconds to compute. A prime number.
+pub const TABLE_SIZE_MAX: u32 = 4_194_301;
 
 impl Default for PacketOptions {
     fn default() -> Self {
@@ -48,17 +56,51 @@ pub enum Attach {
     Tc,
 }
 
+/// Prefixes of all `ebpf.shield` statements together.
+pub const SHIELD_PREFIXES_MAX: usize = 1_000_000;
+
 /// One `ebpf.shield` statement, its file read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShieldRule {
     pub place: super::Place,
     /// `allow`; else `deny`.
     pub allow: bool,
-    pub prefix: std::net::IpAddr,
-    /// Bits of the prefix.
-    pub bits: u8,
+    /// The file as written; `None` for a prefix on the line itself.
+    pub file: Option<Arc<str>>,
+    pub prefixes: Vec<ShieldPrefix>,
     /// How long after the start it holds; `None` for ever.
-    pub expires: Option<std::time::Duration>,
+    pub expires: Option<Duration>,
+}
+
+/// A network, its host bits 0. Never a mapped IPv4 one (RFC 4291 section 2.5.5.2), that is an IPv4 one here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShieldPrefix {
+    pub address: IpAddr,
+    /// 0 to 32 or 128.
+    pub bits: u8,
+}
+
+impl ShieldPrefix {
+    /// The network of `bits` bits that `address` is in.
+    pub fn new(address: IpAddr, bits: u8) -> Self {
+        let address = match address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(bits.min(32))).unwrap_or(0);
+                IpAddr::V4((u32::from(v4) & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
+                IpAddr::V6((u128::from(v6) & mask).into())
+            }
+        };
+        Self { address, bits }
+    }
+}
+
+impl fmt::Display for ShieldPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
 }
 
 /// `ebpf.steer`: who gets a new connection of a `bind` with a socket per worker.

@@ -3,6 +3,7 @@
 
 mod formats;
 pub(crate) mod names;
+mod packet;
 mod proxies;
 mod references;
 mod servers;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sockeye_balance::{Algorithm, Hash, HashFunction, HashMethod, HashSource, Random};
 
 use super::names::{Names, assign, located};
-use super::{Findings, formats, references, servers, tls};
+use super::{Findings, formats, packet, references, servers, tls};
 use crate::Options;
 use crate::draft::{
     Draft, DraftAlgorithm, DraftCheckKind, DraftFormat, DraftLog, FormatText, Kind, Proxy, Settings,
@@ -395,6 +395,9 @@ fn check_of(settings: &Settings) -> Check {
 
 fn algorithm(settings: &Settings) -> Algorithm {
     let balance = &settings.balance;
+    if settings.mode == Mode::Packet {
+        return packet::algorithm(balance.algorithm.as_ref());
+    }
     let source = match &balance.algorithm {
         None | Some(DraftAlgorithm::RoundRobin) => return Algorithm::RoundRobin,
         Some(DraftAlgorithm::StaticRoundRobin) => return Algorithm::StaticRoundRobin,
