@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::workspace::{cargo, checked};
-use crate::{build_ebpf, setup, test, tidy};
+use crate::{build_ebpf, kernels, setup, test, tidy};
 
 /// Stops at the first step that fails; the cheap steps come first.
 pub(crate) fn run() -> Result<()> {
@@ -20,5 +20,6 @@ pub(crate) fn run() -> Result<()> {
         "--document-private-items",
     ]);
     checked(&mut docs)?;
-    test::run(&test::Args::default())
+    test::run(&test::Args::default())?;
+    kernels::run_in_ci()
 }

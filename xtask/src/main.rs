@@ -9,6 +9,7 @@ mod build_ebpf;
 mod ci;
 mod compat_doc;
 mod demo;
+mod kernels;
 mod run;
 mod setup;
 mod test;
@@ -41,6 +42,11 @@ enum Task {
     Test(test::Args),
     /// What must pass before a merge: fmt, clippy, docs, tests, tidy
     Ci,
+    /// Boot older and newer kernels under qemu: every program through the verifier, then the packet tests
+    TestKernels(kernels::Args),
+    /// The first process of such a kernel
+    #[command(hide = true)]
+    KernelGuest,
     /// Check module order, purity, unsafe, file sizes and example configurations
     Tidy,
     /// Write docs/compat.md from the keyword tables
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Ci => ci::run(),
+        Task::TestKernels(args) => kernels::run(&args),
+        Task::KernelGuest => kernels::run_guest(),
         Task::Tidy => tidy::run(),
         Task::CompatDoc(args) => compat_doc::run(&args),
         Task::Bench(args) => bench::run(&args),

@@ -21,6 +21,8 @@ const BASE_PACKAGES: &[&str] = &["gcc", "libc6-dev"];
 const EBPF_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
 /// What bpf-linker links with.
 const LINKER_PACKAGES: &[&str] = &["llvm-22-dev", "libpolly-22-dev", "g++", "libzstd-dev", "zlib1g-dev"];
+/// What `test-kernels` boots kernels with; installed for that task alone.
+const KERNEL_PACKAGES: &[&str] = &["qemu-system-x86", "iproute2"];
 
 /// Options of `setup`.
 #[derive(clap::Args)]
@@ -32,7 +34,7 @@ pub(crate) struct Args {
 
 /// Installs what is missing; with `--check` only reports it.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let missing = Missing::find();
+    let missing = Missing::find().narrowed(Need::Everything);
     if missing.is_empty() {
         say("setup: nothing is missing");
         return Ok(());
@@ -49,6 +51,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) enum Need {
     Build,
     Test,
+    /// `test-kernels`: an emulated machine beside everything.
+    Kernels,
     Everything,
 }
 
@@ -64,6 +68,7 @@ struct Missing {
     base: Vec<&'static str>,
     ebpf: Vec<&'static str>,
     linker: Vec<&'static str>,
+    kernels: Vec<&'static str>,
     rust_components: Vec<&'static str>,
     nextest: bool,
     bpf_linker: bool,
@@ -78,6 +83,10 @@ impl Missing {
             base: if find_program("cc").is_some() { Vec::new() } else { packages.lacking(BASE_PACKAGES) },
             ebpf: if nightly || has_debian_bpf_core() { Vec::new() } else { packages.lacking(EBPF_PACKAGES) },
             linker: if bpf_linker { packages.lacking(LINKER_PACKAGES) } else { Vec::new() },
+            kernels: match ["qemu-system-x86_64", "ip"].map(find_program) {
+                [Some(_), Some(_)] => Vec::new(),
+                _ => packages.lacking(KERNEL_PACKAGES),
+            },
             rust_components: missing_components(),
             nextest: find_program("cargo-nextest").is_none(),
             bpf_linker,
@@ -90,6 +99,9 @@ impl Missing {
         if need != Need::Everything {
             self.rust_components.clear();
         }
+        if need != Need::Kernels {
+            self.kernels.clear();
+        }
         self
     }
 
@@ -98,15 +110,16 @@ impl Missing {
     }
 
     fn words(&self) -> Vec<&'static str> {
-        let mut words = [&*self.base, &*self.ebpf, &*self.linker, &*self.rust_components].concat();
+        let mut words =
+            [&*self.base, &*self.ebpf, &*self.linker, &*self.kernels, &*self.rust_components].concat();
         words.extend(self.nextest.then_some("cargo-nextest"));
         words.extend(self.bpf_linker.then_some("bpf-linker"));
         words
     }
 
-    /// Every package, the daemon's and the kernel objects'.
+    /// Every package.
     fn packages(&self) -> Vec<&'static str> {
-        [&*self.base, &*self.ebpf, &*self.linker].concat()
+        [&*self.base, &*self.ebpf, &*self.linker, &*self.kernels].concat()
     }
 }
 
@@ -115,7 +128,7 @@ struct Packages(Vec<String>);
 
 impl Packages {
     fn installed() -> Self {
-        let all = [BASE_PACKAGES, EBPF_PACKAGES, LINKER_PACKAGES].concat();
+        let all = [BASE_PACKAGES, EBPF_PACKAGES, LINKER_PACKAGES, KERNEL_PACKAGES].concat();
         // dpkg-query fails when one name is unknown and still prints the others, so the status is not looked at.
         let output = Command::new("dpkg-query")
             .args(["-W", "-f", "${Package} ${db:Status-Abbrev}\n"])
@@ -239,7 +252,7 @@ fn install_packages(apt: &Apt, missing: &Missing) -> Result<()> {
     {
         say(format_args!("setup: {error:#}"));
     }
-    let mut wanted = missing.base.clone();
+    let mut wanted = [&*missing.base, &*missing.kernels].concat();
     let kernel_side = [&*missing.ebpf, &*missing.linker].concat();
     match kernel_side.iter().find(|name| !has_candidate(name)) {
         None => wanted.extend(&kernel_side),

@@ -1,0 +1,42 @@
+//! Every program through the verifier of this kernel; how much each has left of the million instructions it may cost.
+#![allow(clippy::unwrap_used, reason = "a test that fails shows its line")]
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use aya::programs::loaded_programs;
+use sockeye_accel::{Accel, Packet, PacketSizes, SpliceWanted, TABLE_SIZE_MIN, Wanted};
+
+/// The verifier gives up at a million; a program that comes near would not survive the next kernel.
+const INSTRUCTIONS_MAX: u32 = 500_000;
+
+#[test]
+fn every_program_is_far_from_the_limit() {
+    let before: BTreeSet<u32> = loaded_programs().map_while(Result::ok).map(|program| program.id()).collect();
+    let accel = Accel::start(Wanted { accel: true, sockmap: true, splice: SpliceWanted::NotAsked });
+    let sizes = PacketSizes { connections: 64, services: 1, table: TABLE_SIZE_MIN };
+    let packet = Packet::load(sizes);
+    let mut out = std::io::stderr();
+    if accel.sockmap().is_none() {
+        writeln!(out, "skipped: {accel}").unwrap();
+    }
+    if let Err(error) = &packet {
+        writeln!(out, "skipped: packet: {error}").unwrap();
+    }
+    for program in loaded_programs().map_while(Result::ok) {
+        // Tests beside this one load programs too; theirs are the same.
+        if before.contains(&program.id()) {
+            continue;
+        }
+        let name = program.name_as_str().unwrap_or("?").to_owned();
+        let kind = format!("{:?}", program.program_type()).to_lowercase();
+        let kind = kind.trim_start_matches("bpf_prog_type_");
+        match program.verified_instruction_count() {
+            Some(count) => {
+                writeln!(out, "verified: {name} ({kind}) {count}").unwrap();
+                assert!(count < INSTRUCTIONS_MAX, "{name}: {count}");
+            }
+            None => writeln!(out, "verified: {name} ({kind}) unknown").unwrap(),
+        }
+    }
+}
