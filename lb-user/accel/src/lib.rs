@@ -12,7 +12,9 @@ mod sockmap;
 
 mod packet;
 
+mod bpf;
 mod btf;
+mod netlink;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ use std::sync::Arc;
 pub use btf::BtfError;
 pub use loader::LoadError;
 pub use packet::{
-    Packet, PacketError, PacketLink, PacketRun, PacketServer, PacketService, PacketSizes, TABLE_SIZE_MIN,
-    endpoint,
+    AttachError, AttachWanted, Attached, Instance, InstanceError, Notice, Packet, PacketError, PacketLink,
+    PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes, TABLE_SIZE_MIN, endpoint,
 };
 pub use probe::{Host, Unavailable};
 pub use sockmap::{InsertError, Link, Sockmap};

@@ -3,7 +3,11 @@
 //! The program is loaded here and attached by whoever owns the interfaces. Changes are made so that a packet on its
 //! way meets the old state or the new one, never a mixture.
 
+mod attach;
 mod encode;
+mod instance;
+mod measure;
+mod pins;
 mod tables;
 
 use std::fmt;
@@ -17,8 +21,10 @@ use lb_common::packet::{Backward, Endpoint, LAYOUT, Server, Service, Statistics}
 
 use crate::loader::{self, LoadError};
 
+pub use attach::{AttachError, AttachWanted, Attached, Notice};
 pub use encode::endpoint;
 use encode::{FREE, encode};
+pub use instance::{Instance, InstanceError};
 use tables::{Tables, table_entries};
 
 /// Name of the program in its object.
@@ -40,6 +46,30 @@ pub struct PacketSizes {
 impl Default for PacketSizes {
     fn default() -> Self {
         Self { connections: PACKET_CONNECTIONS, services: 64, table: TABLE_SIZE_MIN }
+    }
+}
+
+/// What is loaded: the verifier leaves out what is switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketLoad {
+    pub sizes: PacketSizes,
+    /// Whether packets to services are forwarded.
+    pub services: bool,
+    /// Whether the shield looks at every packet.
+    pub shield: bool,
+    /// Whether the program writes lines for the log.
+    pub debug: bool,
+}
+
+impl Default for PacketLoad {
+    fn default() -> Self {
+        Self { sizes: PacketSizes::default(), services: true, shield: false, debug: false }
+    }
+}
+
+impl From<PacketSizes> for PacketLoad {
+    fn from(sizes: PacketSizes) -> Self {
+        Self { sizes, ..Self::default() }
     }
 }
 
@@ -120,14 +150,20 @@ pub struct Packet {
     tables: Tables,
     sizes: PacketSizes,
     object: aya::Ebpf,
+    attached: Vec<(String, Attached)>,
+    before: Vec<(u32, Server)>,
+    notices: Vec<Notice>,
 }
 
 impl Packet {
-    /// Creates the maps and loads the program. It does nothing until it is attached.
+    /// Creates the maps and loads the program, with the flows and counters that an instance's last process left. It
+    /// does nothing until it is [attached](Self::attach).
     ///
     /// # Errors
     /// When this binary has no object, or the kernel refuses a map or the program.
-    pub fn load(sizes: PacketSizes) -> Result<Self, LoadError> {
+    pub fn load(load: &PacketLoad, instance: Option<&Instance>) -> Result<Self, LoadError> {
+        let sizes = load.sizes;
+        let _ = instance;
         if loader::PACKET.is_empty() {
             return Err(LoadError::Missing("packet program"));
         }
@@ -144,7 +180,26 @@ impl Packet {
         let tables = Tables::new(&tables, &sizes).map_err(LoadError::Flows)?;
         let program: &mut Xdp = object.program_mut(PROGRAM).ok_or(LoadError::Missing(PROGRAM))?.try_into()?;
         program.load()?;
-        Ok(Self { services, servers, backward, statistics, counters, tables, sizes, object })
+        let (attached, before, notices) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self {
+            services,
+            servers,
+            backward,
+            statistics,
+            counters,
+            tables,
+            sizes,
+            object,
+            attached,
+            before,
+            notices,
+        })
+    }
+
+    /// The servers of the instance's last process, with the indices that remembered flows have for them. A server that
+    /// is still there must get its index and generation again; any other one on that index needs another generation.
+    pub fn before(&self) -> &[(u32, Server)] {
+        &self.before
     }
 
     /// Adds a service, or changes how it forwards; its table stays, and a new one has none.
