@@ -20,6 +20,8 @@ const SOURCES: [&str; 2] = [
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The variant for virtual machines is half the size of the usual one.
 const VARIANT: &str = "-cloud-amd64";
+/// What the packages of one kernel begin with.
+const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
 
 /// An unpacked kernel.
 #[derive(Debug, Clone)]
@@ -59,7 +61,7 @@ pub(super) fn kernels(wanted: &[&str]) -> Result<Vec<Kernel>> {
     for version in wanted {
         let name = choose(&names, version).with_context(|| format!("no kernel {version} in {SOURCES:?}"))?;
         let place = folder.join(name);
-        if !place.join("lib/modules").is_dir() {
+        if Kernel::at(&place).is_err() {
             apt.unpack(name, &place)?;
         }
         kernels.push(Kernel::at(&place)?);
@@ -69,21 +71,18 @@ pub(super) fn kernels(wanted: &[&str]) -> Result<Vec<Kernel>> {
 
 impl Kernel {
     fn at(place: &Path) -> Result<Self> {
-        let boot = place.join("boot");
-        let image = fs::read_dir(&boot)
-            .with_context(|| format!("cannot read {}", boot.display()))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
-            .with_context(|| format!("no kernel in {}", boot.display()))?;
-        let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let release = name.trim_start_matches("vmlinuz-").to_owned();
-        // Newer packages have their modules below usr.
-        let modules = ["lib", "usr/lib"]
-            .map(|lib| place.join(lib).join("modules").join(&release).join("kernel"))
-            .into_iter()
-            .find(|path| path.is_dir())
-            .with_context(|| format!("no modules in {}", place.display()))?;
-        Ok(Self { release, image, modules })
+        // Newer packages have everything below usr.
+        for lib in ["lib", "usr/lib"] {
+            let Ok(releases) = fs::read_dir(place.join(lib).join("modules")) else { continue };
+            for folder in releases.filter_map(|entry| Some(entry.ok()?.path())) {
+                let release = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let images = [place.join("boot").join(format!("vmlinuz-{release}")), folder.join("vmlinuz")];
+                if let Some(image) = images.into_iter().find(|image| image.is_file()) {
+                    return Ok(Self { release, image, modules: folder.join("kernel") });
+                }
+            }
+        }
+        bail!("no kernel in {}", place.display())
     }
 }
 
@@ -169,21 +168,31 @@ impl Apt {
             .collect())
     }
 
+    /// Fetches a kernel into a folder. Older ones are one package, newer ones an empty one that needs two others.
     fn unpack(&self, name: &str, place: &Path) -> Result<()> {
-        checked(self.command("apt-get").args(["-q", "download", name]))?;
-        let begins = format!("{name}_");
-        let package = fs::read_dir(&self.downloads)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&begins)))
-            .with_context(|| format!("apt-get did not leave {name}"))?;
+        let parts = PARTS.map(|part| name.replacen("linux-image-", part, 1));
+        let exists = |part: &&String| {
+            let shown = self.command("apt-cache").args(["show", part]).output();
+            shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+        };
+        let packages: Vec<&String> = parts.iter().filter(exists).collect();
+        checked(self.command("apt-get").args(["-q", "download"]).args(packages))?;
         // Whole or not at all: an interrupted one would be taken for a kernel.
         let partial = self.downloads.join("unpacked");
         if partial.exists() {
             fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
         }
-        checked(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&partial))?;
-        fs::rename(&partial, place).with_context(|| format!("cannot move {}", partial.display()))?;
-        fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))
+        for file in fs::read_dir(&self.downloads)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                checked(Command::new("dpkg-deb").arg("-x").arg(&path).arg(&partial))?;
+                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        if place.exists() {
+            fs::remove_dir_all(place).with_context(|| format!("cannot remove {}", place.display()))?;
+        }
+        fs::rename(&partial, place).with_context(|| format!("cannot move {}", partial.display()))
     }
 }
 

@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// Only what CI tests
     #[arg(long, conflicts_with = "kernel")]
     in_ci: bool,
+    /// Test the kernel objects that are there, without building them
+    #[arg(long)]
+    as_built: bool,
     /// Print everything that the kernels and tests print
     #[arg(long)]
     verbose: bool,
@@ -57,20 +60,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ([], false) => ALL.to_vec(),
         (kernels, _) => kernels.iter().map(String::as_str).collect(),
     };
+    setup::ensure(setup::Need::Kernels)?;
+    if !args.as_built {
+        build_ebpf::run()?;
+    }
     run_on(&wanted, args.filter.as_deref(), args.verbose)
 }
 
 /// What `ci` runs.
 pub(crate) fn run_in_ci() -> Result<()> {
+    setup::ensure(setup::Need::Kernels)?;
+    build_ebpf::run()?;
     run_on(&IN_CI, None, false)
 }
 
 fn run_on(wanted: &[&str], filter: Option<&str>, verbose: bool) -> Result<()> {
-    setup::ensure(setup::Need::Kernels)?;
     if find_program(QEMU).is_none() {
         bail!("no {QEMU}: install qemu-system-x86 (Debian) or your system's package of it");
     }
-    build_ebpf::run()?;
     let kernels = fetch::kernels(wanted)?;
     let tests = build_tests()?;
     let folder = fetch::folder();
