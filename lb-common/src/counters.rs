@@ -116,3 +116,47 @@ exits! {
     /// Dropped: the shield denies its source address.
     ShieldDenied = "shield_denied",
 }
+
+/// Ways out of the two steering programs. [`STEER_NAMES`] has the words that summaries use.
+pub mod steer {
+    /// To the worker with the least to do.
+    pub const LEAST: u32 = 0;
+    /// The same, and every worker that was looked at was busy.
+    pub const LEAST_BUSY: u32 = 1;
+    /// To the worker of this CPU.
+    pub const CPU: u32 = 2;
+    /// Left to the kernel's hash: the sockets are none of ours.
+    pub const NO_GROUP: u32 = 3;
+    /// Left to the kernel's hash: the worker has closed its socket.
+    pub const NO_SOCKET: u32 = 4;
+    /// To the bind that owns the port.
+    pub const OWNED: u32 = 5;
+    /// Left to the kernel: not TCP.
+    pub const NOT_TCP: u32 = 6;
+    /// Left to the kernel: an address that is in no bind's prefix.
+    pub const NO_PREFIX: u32 = 7;
+    /// Left to the kernel: a port that is in no bind's range.
+    pub const NO_RANGE: u32 = 8;
+    /// Left to the kernel: a bind of its own has this address and port.
+    pub const EXACT: u32 = 9;
+    /// Left to the kernel: the bind has closed its sockets.
+    pub const NO_DOOR: u32 = 10;
+
+    /// How many there are.
+    pub const COUNT: u32 = 11;
+}
+
+/// The names of [`steer`]'s counters, in their order.
+pub const STEER_NAMES: [&str; steer::COUNT as usize] = [
+    "least",
+    "least_busy",
+    "cpu",
+    "no_group",
+    "no_socket",
+    "owned",
+    "not_tcp",
+    "no_prefix",
+    "no_range",
+    "exact",
+    "no_door",
+];

@@ -7,6 +7,7 @@
 pub mod packet;
 pub mod shield;
 pub mod sockmap;
+pub mod steer;
 
 pub mod counters;
 pub mod limits;

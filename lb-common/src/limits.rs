@@ -36,3 +36,14 @@ pub const SOCKMAP_BACKLOG_BYTES: u32 = 1024 * 1024;
 
 /// Words of eight bytes in a packet of the measuring program: room for Ethernet, IPv6 and TCP headers and some payload.
 pub const TRAFFIC_WORDS: usize = 12;
+
+/// Workers that the steering program looks at for one connection. With more of them it looks at this many, from a
+/// place that the connection's hash says.
+pub const STEER_MEMBERS_SEEN: u32 = 64;
+
+/// Ranges of ports that may apply to one address: its own and those of the prefixes around it. The program goes
+/// through them one by one.
+pub const STEER_RANGES: u32 = 64;
+
+/// Sockets of a bind that are tried in turn; the first is gone only while its process ends.
+pub const STEER_DOORS: u32 = 4;
