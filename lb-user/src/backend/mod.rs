@@ -14,11 +14,12 @@ pub mod server;
 pub mod source;
 pub mod tls;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sockeye_balance::{Balance, Entry, Load};
 use sockeye_config::model;
 use sockeye_log::Logger;
+use tokio::sync::Notify;
 
 pub use server::{Server, State};
 
@@ -49,6 +50,8 @@ pub struct Backend {
     pub replies: ErrorReplies,
     /// The last response that was refused.
     pub last_invalid: LastInvalid,
+    /// Told when a server's weight, state or address has changed; empty unless somebody follows them.
+    follower: OnceLock<Arc<Notify>>,
 }
 
 impl Backend {
@@ -102,6 +105,18 @@ impl Backend {
             logger,
             replies: ErrorReplies::new(&cfg.errorfiles),
             last_invalid: LastInvalid::default(),
+            follower: OnceLock::new(),
+        }
+    }
+
+    /// Has `follower` told of every change of a server's weight, state or address. For one follower, once.
+    pub fn follow(&self, follower: Arc<Notify>) {
+        let _ = self.follower.set(follower);
+    }
+
+    fn tell_follower(&self) {
+        if let Some(follower) = self.follower.get() {
+            follower.notify_one();
         }
     }
 
@@ -118,6 +133,7 @@ impl Backend {
     fn weigh(&self, index: usize) {
         let weight = self.servers[index].effective_weight();
         self.balance().set_weight(index, weight);
+        self.tell_follower();
     }
 
     /// Whether the server is among those the algorithm chooses from now: a backup is not while an active one is up.

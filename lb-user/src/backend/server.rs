@@ -43,8 +43,20 @@ pub struct Server {
     pub streams: Total,
     /// Streams of the last second.
     pub session_rate: Rate,
+    /// What `mode packet` counts.
+    pub packets: PacketTotals,
     /// Tells its checks what traffic shows; empty without checks.
     pub(super) checks: OnceLock<CheckHandle>,
+}
+
+/// Packets and their bytes, IP headers included, to a server and back from it. Written by the packet plane when
+/// somebody is about to read them; always 0 in other modes.
+#[derive(Debug, Default)]
+pub struct PacketTotals {
+    pub packets_in: Total,
+    pub bytes_in: Total,
+    pub packets_out: Total,
+    pub bytes_out: Total,
 }
 
 /// A resolved destination.
@@ -106,6 +118,7 @@ impl Server {
             idle: Gauge::new(),
             streams: Total::new(),
             session_rate: Rate::new(),
+            packets: PacketTotals::default(),
             checks: OnceLock::new(),
         }
     }
@@ -150,8 +163,9 @@ impl Server {
         self.address.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn set_destination(&self, destination: Option<Destination>) {
+    pub fn set_destination(&self, backend: &Backend, destination: Option<Destination>) {
         *self.address.write().unwrap_or_else(PoisonError::into_inner) = destination;
+        backend.tell_follower();
     }
 
     /// Whether its address depends on where the client wanted to go.

@@ -84,7 +84,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     for (backend, destinations) in objects.backends.iter().zip(destinations) {
         for (server, destination) in backend.servers.iter().zip(destinations) {
             match destination {
-                Resolved::To(destination) => server.set_destination(Some(destination)),
+                Resolved::To(destination) => server.set_destination(backend, Some(destination)),
                 Resolved::Later => {
                     server.set_state(backend, State::Maintenance);
                 }

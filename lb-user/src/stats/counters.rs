@@ -57,6 +57,11 @@ impl Total {
     pub fn now(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Takes over what somebody else has counted.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
 }
 
 /// How many things happened in the last second: of the second that runs, and the share of the one before that is less

@@ -1,13 +1,13 @@
 //! Interfaces, addresses and routes, as the kernel tells them over netlink (rtnetlink(7)).
 //!
 //! Netlink and not /sys or /proc: it works behind a `chroot` and needs no privileges. Answers are read whole;
-//! [`Watch`] only says that something has changed, whoever wants to know what reads again.
+//! [`changes`] only says that something has changed, whoever wants to know what reads again.
 
 mod parse;
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::netlink::SocketAddrNetlink;
@@ -23,7 +23,7 @@ const READ_BYTES: usize = 32 * 1024;
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long the kernel may take for an answer, which it composes while we ask.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
-/// Reads after which [`Watch::drain`] leaves the rest for later.
+/// Reads after which [`drain`] leaves the rest for later.
 const DRAIN_READS_MAX: usize = 256;
 
 /// A network interface.
@@ -120,36 +120,23 @@ fn open(flags: SocketFlags, groups: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Becomes readable when interfaces, addresses or routes change.
-#[derive(Debug)]
-pub struct Watch {
-    socket: OwnedFd,
+/// A socket that becomes readable when interfaces, addresses or routes change; [`drain`] empties it.
+///
+/// # Errors
+/// When the kernel refuses the socket.
+pub fn changes() -> io::Result<OwnedFd> {
+    open(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, parse::GROUPS)
 }
 
-impl Watch {
-    /// # Errors
-    /// When the kernel refuses the socket.
-    pub fn new() -> io::Result<Self> {
-        let socket = open(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, parse::GROUPS)?;
-        Ok(Self { socket })
-    }
-
-    /// Takes what has been reported; what it was is not looked at, so that a lost report loses nothing.
-    pub fn drain(&self) {
-        let mut buffer = [0; 4096];
-        for _ in 0..DRAIN_READS_MAX {
-            match recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC) {
-                // The queue was too short: there is more to read, and that is all we want to know.
-                Ok(_) | Err(rustix::io::Errno::NOBUFS) => {}
-                Err(_) => return,
-            }
+/// Takes what has been reported; what it was is not looked at, so that a lost report loses nothing.
+pub fn drain(changes: impl AsFd) {
+    let mut buffer = [0; 4096];
+    for _ in 0..DRAIN_READS_MAX {
+        match recv(&changes, &mut buffer[..], RecvFlags::TRUNC) {
+            // The queue was too short: there is more to read, and that is all we want to know.
+            Ok(_) | Err(rustix::io::Errno::NOBUFS) => {}
+            Err(_) => return,
         }
-    }
-}
-
-impl std::os::fd::AsRawFd for Watch {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
     }
 }
 
@@ -173,6 +160,6 @@ mod tests {
 
     #[test]
     fn an_unwatched_change_does_not_block() {
-        Watch::new().unwrap().drain();
+        drain(changes().unwrap());
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Interface, InterfaceAddress, Route};
 
-/// The groups of [`super::Watch`].
+/// The groups of [`super::changes`].
 #[allow(clippy::cast_sign_loss)]
 pub(super) const GROUPS: u32 = (libc::RTMGRP_LINK
     | libc::RTMGRP_IPV4_IFADDR
