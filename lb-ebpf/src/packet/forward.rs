@@ -2,15 +2,14 @@
 //!
 //! The way out is looked up before anything is changed, so that a packet which cannot leave is not half rewritten.
 
-use aya_ebpf::bindings::{bpf_fib_lookup as Route, xdp_action};
-use aya_ebpf::helpers::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_head};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::bindings::bpf_fib_lookup as Route;
 use lb_common::counters::PacketExit as Exit;
-use lb_common::packet::{Address, LINKED, Server, TCP, forwarding, is_v4};
+use lb_common::packet::{Address, LINKED, Server, forwarding, is_v4};
 
 use crate::Verdict;
 use crate::checksum::{self, apply, difference};
 use crate::decide::Target;
+use crate::frame::Frame;
 use crate::headers::{ETHERTYPE_V4, ETHERTYPE_V6, Packet, Part, V4, V6, at, read};
 use crate::maps::{account, server};
 
@@ -23,10 +22,6 @@ const FIB_FORWARDING_OFF: i64 = 5;
 const FIB_NO_NEIGHBOUR: i64 = 7;
 const FIB_TOO_BIG: i64 = 8;
 
-/// Where the checksums are in the transport headers.
-const TCP_CHECKSUM: usize = 16;
-const UDP_CHECKSUM: usize = 6;
-
 /// Time to live of outer headers: Linux's own default.
 const OUTER_TTL: u8 = 64;
 /// "Do not fragment" in an IPv4 header.
@@ -35,11 +30,11 @@ const DO_NOT_FRAGMENT: u16 = 0x4000_u16.to_be();
 const IN_IP_V4: u8 = 4;
 const IN_IP_V6: u8 = 41;
 
-/// The XDP action of a packet that goes no further here.
+/// The action of a packet that goes no further here.
 #[inline(always)]
-pub fn refuse(why: Exit) -> u32 {
+pub fn refuse<F: Frame>(why: Exit) -> u32 {
     // In the order of the enumeration everything from here on is dropped.
-    if why as u32 >= Exit::NoServer as u32 { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
+    if why as u32 >= Exit::NoServer as u32 { F::DROP } else { F::PASS }
 }
 
 /// The next hop on a network.
@@ -60,7 +55,7 @@ impl Link {
 
 /// Rewrites the packet as its target says and sends it.
 #[inline(never)]
-pub fn send(ctx: &XdpContext, packet: &Packet, target: &Target) -> Result<Verdict, Exit> {
+pub fn send(ctx: &impl Frame, packet: &Packet, target: &Target) -> Result<Verdict, Exit> {
     let server = server(target.server).ok_or(Exit::NoServer)?;
     let verdict = match target.forwarding {
         forwarding::NAT => nat(ctx, packet, target, server)?,
@@ -76,7 +71,7 @@ pub fn send(ctx: &XdpContext, packet: &Packet, target: &Target) -> Result<Verdic
 }
 
 #[inline(always)]
-fn nat(ctx: &XdpContext, packet: &Packet, target: &Target, server: &Server) -> Result<Verdict, Exit> {
+fn nat(ctx: &impl Frame, packet: &Packet, target: &Target, server: &Server) -> Result<Verdict, Exit> {
     same_family(packet, server)?;
     if packet.ttl <= 1 {
         return Err(Exit::TimeToLive);
@@ -101,7 +96,7 @@ fn same_family(packet: &Packet, server: &Server) -> Result<(), Exit> {
 /// The way to `destination`: the server's own link if the daemon found it, else by the kernel's routes.
 #[inline(always)]
 pub fn route(
-    ctx: &XdpContext,
+    ctx: &impl Frame,
     packet: &Packet,
     length: u32,
     source: &Address,
@@ -119,7 +114,7 @@ pub fn route(
     }
     // SAFETY: integers only.
     let mut params: Route = unsafe { core::mem::zeroed() };
-    params.ifindex = ctx.ingress_ifindex() as u32;
+    params.ifindex = ctx.interface();
     params.l4_protocol = packet.protocol;
     params.__bindgen_anon_1.tot_len = length as u16;
     if is_v4(destination) {
@@ -131,10 +126,9 @@ pub fn route(
         params.__bindgen_anon_3.ipv6_src = *source;
         params.__bindgen_anon_4.ipv6_dst = *destination;
     }
-    // SAFETY: the context is that of this run, the parameters are on the stack with their size.
-    let found = unsafe { bpf_fib_lookup(ctx.ctx.cast(), &raw mut params, size_of::<Route>() as i32, 0) };
+    let found = ctx.look_up(&mut params);
     let link = Link { ifindex: params.ifindex, addresses: join(&params.dmac, &params.smac), known: true };
-    match found as i64 {
+    match found {
         FIB_SUCCESS => on_this(ctx, packet, link),
         FIB_NO_NEIGHBOUR => Ok(Link { known: false, ..link }),
         FIB_FORWARDING_OFF => Err(Exit::ForwardingOff),
@@ -145,8 +139,8 @@ pub fn route(
 
 /// Refuses a way that the tags of this packet do not belong to.
 #[inline(always)]
-fn on_this(ctx: &XdpContext, packet: &Packet, link: Link) -> Result<Link, Exit> {
-    if packet.tagged && link.ifindex != ctx.ingress_ifindex() as u32 {
+fn on_this(ctx: &impl Frame, packet: &Packet, link: Link) -> Result<Link, Exit> {
+    if packet.tagged && link.ifindex != ctx.interface() {
         return Err(Exit::Vlan);
     }
     Ok(link)
@@ -165,28 +159,27 @@ fn known(link: Link) -> Result<Link, Exit> {
 
 /// Sends the packet as it is now over `link`, or gives it to the kernel to find the next hop.
 #[inline(always)]
-pub fn leave(ctx: &XdpContext, link: &Link, backward: bool) -> Result<Verdict, Exit> {
+pub fn leave(ctx: &impl Frame, link: &Link, backward: bool) -> Result<Verdict, Exit> {
     if !link.known {
-        return Ok(Verdict { action: xdp_action::XDP_PASS, why: Exit::NoNeighbour });
+        return Ok(Verdict { action: ctx.transmit_unknown(link.ifindex), why: Exit::NoNeighbour });
     }
     let addresses = at::<[u16; 6]>(ctx, 0).ok_or(Exit::Malformed)?;
     // SAFETY: `at` checked the bounds.
     unsafe { addresses.write_unaligned(link.addresses) };
-    if link.ifindex == ctx.ingress_ifindex() as u32 {
-        let why = if backward { Exit::SentBack } else { Exit::Sent };
-        return Ok(Verdict { action: xdp_action::XDP_TX, why });
-    }
-    let why = if backward { Exit::RedirectedBack } else { Exit::Redirected };
-    // SAFETY: no pointers.
-    let action = unsafe { bpf_redirect(link.ifindex, 0) };
-    Ok(Verdict { action: action as u32, why })
+    let why = match (link.ifindex == ctx.interface(), backward) {
+        (true, false) => Exit::Sent,
+        (true, true) => Exit::SentBack,
+        (false, false) => Exit::Redirected,
+        (false, true) => Exit::RedirectedBack,
+    };
+    Ok(Verdict { action: ctx.transmit(link.ifindex), why })
 }
 
 /// Replaces the source or the destination in the IP header and takes one from the time to live. Returns what
 /// checksums that cover the addresses change by.
 #[inline(always)]
 pub fn rewrite_address(
-    ctx: &XdpContext,
+    ctx: &impl Frame,
     packet: &Packet,
     is_source: bool,
     address: &Address,
@@ -201,6 +194,8 @@ pub fn rewrite_address(
             place.write_unaligned(*address);
             (&raw mut (*header).hop_limit).write(packet.ttl - 1);
         }
+        let hops = |limit: u8| u16::from_ne_bytes([0, limit]) as u64;
+        ctx.changed(difference(hops(packet.ttl), hops(packet.ttl - 1)));
         return Ok(change);
     }
     let header = at::<V4>(ctx, packet.network).ok_or(Exit::Malformed)?;
@@ -220,29 +215,16 @@ pub fn rewrite_address(
 
 /// Replaces a port, and corrects the checksum for it and for the addresses.
 #[inline(always)]
-fn rewrite_transport(ctx: &XdpContext, packet: &Packet, target: &Target, addresses: u64) -> Result<(), Exit> {
+fn rewrite_transport(ctx: &impl Frame, packet: &Packet, target: &Target, addresses: u64) -> Result<(), Exit> {
     let old = if target.backward { packet.key.source_port } else { packet.key.destination_port };
     let port = if target.port == 0 { old } else { target.port };
-    let change = addresses + difference(old as u64, port as u64);
     write_port(ctx, packet.transport, target.backward, port)?;
-    let is_tcp = packet.protocol == TCP;
-    let place = packet.transport + if is_tcp { TCP_CHECKSUM } else { UDP_CHECKSUM };
-    let place = at::<u16>(ctx, place).ok_or(Exit::Malformed)?;
-    // SAFETY: `at` checked the bounds.
-    unsafe {
-        let old = place.read_unaligned();
-        // 0 says that UDP has no checksum, so a sum of 0 is written as its other form (RFC 768).
-        if is_tcp || old != 0 {
-            let sum = apply(old, change);
-            place.write_unaligned(if sum == 0 && !is_tcp { 0xffff } else { sum });
-        }
-    }
-    Ok(())
+    ctx.correct(packet, addresses, difference(old as u64, port as u64))
 }
 
 /// Writes the source or the destination port of the transport header at `transport`.
 #[inline(always)]
-pub fn write_port(ctx: &XdpContext, transport: usize, is_source: bool, port: u16) -> Result<(), Exit> {
+pub fn write_port(ctx: &impl Frame, transport: usize, is_source: bool, port: u16) -> Result<(), Exit> {
     // The side is part of the offset that is checked: the verifier would not take it as a step behind the check.
     let place = at::<u16>(ctx, transport + if is_source { 0 } else { 2 }).ok_or(Exit::Malformed)?;
     // SAFETY: `at` checked the bounds.
@@ -252,26 +234,15 @@ pub fn write_port(ctx: &XdpContext, transport: usize, is_source: bool, port: u16
 
 /// Puts the packet into another one that goes to the server.
 #[inline(always)]
-fn tunnel(ctx: &XdpContext, packet: &Packet, server: &Server) -> Result<Verdict, Exit> {
+fn tunnel(ctx: &impl Frame, packet: &Packet, server: &Server) -> Result<Verdict, Exit> {
     let over_v4 = is_v4(&server.address);
-    let room = if over_v4 { size_of::<V4>() } else { size_of::<V6>() };
-    let length = packet.length + room as u32;
+    let length = packet.length + if over_v4 { size_of::<V4>() } else { size_of::<V6>() } as u32;
     if length > u16::MAX as u32 {
         return Err(Exit::TooBig);
     }
     let link = known(route(ctx, packet, length, &server.source, &server.address, Some(server))?)?;
     let service = service_type(ctx, packet)?;
-    // Tags are the only part of the old Ethernet header that is kept; there are at most two.
-    let tags: u64 = if packet.tagged { read(ctx, 12).ok_or(Exit::Malformed)? } else { 0 };
-    // SAFETY: the context is that of this run; all pointers into the packet are made anew below.
-    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -(room as i32)) } != 0 {
-        return Err(Exit::NoRoom);
-    }
-    if packet.tagged {
-        let place = at::<u64>(ctx, 12).ok_or(Exit::NoRoom)?;
-        // SAFETY: `at` checked the bounds; what of this is no tag is overwritten next.
-        unsafe { place.write_unaligned(tags) };
-    }
+    ctx.wrap(packet, over_v4)?;
     let ethertype = at::<u16>(ctx, packet.network - 2).ok_or(Exit::NoRoom)?;
     // SAFETY: `at` checked the bounds.
     unsafe { ethertype.write_unaligned(if over_v4 { ETHERTYPE_V4 } else { ETHERTYPE_V6 }) };
@@ -293,6 +264,7 @@ fn tunnel(ctx: &XdpContext, packet: &Packet, server: &Server) -> Result<Verdict,
         };
         // SAFETY: as above.
         unsafe { outer.write_unaligned(header) };
+        ctx.changed(header.sum());
     }
     leave(ctx, &link, false)
 }
@@ -318,7 +290,7 @@ fn outer_v4(server: &Server, service: u8, length: u32, protocol: u8) -> V4 {
 
 /// Service type or traffic class, congestion bits included: the outer header has the same (RFC 6040).
 #[inline(always)]
-fn service_type(ctx: &XdpContext, packet: &Packet) -> Result<u8, Exit> {
+fn service_type(ctx: &impl Frame, packet: &Packet) -> Result<u8, Exit> {
     let [first, second]: [u8; 2] = read(ctx, packet.network).ok_or(Exit::Malformed)?;
     Ok(if packet.v6 { (first << 4) | (second >> 4) } else { second })
 }

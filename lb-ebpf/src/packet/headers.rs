@@ -6,10 +6,12 @@
 
 use core::arch::asm;
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::counters::PacketExit as Exit;
 use lb_common::limits::PACKET_EXTENSION_HEADERS;
 use lb_common::packet::{Address, FlowKey, MAPPED, TCP, UDP, is_v4};
+
+use crate::checksum;
+use crate::frame::Frame;
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET: usize = 14;
@@ -42,14 +44,14 @@ const TCP_ACK: u8 = 0x10;
 
 /// A pointer to `T` at `offset`, if the packet holds it all.
 #[inline(always)]
-pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
-    let end = ctx.data_end();
+pub fn at<T>(ctx: &impl Frame, offset: usize) -> Option<*mut T> {
+    let end = ctx.end();
     let mut place = offset;
     // SAFETY: moves a register to itself. It hides from the compiler what `offset` is, so that the bound below stays in the
     // program: the verifier forgets bounds when a value rests on the stack. An empty instruction would not do: two
     // lines of source for one instruction make the kernel refuse the line information.
     unsafe { asm!("{0} = {0}", inout(reg) place) };
-    let mut start = ctx.data() + (place & OFFSET_MASK);
+    let mut start = ctx.start() + (place & OFFSET_MASK);
     // SAFETY: as above. Without it the compiler would check one sum and use another, and the verifier knows
     // only the one that was compared with the end.
     unsafe { asm!("{0} = {0}", inout(reg) start) };
@@ -58,7 +60,7 @@ pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
 
 /// A copy of the `T` at `offset`.
 #[inline(always)]
-pub fn read<T: Copy>(ctx: &XdpContext, offset: usize) -> Option<T> {
+pub fn read<T: Copy>(ctx: &impl Frame, offset: usize) -> Option<T> {
     // SAFETY: `at` checked the bounds; headers have no alignment of their own.
     at::<T>(ctx, offset).map(|place| unsafe { place.read_unaligned() })
 }
@@ -89,6 +91,17 @@ pub struct V6 {
     pub hop_limit: u8,
     pub source: Address,
     pub destination: Address,
+}
+
+impl V6 {
+    /// The sum of its words, which no checksum of its own outweighs.
+    #[inline(always)]
+    pub fn sum(&self) -> u64 {
+        let rest = u32::from_ne_bytes([self.next_header, self.hop_limit, 0, 0]) as u64;
+        let length = self.payload_length as u64;
+        let addresses = checksum::address(&self.source) + checksum::address(&self.destination);
+        self.version_class_flow as u64 + length + rest + addresses
+    }
 }
 
 /// Which part of a datagram a packet is.
@@ -123,10 +136,10 @@ pub struct Packet {
 
 /// Reads a packet up to its transport header. The error is why the kernel gets it.
 #[inline(never)]
-pub fn parse(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+pub fn parse(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     // The destination's first byte is odd for broadcast and multicast.
     let first: u8 = read(ctx, 0).ok_or(Exit::NotIp)?;
-    if first & 1 == 1 {
+    if first & 1 == 1 || ctx.for_others() {
         return Err(Exit::NotUnicast);
     }
     let mut ethertype: u16 = read(ctx, 12).ok_or(Exit::NotIp)?;
@@ -145,7 +158,7 @@ pub fn parse(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
         ETHERTYPE_V6 => network_v6(ctx, packet)?,
         _ => return Err(Exit::NotIp),
     }
-    if (ctx.data_end() - ctx.data()) < packet.network + packet.length as usize {
+    if ctx.bytes() < packet.network + packet.length as usize {
         return Err(Exit::Malformed);
     }
     Ok(())
@@ -167,7 +180,7 @@ fn recall(place: &usize) -> usize {
 
 /// The IPv4 header at `network`; also for the one inside an ICMP error, whose payload may be cut off.
 #[inline(never)]
-pub fn network_v4(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+pub fn network_v4(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     let network = recall(&packet.network);
     let header: V4 = read(ctx, network).ok_or(Exit::Malformed)?;
     let bytes = ((header.version_length & 0x0f) as usize) * 4;
@@ -200,7 +213,7 @@ pub fn network_v4(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
 
 /// The IPv6 header at `network` and the extension headers behind it.
 #[inline(never)]
-pub fn network_v6(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+pub fn network_v6(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     let network = recall(&packet.network);
     let header: V6 = read(ctx, network).ok_or(Exit::Malformed)?;
     let payload = u16::from_be(header.payload_length) as u32;
@@ -247,7 +260,7 @@ pub fn network_v6(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
 
 /// Steps over one extension header.
 #[inline(always)]
-fn extension(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+fn extension(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     let offset = recall(&packet.transport);
     let [first, id]: [u32; 2] = read(ctx, offset).ok_or(Exit::Malformed)?;
     let [next, length, _, left] = first.to_ne_bytes();
@@ -278,7 +291,7 @@ fn extension(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
 
 /// Ports and flags of the transport header.
 #[inline(never)]
-pub fn transport(ctx: &XdpContext, packet: &mut Packet) -> Result<(), Exit> {
+pub fn transport(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     // What the IP header leaves for it; the frame may be padded beyond.
     let end = packet.length as usize + packet.network;
     let room = end.checked_sub(packet.transport).ok_or(Exit::Malformed)?;

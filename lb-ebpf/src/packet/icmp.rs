@@ -1,6 +1,5 @@
 //! ICMP errors about known flows: the packet inside says which, and both are translated.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::counters::PacketExit as Exit;
 use lb_common::packet::{FlowKey, TCP, UDP};
 
@@ -8,6 +7,7 @@ use crate::Verdict;
 use crate::checksum::{self, apply, difference};
 use crate::decide::{Target, endpoint, service_of, to_server};
 use crate::forward::{leave, rewrite_address, route, write_port};
+use crate::frame::Frame;
 use crate::headers::{Packet, Part, V4, V6, at, forget, network_v4, network_v6, read};
 use crate::maps::{BACKWARD, SERVICES, server};
 
@@ -16,7 +16,7 @@ const ICMP_HEADER: usize = 8;
 
 /// Reads the packet inside an ICMP error into `inner`; other messages are the kernel's.
 #[inline(never)]
-pub fn parse(ctx: &XdpContext, packet: &Packet, inner: &mut Packet) -> Result<(), Exit> {
+pub fn parse(ctx: &impl Frame, packet: &Packet, inner: &mut Packet) -> Result<(), Exit> {
     let kind: u8 = read(ctx, packet.transport).ok_or(Exit::Malformed)?;
     let is_error = if packet.v6 { matches!(kind, 1..=4) } else { matches!(kind, 3 | 11 | 12) };
     if !is_error || packet.part != Part::Whole {
@@ -70,7 +70,7 @@ pub fn target(packet: &Packet, inner: &Packet) -> Result<Target, Exit> {
 /// source; on the way back the inner destination, and the outer source if the server itself complains.
 #[inline(never)]
 pub fn translate(
-    ctx: &XdpContext,
+    ctx: &impl Frame,
     packet: &Packet,
     inner: &Packet,
     target: &Target,

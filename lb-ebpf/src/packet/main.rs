@@ -1,4 +1,4 @@
-//! `mode packet`: XDP balancing, one packet in, one packet out.
+//! `mode packet`: balancing in XDP or at a tc ingress hook, one packet in, one packet out.
 //!
 //! Parse, look up, decide, rewrite: one file each. A packet that is not certainly ours goes to the kernel as it
 //! came; one that is ours and cannot be delivered is dropped. Each way out has its counter.
@@ -9,18 +9,20 @@
 mod checksum;
 mod decide;
 mod forward;
+mod frame;
 mod headers;
 mod icmp;
 mod maps;
 
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use lb_common::counters::PacketExit as Exit;
 use lb_common::packet::forwarding;
 
+use frame::Frame;
 use headers::{ICMP, ICMP6, Part};
 
-/// An XDP action with the counter that says why.
+/// An action with the counter that says why.
 struct Verdict {
     action: u32,
     why: Exit,
@@ -28,9 +30,20 @@ struct Verdict {
 
 #[xdp]
 pub fn packet(ctx: XdpContext) -> u32 {
-    let verdict = match try_packet(&ctx) {
+    run(&ctx)
+}
+
+/// The same for interfaces without a driver that knows XDP; whole socket buffers, unlike generic XDP.
+#[classifier]
+pub fn packet_tc(ctx: TcContext) -> i32 {
+    run(&ctx) as i32
+}
+
+#[inline(always)]
+fn run<F: Frame>(ctx: &F) -> u32 {
+    let verdict = match try_packet(ctx) {
         Ok(verdict) => verdict,
-        Err(why) => Verdict { action: forward::refuse(why), why },
+        Err(why) => Verdict { action: forward::refuse::<F>(why), why },
     };
     maps::count(verdict.why);
     verdict.action
@@ -39,7 +52,7 @@ pub fn packet(ctx: XdpContext) -> u32 {
 /// The error is why the packet goes no further here. Steps are functions of their own for the verifier's sake: the
 /// stacks of those that are in progress at once may have 512 bytes together.
 #[inline(always)]
-fn try_packet(ctx: &XdpContext) -> Result<Verdict, Exit> {
+fn try_packet(ctx: &impl Frame) -> Result<Verdict, Exit> {
     let packet = maps::scratch(0).ok_or(Exit::Malformed)?;
     headers::parse(ctx, packet)?;
     if packet.part != Part::Later {

@@ -17,6 +17,10 @@ const DROP: u32 = 1;
 const PASS: u32 = 2;
 const TX: u32 = 3;
 const REDIRECT: u32 = 4;
+/// The actions of the tc program: `TC_ACT_UNSPEC`, `TC_ACT_SHOT`, `TC_ACT_REDIRECT`.
+const TC_PASS: u32 = u32::MAX;
+const TC_DROP: u32 = 2;
+const TC_REDIRECT: u32 = 7;
 
 const CLIENT: [&str; 2] = ["198.51.100.7", "2001:db8:1::7"];
 const SERVICE: [&str; 2] = ["192.0.2.1", "2001:db8:2::1"];
@@ -27,15 +31,25 @@ const TUNNEL: [&str; 2] = ["10.0.0.1", "fd00::1"];
 const LOOPBACK: u32 = 1;
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x55];
 
+/// The two programs of the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hook {
+    Xdp,
+    Tc,
+}
+
+const HOOKS: [Hook; 2] = [Hook::Xdp, Hook::Tc];
+
 struct Rig {
     packet: Packet,
+    hook: Hook,
 }
 
 impl Rig {
-    fn load() -> Option<Self> {
+    fn load(hook: Hook) -> Option<Self> {
         let sizes = PacketSizes { connections: 4_096, services: 8, table: TABLE_SIZE_MIN };
-        match Packet::load(sizes) {
-            Ok(packet) => Some(Self { packet }),
+        match Packet::load(&sizes.into(), None) {
+            Ok(packet) => Some(Self { packet, hook }),
             Err(error) => {
                 writeln!(std::io::stderr(), "skipped: {error}").expect("standard error");
                 None
@@ -44,8 +58,8 @@ impl Rig {
     }
 
     /// Both families' services, TCP and UDP, with server 0 (IPv4) or 1 (IPv6) behind all entries.
-    fn with(mode: u8, flags: u8) -> Option<Self> {
-        let mut rig = Self::load()?;
+    fn with(hook: Hook, mode: u8, flags: u8) -> Option<Self> {
+        let mut rig = Self::load(hook)?;
         for family in 0..2 {
             rig.server(family, SERVER[family], 1, false);
             for protocol in [TCP, UDP] {
@@ -91,11 +105,33 @@ impl Rig {
     /// Runs a packet once; names the one counter that moved.
     fn run(&self, bytes: &[u8]) -> (PacketRun, &'static str) {
         let before = self.packet.counters().unwrap();
-        let run = self.packet.run(bytes, 1).unwrap();
+        let mut run = self.once(bytes);
         let after = self.packet.counters().unwrap();
         let moved: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
         assert!(moved.len() == 1 && moved[0].1.1 == moved[0].0.1 + 1, "{moved:?}");
-        (run, moved[0].1.0)
+        let why = moved[0].1.0;
+        // tc redirects in either case.
+        if self.hook == Hook::Tc && run.action == TX && why.starts_with("redirected") {
+            run.action = REDIRECT;
+        }
+        (run, why)
+    }
+
+    /// One run, with the action as XDP calls it.
+    fn once(&self, bytes: &[u8]) -> PacketRun {
+        match self.hook {
+            Hook::Xdp => self.packet.run(bytes, 1).unwrap(),
+            Hook::Tc => {
+                let run = self.packet.run_tc(bytes, 0, 1).unwrap();
+                let action = match run.action {
+                    TC_PASS => PASS,
+                    TC_DROP => DROP,
+                    TC_REDIRECT => TX,
+                    other => panic!("action {other}"),
+                };
+                PacketRun { action, ..run }
+            }
+        }
     }
 
     /// A packet that must go on unchanged, for this reason.
@@ -114,6 +150,36 @@ fn each(mut body: impl FnMut(usize, u8)) {
     }
 }
 
+/// Makes a test of each of these for either program.
+macro_rules! with_both {
+    ($($name:ident,)+) => {
+        mod xdp {
+            $(#[test]
+            fn $name() {
+                super::$name(super::Hook::Xdp);
+            })+
+        }
+        mod tc {
+            $(#[test]
+            fn $name() {
+                super::$name(super::Hook::Tc);
+            })+
+        }
+    };
+}
+
+with_both! {
+    nat_translates_both_directions,
+    dsr_changes_only_the_ethernet_header,
+    ipip_wraps_over_either_family,
+    established_flows_stay_and_new_ones_follow_the_table,
+    fragments_follow_their_first,
+    options_and_extension_headers,
+    icmp_errors_find_the_other_side,
+    bad_lengths_are_left_alone,
+    random_bytes_never_make_a_wrong_packet,
+}
+
 fn request(family: usize, protocol: u8) -> Frame {
     Frame::new(CLIENT[family], SERVICE[family], protocol)
 }
@@ -124,9 +190,8 @@ fn answer(family: usize, protocol: u8) -> Frame {
     frame
 }
 
-#[test]
-fn nat_translates_both_directions() {
-    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+fn nat_translates_both_directions(hook: Hook) {
+    let Some(rig) = Rig::with(hook, forwarding::NAT, 0) else { return };
     each(|family, protocol| {
         // Before there is a flow a server's packets are its own business.
         rig.untouched(&answer(family, protocol).build(), PASS, "no_flow");
@@ -147,7 +212,7 @@ fn nat_translates_both_directions() {
 /// Runs [`by_the_routes_of_a_namespace`] in a network namespace of its own.
 #[test]
 fn by_routes() {
-    if Rig::load().is_none() {
+    if Rig::load(Hook::Xdp).is_none() {
         return;
     }
     let me = std::env::current_exe().unwrap();
@@ -183,8 +248,8 @@ fn by_the_routes_of_a_namespace() {
         }
     };
     set_forwarding("1");
-    for flags in [0, STATELESS] {
-        let Some(mut rig) = Rig::with(forwarding::NAT, flags) else { return };
+    for (hook, flags) in [(Hook::Xdp, 0), (Hook::Xdp, STATELESS), (Hook::Tc, 0), (Hook::Tc, STATELESS)] {
+        let Some(mut rig) = Rig::with(hook, forwarding::NAT, flags) else { return };
         each(|family, protocol| {
             if flags == 0 {
                 rig.untouched(&answer(family, protocol).build(), PASS, "no_flow");
@@ -215,7 +280,8 @@ fn by_the_routes_of_a_namespace() {
             for (from, seen_from) in [(SERVER[family], SERVICE[family]), (ROUTER[family], ROUTER[family])] {
                 let kind = [[3, 3], [1, 4]][family];
                 let (run, why) = rig.run(&icmp(from, CLIENT[family], kind, &inside).build());
-                assert_eq!((run.action, why), (REDIRECT, "icmp_error"));
+                let action = if hook == Hook::Tc { TX } else { REDIRECT };
+                assert_eq!((run.action, why), (action, "icmp_error"));
                 let outer = check(&run.packet);
                 assert_eq!(outer.source.to_string(), seen_from);
                 let inner = network(&outer.rest[8..], false);
@@ -241,7 +307,8 @@ fn by_the_routes_of_a_namespace() {
             rig.packet.set_server(u32::try_from(family).unwrap(), Some(&server)).unwrap();
             ip(&format!("neigh flush dev v0 to {address}"));
             let (run, why) = rig.run(&request(family, TCP).build());
-            assert_eq!((run.action, why), (PASS, "no_neighbour"));
+            let action = if hook == Hook::Tc { TX } else { PASS };
+            assert_eq!((run.action, why), (action, "no_neighbour"));
             assert_eq!(check(&run.packet).destination.to_string(), address);
             ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:55 dev v0 nud permanent"));
             let (run, why) = rig.run(&request(family, TCP).build());
@@ -251,13 +318,14 @@ fn by_the_routes_of_a_namespace() {
         }
     }
     set_forwarding("0");
-    let Some(rig) = Rig::with(forwarding::NAT, STATELESS) else { return };
-    each(|family, protocol| rig.untouched(&answer(family, protocol).build(), DROP, "forwarding_off"));
+    for hook in HOOKS {
+        let Some(rig) = Rig::with(hook, forwarding::NAT, STATELESS) else { return };
+        each(|family, protocol| rig.untouched(&answer(family, protocol).build(), DROP, "forwarding_off"));
+    }
 }
 
-#[test]
-fn dsr_changes_only_the_ethernet_header() {
-    let Some(rig) = Rig::with(forwarding::DSR, 0) else { return };
+fn dsr_changes_only_the_ethernet_header(hook: Hook) {
+    let Some(rig) = Rig::with(hook, forwarding::DSR, 0) else { return };
     each(|family, protocol| {
         let frame = request(family, protocol).build();
         let (run, why) = rig.run(&frame);
@@ -267,13 +335,13 @@ fn dsr_changes_only_the_ethernet_header() {
     });
 }
 
-#[test]
-fn ipip_wraps_over_either_family() {
-    let Some(mut rig) = Rig::with(forwarding::IPIP, 0) else { return };
+fn ipip_wraps_over_either_family(hook: Hook) {
+    let Some(mut rig) = Rig::with(hook, forwarding::IPIP, 0) else { return };
     for over in 0..2 {
         each(|family, protocol| {
             rig.table(family, protocol, u32::try_from(over).unwrap());
-            for vlans in 0..3 {
+            // tc has tags beside the packet, which test runs cannot give it.
+            for vlans in 0..if hook == Hook::Tc { 1 } else { 3 } {
                 let frame = Frame { vlans, tcp_flags: SYN, ports: [1000, 80], ..request(family, protocol) };
                 // A new source port for each way, so that UDP is not remembered from the way before.
                 let frame = Frame { ports: [1000 + u16::try_from(over).unwrap(), 80], ..frame };
@@ -295,9 +363,8 @@ fn ipip_wraps_over_either_family() {
     }
 }
 
-#[test]
-fn established_flows_stay_and_new_ones_follow_the_table() {
-    let Some(mut rig) = Rig::with(forwarding::NAT, 0) else { return };
+fn established_flows_stay_and_new_ones_follow_the_table(hook: Hook) {
+    let Some(mut rig) = Rig::with(hook, forwarding::NAT, 0) else { return };
     rig.server(2, "10.0.0.6", 1, false);
     let flow = |flags| Frame { tcp_flags: flags, ..request(0, TCP) }.build();
     let to = |rig: &Rig, flags: u8| check(&rig.run(&flow(flags)).0.packet).destination.to_string();
@@ -323,16 +390,15 @@ fn established_flows_stay_and_new_ones_follow_the_table() {
     rig.packet.remove_service(&key).unwrap();
     rig.untouched(&flow(ACK), PASS, "no_service");
     // Without a connection table the change takes effect at once.
-    let Some(mut rig) = Rig::with(forwarding::NAT, STATELESS) else { return };
+    let Some(mut rig) = Rig::with(hook, forwarding::NAT, STATELESS) else { return };
     rig.server(2, "10.0.0.6", 1, false);
     assert_eq!(to(&rig, ACK), "10.0.0.5");
     rig.table(0, TCP, 2);
     assert_eq!(to(&rig, ACK), "10.0.0.6");
 }
 
-#[test]
-fn fragments_follow_their_first() {
-    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+fn fragments_follow_their_first(hook: Hook) {
+    let Some(rig) = Rig::with(hook, forwarding::NAT, 0) else { return };
     for family in 0..2 {
         let whole = Frame { payload: vec![7; 64], ..request(family, UDP) };
         let bytes = whole.network()[[20, 40][family]..].to_vec();
@@ -357,9 +423,8 @@ fn fragments_follow_their_first() {
     }
 }
 
-#[test]
-fn options_and_extension_headers() {
-    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+fn options_and_extension_headers(hook: Hook) {
+    let Some(rig) = Rig::with(hook, forwarding::NAT, 0) else { return };
     let sent = |frame: Frame| {
         let (run, why) = rig.run(&frame.build());
         assert_eq!((run.action, why), (TX, "sent"));
@@ -384,10 +449,9 @@ fn options_and_extension_headers() {
     sent(Frame { no_checksum: true, ..request(0, UDP) });
 }
 
-#[test]
-fn icmp_errors_find_the_other_side() {
+fn icmp_errors_find_the_other_side(hook: Hook) {
     for mode in [forwarding::NAT, forwarding::DSR] {
-        let Some(rig) = Rig::with(mode, 0) else { return };
+        let Some(rig) = Rig::with(hook, mode, 0) else { return };
         each(|family, protocol| {
             assert_eq!(rig.run(&request(family, protocol).build()).0.action, TX);
             // Too big, said by a router on the client's side about an answer.
@@ -419,12 +483,13 @@ fn icmp_errors_find_the_other_side() {
     }
 }
 
-#[test]
-fn bad_lengths_are_left_alone() {
-    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+fn bad_lengths_are_left_alone(hook: Hook) {
+    let Some(rig) = Rig::with(hook, forwarding::NAT, 0) else { return };
     each(|family, protocol| {
         let good = request(family, protocol).build();
-        for length in 14..good.len() {
+        // The kernel makes no socket buffer of less than an IP header.
+        let least = if hook == Hook::Tc { 14 + [20, 40][family] } else { 14 };
+        for length in least..good.len() {
             rig.untouched(&good[..length], PASS, "malformed");
         }
         // What Ethernet adds behind a short packet changes nothing.
@@ -462,9 +527,8 @@ fn bad_lengths_are_left_alone() {
 }
 
 /// Whatever bytes come in, either they go on as they are, or what goes on is a packet to the server.
-#[test]
-fn random_bytes_never_make_a_wrong_packet() {
-    let Some(rig) = Rig::with(forwarding::NAT, 0) else { return };
+fn random_bytes_never_make_a_wrong_packet(hook: Hook) {
+    let Some(rig) = Rig::with(hook, forwarding::NAT, 0) else { return };
     let mut state = 0x1234_5678_9abc_def0_u64;
     let mut random = || {
         state ^= state << 13;
@@ -481,8 +545,9 @@ fn random_bytes_never_make_a_wrong_packet() {
             let at = random() % bytes.len();
             bytes[at] = random().to_le_bytes()[0];
         }
-        bytes.truncate(14 + random() % (bytes.len() - 13));
-        let run = rig.packet.run(&bytes, 1).unwrap();
+        let least = if hook == Hook::Tc { 62 } else { 14 };
+        bytes.truncate(least.min(bytes.len()) + random() % (bytes.len() - least.min(bytes.len()) + 1));
+        let run = rig.once(&bytes);
         match run.action {
             PASS | DROP => assert_eq!(run.packet, bytes),
             TX => {
@@ -502,7 +567,11 @@ fn random_bytes_never_make_a_wrong_packet() {
         }
     }
     let counters = rig.packet.counters().unwrap();
-    assert_eq!(counters.iter().map(|(_, count)| count).sum::<u64>(), rounds as u64, "one exit each: {counters:?}");
+    assert_eq!(
+        counters.iter().map(|(_, count)| count).sum::<u64>(),
+        rounds as u64,
+        "one exit each: {counters:?}"
+    );
 }
 
 /// Prints nanoseconds per packet: `cargo test -p sockeye-accel --test packet -- --ignored --nocapture`.
@@ -520,8 +589,8 @@ fn nanoseconds_per_packet() {
     for (name, mode) in [("nat", forwarding::NAT), ("dsr", forwarding::DSR), ("ipip", forwarding::IPIP)] {
         for (family, flows) in [(0, 1_u32), (0, 100_000), (0, 1_000_000), (1, 1), (1, 1_000_000)] {
             let sizes = PacketSizes { connections: 4 << 20, services: 8, table: TABLE_SIZE_MIN };
-            let Ok(packet) = Packet::load(sizes) else { return };
-            let mut rig = Rig { packet };
+            let Ok(packet) = Packet::load(&sizes.into(), None) else { return };
+            let mut rig = Rig { packet, hook: Hook::Xdp };
             let address = if mode == forwarding::NAT { SERVICE[family] } else { SERVER[family] };
             rig.server_at(family, address, 80, 1, false);
             let key = endpoint(SERVICE[family].parse().unwrap(), 80, UDP);

@@ -4,6 +4,7 @@
 //! way meets the old state or the new one, never a mixture.
 
 mod attach;
+mod classifier;
 mod encode;
 mod instance;
 mod measure;
@@ -180,6 +181,7 @@ impl Packet {
         let tables = Tables::new(&tables, &sizes).map_err(LoadError::Flows)?;
         let program: &mut Xdp = object.program_mut(PROGRAM).ok_or(LoadError::Missing(PROGRAM))?.try_into()?;
         program.load()?;
+        classifier::load(&mut object)?;
         let (attached, before, notices) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self {
             services,

@@ -48,7 +48,8 @@ impl Frame {
     }
 
     pub(crate) fn build(&self) -> Vec<u8> {
-        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+        // The first address is that of the loopback interface, from which test runs come.
+        let mut frame = vec![0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2];
         for _ in 0..self.vlans {
             frame.extend([0x81, 0, 0, 7]);
         }
