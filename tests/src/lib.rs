@@ -6,11 +6,13 @@
 //! that passes on both shows that both behave alike. See `daemon.rs` for how a configuration is written.
 
 pub mod daemon;
+pub mod echo;
 pub mod frames;
 pub mod http;
 pub mod lines;
 pub mod log;
 pub mod multiplex;
+pub mod netns;
 pub mod origin;
 pub mod pattern;
 pub mod peer;
@@ -24,9 +26,11 @@ use std::panic::Location;
 use std::time::Duration;
 
 pub use daemon::{Daemon, Exit, Setup, is_haproxy};
+pub use echo::{Echo, Flow};
 pub use http::{Reply, get, ok};
 pub use lines::Lines;
 pub use log::LogReceiver;
+pub use netns::Net;
 pub use origin::{Answer, Origin, Served};
 pub use peer::{Peer, show};
 pub use port::Reserved;

@@ -1,0 +1,199 @@
+//! Servers that say who they are, and clients that count: what tests of balancing look at.
+//!
+//! Over TCP a server begins with its name, a line, and then returns what it gets. Over UDP each answer is the name, a
+//! colon and what came.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::Domain;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::netns::Namespace;
+use crate::within;
+
+/// Longer than any datagram of the tests.
+const DATAGRAM_MAX: usize = 65_535;
+
+/// A server, until dropped.
+pub struct Echo {
+    name: String,
+    accepted: Arc<AtomicUsize>,
+    listeners: Vec<AbortHandle>,
+    tasks: JoinSet<()>,
+}
+
+impl Echo {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), accepted: Arc::default(), listeners: Vec::new(), tasks: JoinSet::new() }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Serves TCP connections to this address.
+    pub fn tcp(&mut self, namespace: &Namespace, at: SocketAddr) -> &mut Self {
+        let listener = namespace.listen(at).expect("an address of the namespace");
+        let (name, accepted) = (self.name.clone(), Arc::clone(&self.accepted));
+        // Connections live longer than the listener: a server that takes no new ones still serves these.
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        self.tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Some(stream) = receiver.recv().await {
+                connections.spawn(serve(stream, name.clone()));
+            }
+            connections.join_all().await;
+        });
+        self.listeners.push(self.tasks.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
+                if sender.send(stream).is_err() {
+                    return;
+                }
+            }
+        }));
+        self
+    }
+
+    /// Answers datagrams to this address.
+    pub fn udp(&mut self, namespace: &Namespace, at: SocketAddr) -> &mut Self {
+        let socket = namespace.udp(at).expect("an address of the namespace");
+        let name = self.name.clone();
+        self.listeners.push(self.tasks.spawn(async move {
+            let mut buffer = vec![0; DATAGRAM_MAX];
+            loop {
+                // An error is an earlier answer that nobody wanted.
+                let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+                let answer = [name.as_bytes(), b":", &buffer[..length]].concat();
+                drop(socket.send_to(&answer, from).await);
+            }
+        }));
+        self
+    }
+
+    /// Takes packets out of tunnels, as a tunnel interface of the kernel would.
+    pub fn tunnel_end(&mut self, namespace: &Namespace) -> &mut Self {
+        const IPV4_IN: u8 = 4;
+        const IPV6_IN: u8 = 41;
+        const RAW: u8 = 255;
+        for (outer, inner) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let domain = |family: usize| [Domain::IPV4, Domain::IPV6][family];
+            let arriving =
+                namespace.raw(domain(outer), [IPV4_IN, IPV6_IN][inner], false).expect("a raw socket");
+            let leaving = namespace.raw(domain(inner), RAW, true).expect("a raw socket");
+            self.tasks.spawn(async move {
+                let mut buffer = vec![0; DATAGRAM_MAX];
+                while let Ok(length) = arriving.recv(&mut buffer).await {
+                    // Sockets of IPv4 get the outer header too.
+                    let header = if outer == 0 { usize::from(buffer[0] & 0xf) * 4 } else { 0 };
+                    let packet = &buffer[header.min(length)..length];
+                    let to: SocketAddr = match packet {
+                        [first, ..] if first >> 4 == 4 && packet.len() >= 20 => {
+                            (<[u8; 4]>::try_from(&packet[16..20]).expect("four bytes"), 0).into()
+                        }
+                        [first, ..] if first >> 4 == 6 && packet.len() >= 40 => {
+                            (<[u8; 16]>::try_from(&packet[24..40]).expect("sixteen bytes"), 0).into()
+                        }
+                        _ => continue,
+                    };
+                    drop(leaving.send_to(packet, to).await);
+                }
+            });
+        }
+        self
+    }
+
+    /// Connections so far, those of health checks included.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing new; what is established goes on.
+    pub async fn close(&mut self) {
+        for listener in self.listeners.drain(..) {
+            listener.abort();
+            while !listener.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, name: String) {
+    if stream.write_all(format!("{name}\n").as_bytes()).await.is_err() {
+        return;
+    }
+    let (mut read, mut write) = stream.split();
+    // However it ends, the client looks at what it got.
+    drop(tokio::io::copy(&mut read, &mut write).await);
+    drop(write.shutdown().await);
+}
+
+/// A client's connection, and the server at its other end.
+pub struct Flow {
+    pub server: String,
+    stream: BufReader<TcpStream>,
+}
+
+impl Flow {
+    /// Connects and hears who is there.
+    pub async fn open(client: &Namespace, to: SocketAddr) -> io::Result<Self> {
+        let mut stream = BufReader::new(client.connect(to).await?);
+        stream.get_ref().set_nodelay(true)?;
+        let mut server = String::new();
+        stream.read_line(&mut server).await?;
+        if server.pop() != Some('\n') {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Self { server, stream })
+    }
+
+    /// Like [`Flow::open`], as soon as somebody listens there.
+    #[track_caller]
+    pub fn when_ready(client: &Namespace, to: SocketAddr) -> impl Future<Output = Self> {
+        within(format!("a service at {to}"), async move {
+            loop {
+                match Self::open(client, to).await {
+                    Ok(flow) => return flow,
+                    // Before there is a service the balancer's kernel refuses; a server that is not in turn yet
+                    // leaves the connection without an answer of the name.
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+                }
+            }
+        })
+    }
+
+    /// One exchange of these bytes.
+    pub async fn ask(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes).await?;
+        let mut answer = vec![0; bytes.len()];
+        self.stream.read_exact(&mut answer).await?;
+        if answer == bytes { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    /// Ends it in order: what the server does is waited for.
+    pub async fn close(mut self) -> io::Result<()> {
+        self.stream.get_mut().shutdown().await?;
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).await?;
+        if rest.is_empty() { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+}
+
+/// One datagram and its answer; the server's name.
+pub async fn ask_udp(socket: &UdpSocket, bytes: &[u8]) -> io::Result<String> {
+    socket.send(bytes).await?;
+    let mut buffer = vec![0; DATAGRAM_MAX];
+    let length = socket.recv(&mut buffer).await?;
+    let answer = &buffer[..length];
+    let at = answer.iter().position(|&byte| byte == b':').ok_or(io::ErrorKind::InvalidData)?;
+    if &answer[at + 1..] != bytes {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(String::from_utf8_lossy(&answer[..at]).into_owned())
+}
