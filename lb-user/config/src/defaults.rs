@@ -68,6 +68,7 @@ impl DefaultsSections {
         let mut settings = entry.settings.clone();
         settings.check.http_inherited = true;
         settings.check.tcp_inherited = true;
+        settings.source.inherited = true;
         settings
     }
 

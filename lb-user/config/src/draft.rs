@@ -153,7 +153,7 @@ pub(crate) struct Settings {
     pub(crate) http_reuse: HttpReuse,
     pub(crate) max_keep_alive_queue: Option<u32>,
     pub(crate) hash_preserve_affinity: HashPreserveAffinity,
-    pub(crate) source: Source,
+    pub(crate) source: DraftSource,
     pub(crate) packet: PacketOptions,
     pub(crate) check: DraftCheck,
     pub(crate) default_server: DraftServer,
@@ -241,6 +241,16 @@ pub(crate) enum DraftAlgorithm {
     First,
     Random(u32),
     Hash(HashSource),
+}
+
+/// `source` of a backend.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DraftSource {
+    pub(crate) source: Source,
+    /// Where it was written, if it was.
+    pub(crate) at: Option<Location>,
+    /// By the defaults.
+    pub(crate) inherited: bool,
 }
 
 /// The health check of a backend.

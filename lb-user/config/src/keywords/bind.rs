@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use sockeye_syntax::address::{self, Address, Host, ParseOptions, Port, SocketType};
+use sockeye_syntax::diag::Severity;
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
-use super::{global, tls, values};
+use super::{global, packet, tls, values};
 use crate::keyword::{
     Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, removed, supported, takes,
 };
@@ -107,6 +108,9 @@ fn options(text: &str, words: &mut Words<'_>, scope: &ProxyScope<'_>, bind: &mut
     let say = |message: &str| format!("'bind {text}' in section '{section}' : {message}");
     let mut line = tls::bind::Line::new(&scope.global.tls);
     while let Some(word) = words.next() {
+        if scope.packet && refused(word, words, say) {
+            continue;
+        }
         let result = if let Some(row) = find(TABLE, word) {
             let Some(parser) = obeyed(row, words, say) else { continue };
             // The parsers of unix options share one function, which reads the name again.
@@ -143,6 +147,24 @@ fn options(text: &str, words: &mut Words<'_>, scope: &ProxyScope<'_>, bind: &mut
             "'bind {text}' in section '{section}' : 'nice' has no effect: all connections have the same priority."
         ));
     }
+}
+
+/// Says what a word cannot do for packets. Returns whether it was passed over, with what belongs to it.
+fn refused(word: &str, words: &mut Words<'_>, say: impl Fn(&str) -> String) -> bool {
+    let arguments = find(TABLE, word).map(|row| row.arguments);
+    let Some(arguments) = arguments.or_else(|| find(tls::bind::TABLE, word).map(|row| row.arguments)) else {
+        return false;
+    };
+    match packet::refused::bind_option(word) {
+        None => return false,
+        Some((Severity::Alert, message)) => {
+            words.alert(say(&message));
+            words.seek(words.position() + arguments);
+            return true;
+        }
+        Some((_, message)) => words.warning(say(&message)),
+    }
+    false
 }
 
 /// The parser of a word, or a diagnostic that says why there is none, after which its arguments are skipped.
@@ -234,8 +256,13 @@ fn expand(
         SocketType::Stream => Transport::Tcp,
         SocketType::Datagram => Transport::Udp,
     };
+    if scope.packet {
+        packet::refused::bind_address(text, &address)?;
+    }
     let mut push = |text: Arc<str>, address| out.push(Expanded { text, address, transport });
     let ip = match address.host {
+        // One address has one form in the kernel's tables.
+        Host::Ip(ip) if scope.packet => ip.to_canonical(),
         Host::Ip(ip) => ip,
         Host::AnyIpv4 => Ipv4Addr::UNSPECIFIED.into(),
         Host::Unix(path) => {

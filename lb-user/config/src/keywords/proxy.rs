@@ -301,6 +301,9 @@ pub(crate) fn statement(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     if !matches!(row.status, Status::Removed(_)) && !row.sections.contains(kind.section()) {
         return misplaced(row, words, scope);
     }
+    if packet::refused::statement(words, scope) {
+        return;
+    }
     if let Some(parser) = row.parser(words) {
         parser(words, scope);
     }

@@ -6,6 +6,7 @@ use sockeye_syntax::address::{Address, Host, ParseOptions, Port};
 use sockeye_syntax::words::Words;
 
 use super::values;
+use crate::draft::DraftSource;
 use crate::keyword::not_yet_message;
 use crate::model::{Source, UseSource};
 use crate::scope::{ProxyScope, Resolver};
@@ -16,7 +17,10 @@ pub(crate) fn proxy(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     // Packets share the ports of one address; a connection takes any.
     let options = if scope.packet { ParseOptions::SERVER_SOURCE } else { ParseOptions::SOURCE };
     match read(words, options, scope.around.resolver, usage) {
-        Ok(source) if words.is_end() => scope.proxy.settings.source = source,
+        Ok(source) if words.is_end() => {
+            let at = Some(words.location().clone());
+            scope.proxy.settings.source = DraftSource { source, at, inherited: false };
+        }
         Ok(_) => {
             words.alert("'source' only supports optional keywords 'interface' and 'usesrc'.");
             words.skip_rest();

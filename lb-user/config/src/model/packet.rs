@@ -2,8 +2,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
+
+use sockeye_balance::Algorithm;
+
+use super::{Backend, Frontend, Mode, Server, Source, UseSource};
 
 /// The `ebpf.` words of a backend in `mode packet`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,51 @@ pub enum Forward {
     Dsr,
     /// Inside another IP packet; the server answers the client itself.
     Ipip,
+}
+
+/// `source ADDRESS[:LOW-HIGH]` in `mode packet`: what takes the place of the clients' addresses and ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceNat {
+    pub address: IpAddr,
+    pub ports: RangeInclusive<u16>,
+}
+
+/// Source ports unless the file says which: all but those that are for programs of the system.
+pub const SOURCE_PORTS: RangeInclusive<u16> = 1_024..=65_535;
+
+impl SourceNat {
+    /// What a `source` says; `None` keeps the clients' addresses.
+    pub fn of(source: &Source) -> Option<Self> {
+        let address = source.address.filter(|address| !address.ip().is_unspecified())?;
+        if source.usesrc != UseSource::Own {
+            return None;
+        }
+        let ports = match (source.ports, address.port()) {
+            (Some((low, high)), _) => low.max(1)..=high,
+            (None, 0) => SOURCE_PORTS,
+            (None, port) => port..=port,
+        };
+        Some(Self { address: address.ip().to_canonical(), ports })
+    }
+}
+
+impl Backend {
+    /// What replaces the clients' addresses towards a server, in `mode packet` with NAT.
+    pub fn source_nat(&self, server: &Server) -> Option<SourceNat> {
+        let nat = self.mode == Mode::Packet && self.packet.forward == Forward::Nat;
+        nat.then(|| SourceNat::of(server.source.as_ref().unwrap_or(&self.source))).flatten()
+    }
+
+    /// `mode packet`: all flows of a client's address go to one server (`balance source`, `balance hash src`).
+    pub fn by_client_address(&self) -> bool {
+        matches!(self.balance, Algorithm::Hash(_))
+    }
+
+    /// `mode packet`: how long a flow from `frontend` is remembered without packets. `None`: until another needs its
+    /// place.
+    pub fn packet_idle(&self, frontend: &Frontend) -> Option<Duration> {
+        self.timeout_tunnel.or_else(|| frontend.timeout_client.max(self.timeout_server))
+    }
 }
 
 /// `ebpf.attach`: where programs meet the packets of an interface.
@@ -116,7 +166,7 @@ pub enum Steer {
 }
 
 /// What is carried to a `bind` address: only `mode packet` knows another one than streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Transport {
     #[default]
     Tcp,

@@ -23,10 +23,12 @@ const RETRIES: u32 = 3;
 pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &mut Findings<'_>) -> Config {
     let Draft { global, proxies, mut expressions, errors: _, userlists, start, loads, load_names: _ } = draft;
     let mut config = Config { global, ..Config::default() };
+    let mut default_backends = Vec::with_capacity(proxies.len());
     let tracks = servers::tracks(&proxies, names, findings);
     let mut loader = tls::Loader::new(&config.global, &loads, options.now, findings);
     for (index, proxy) in proxies.iter().enumerate() {
         let default_backend = default_backend(index, &proxies, names, findings);
+        default_backends.push(default_backend);
         if !proxy.settings.disabled {
             check_proxy(proxy, default_backend, names, &proxies, findings);
         }
@@ -36,7 +38,10 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
         references::captures(proxy, findings);
         references::errors(proxy, findings);
         if proxy.kind.is_frontend() {
-            let formats = formats::compile(proxy, &mut expressions, findings);
+            let formats = match proxy.settings.mode {
+                Mode::Packet => LogFormats::default(),
+                Mode::Tcp | Mode::Http => formats::compile(proxy, &mut expressions, findings),
+            };
             let mut built = frontend(proxy, numeric_id, default_backend, formats, &config.global, options);
             for bind in &mut built.binds {
                 loader.bind(proxy, bind, findings);
@@ -48,6 +53,7 @@ pub(crate) fn build(draft: Draft, names: &Names, options: &Options, findings: &m
             config.backends.push(backend);
         }
     }
+    packet::check(&proxies, &default_backends, names, &config.global.ebpf, findings);
     references::expressions(&expressions.references, &proxies, &userlists, names, findings);
     config.shared = Shared {
         variables: expressions.variables,
@@ -84,8 +90,7 @@ fn default_backend(
     let target = &proxies[target_index];
     let modes = (proxy.settings.mode, target.settings.mode);
     let (from, to) = (mode_name(modes.0), mode_name(modes.1));
-    // The other way round the connection becomes an HTTP one.
-    if modes == (Mode::Http, Mode::Tcp) {
+    if incompatible(modes.0, modes.1) {
         findings.alert(format!(
             "{from} {} {} tries to use incompatible {to} {} {} as its default backend (see 'mode').",
             proxy.kind.name(),
@@ -95,6 +100,11 @@ fn default_backend(
         ));
     }
     Some(id)
+}
+
+/// Whether a frontend cannot use such a backend. A connection of `mode tcp` becomes one of `mode http` where it has to.
+pub(super) fn incompatible(frontend: Mode, backend: Mode) -> bool {
+    (frontend, backend) == (Mode::Http, Mode::Tcp) || (frontend == Mode::Packet) != (backend == Mode::Packet)
 }
 
 pub(super) fn mode_name(mode: Mode) -> &'static str {
@@ -129,6 +139,9 @@ fn check_proxy(
         }
     }
     check_rules(&title, proxy, findings);
+    if settings.mode == Mode::Packet {
+        return packet::check_inherited(&title, proxy, findings);
+    }
     if kind.is_backend() && settings.mode == Mode::Tcp && is_layer7(settings) {
         findings.warning(format!(
             "Layer 7 hash not possible for {title} (needs 'mode http'). Falling back to round robin."
@@ -370,7 +383,7 @@ fn backend(
         redispatch: settings.redispatch,
         http_reuse: settings.http_reuse,
         max_keep_alive_queue: settings.max_keep_alive_queue,
-        source: settings.source.clone(),
+        source: settings.source.source.clone(),
         check,
         log: targets(settings, Some(global)),
         log_tag: settings.log_tag.clone(),

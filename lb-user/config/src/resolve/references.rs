@@ -7,8 +7,9 @@ use sockeye_syntax::diag::Location;
 
 use super::Findings;
 use super::names::Names;
+use super::proxies::incompatible;
 use crate::draft::{Kind, Proxy};
-use crate::model::{BackendId, Mode};
+use crate::model::BackendId;
 
 /// Leads every name that an expression holds to what it names.
 pub(super) fn expressions(
@@ -84,8 +85,7 @@ pub(super) fn use_backend(
             continue;
         };
         let target = &proxies[index];
-        // The other way round the connection becomes an HTTP one.
-        if (proxy.settings.mode, target.settings.mode) == (Mode::Http, Mode::Tcp) {
+        if incompatible(proxy.settings.mode, target.settings.mode) {
             findings.alert(format!(
                 "{} {} '{}' tries to use incompatible {} {} '{}' in a 'use_backend' rule (see 'mode').",
                 super::proxies::mode_name(proxy.settings.mode),

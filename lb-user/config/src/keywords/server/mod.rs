@@ -10,8 +10,8 @@ use sockeye_syntax::address::{self, ParseOptions, Port};
 use sockeye_syntax::diag::{Diagnostic, Severity};
 use sockeye_syntax::words::Words;
 
-use super::tls;
-use crate::draft::DraftServer;
+use super::{packet, tls};
+use crate::draft::{DraftServer, Kind};
 use crate::expressions;
 use crate::keyword::{Keyword, Status, find, hint, not_yet_message};
 use crate::model::{Host, Place, Server, ServerAddress, ServerPort};
@@ -34,14 +34,22 @@ pub(crate) fn server(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     }
     let title = format!("'server {}/{name}' : ", scope.proxy.name);
     let mut draft = new(words, scope, name);
+    let mut packet = scope.packet;
     match server_address(address) {
         Ok(address) => draft.server.address = address,
-        Err(message) => alert(words, &format!("{title}{message}")),
+        Err(message) => {
+            // A second message about what is missing now would help nobody.
+            packet = false;
+            alert(words, &format!("{title}{message}"));
+        }
     }
     read_options(&title, name, words, &mut draft, scope);
     compile_sni(&title, words, &mut draft, scope);
     proxy_protocol::compile(&title, words, &mut draft, scope);
     check_tracking(&title, words, &draft);
+    if packet {
+        check_packet(&title, words, &mut draft);
+    }
     scope.proxy.servers.push(draft);
 }
 
@@ -76,9 +84,14 @@ pub(crate) fn template(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     };
     let title = format!("'server-template {}/{prefix}' : ", scope.proxy.name);
     let mut draft = new(words, scope, prefix);
+    let mut packet = scope.packet;
     match server_address(address) {
         Ok(address) => draft.server.address = address,
-        Err(message) => alert(words, &format!("{title}{message}")),
+        Err(message) => {
+            // A second message about what is missing now would help nobody.
+            packet = false;
+            alert(words, &format!("{title}{message}"));
+        }
     }
     read_options(&title, prefix, words, &mut draft, scope);
     compile_sni(&title, words, &mut draft, scope);
@@ -87,6 +100,9 @@ pub(crate) fn template(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         alert(words, &format!("{title}'id' cannot be shared by several servers."));
     }
     check_tracking(&title, words, &draft);
+    if packet {
+        check_packet(&title, words, &mut draft);
+    }
     for number in range {
         let mut one = draft.clone();
         one.server.name = format!("{prefix}{number}").into();
@@ -97,6 +113,17 @@ pub(crate) fn template(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 fn check_tracking(title: &str, words: &mut Words<'_>, draft: &DraftServer) {
     if draft.track.is_some() && draft.server.check.enabled {
         alert(words, &format!("{title}unable to enable checks and tracking at the same time!"));
+    }
+}
+
+/// What packets need of a server beside its words.
+fn check_packet(title: &str, words: &mut Words<'_>, draft: &mut DraftServer) {
+    if let ServerAddress::Inet { host: Host::Ip(ip), .. } = &mut draft.server.address {
+        // One address has one form in the kernel's tables.
+        *ip = ip.to_canonical();
+    }
+    for (severity, message) in packet::refused::server(draft) {
+        say(words, severity, &format!("{title}{message}"));
     }
 }
 
@@ -165,6 +192,7 @@ fn read_options(
     draft: &mut DraftServer,
     scope: &ProxyScope<'_>,
 ) {
+    let packet = scope.packet && scope.proxy.kind != Kind::Defaults;
     let mut context = Context {
         name,
         mode: scope.proxy.settings.mode,
@@ -172,6 +200,9 @@ fn read_options(
         warnings: Vec::new(),
     };
     while let Some(word) = words.next() {
+        if let Some((severity, message)) = packet.then(|| packet::refused::server_option(word)).flatten() {
+            say(words, severity, &format!("{title}{message}"));
+        }
         let result = if let Some(row) = find(TABLE, word).or_else(|| proxy_protocol::find(word)) {
             let Some(parser) = obeyed(title, row, words) else { continue };
             parser(words, draft, &mut context)

@@ -4,16 +4,27 @@
 //! is refused, because a file that seems to protect something must not be obeyed halfway; one that would only tune
 //! them is read with a warning where the section itself has it, and in silence where it is inherited.
 
+pub(crate) mod refused;
+
 use sockeye_balance::HashSource;
 use sockeye_syntax::words::Words;
 
 use super::balance;
-use crate::draft::DraftAlgorithm;
+use crate::draft::{DraftAlgorithm, Kind};
 use crate::model::{Forward, TABLE_SIZE, TABLE_SIZE_MAX};
 use crate::scope::{Negation, ProxyScope};
 
+/// Warns about one of our words in a section that forwards no packets.
+fn check_mode(words: &mut Words<'_>, scope: &ProxyScope<'_>) {
+    if !scope.packet && scope.proxy.kind != Kind::Defaults {
+        let message = format!("'{}' has no effect without 'mode packet'.", words.keyword());
+        words.warning(message);
+    }
+}
+
 /// `ebpf.forward nat|dsr|ipip`.
 pub(super) fn forward(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    check_mode(words, scope);
     let choices = [("nat", Forward::Nat), ("dsr", Forward::Dsr), ("ipip", Forward::Ipip)];
     if let Some(value) = words.choice(&choices).filter(|_| words.end()) {
         scope.proxy.settings.packet.forward = value;
@@ -22,6 +33,7 @@ pub(super) fn forward(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 
 /// `[no|default] ebpf.stateless`.
 pub(super) fn stateless(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    check_mode(words, scope);
     if words.end() {
         scope.proxy.settings.packet.stateless = scope.negation == Negation::None;
     }
@@ -29,6 +41,7 @@ pub(super) fn stateless(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 
 /// `[no|default] ebpf.clamp-mss`.
 pub(super) fn clamp_mss(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    check_mode(words, scope);
     if words.end() {
         scope.proxy.settings.packet.clamp_mss = scope.negation == Negation::None;
     }
@@ -36,6 +49,7 @@ pub(super) fn clamp_mss(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
 
 /// `ebpf.table-size N`, a prime: else some servers could never be reached from some entries of the table.
 pub(super) fn table_size(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
+    check_mode(words, scope);
     let Some(value) = words.number(TABLE_SIZE..=TABLE_SIZE_MAX).filter(|_| words.end()) else { return };
     if is_prime(value) {
         scope.proxy.settings.packet.table_size = value;
@@ -82,7 +96,10 @@ pub(crate) fn is_packet_algorithm(algorithm: &DraftAlgorithm) -> bool {
 
 /// By trial division: the largest number asked for has a root of about two thousand.
 fn is_prime(number: u32) -> bool {
-    number >= 2 && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| number % divisor != 0)
+    number >= 2
+        && (2..)
+            .take_while(|divisor| divisor * divisor <= number)
+            .all(|divisor| !number.is_multiple_of(divisor))
 }
 
 /// The first prime from `number` on; [`TABLE_SIZE_MAX`] is one.

@@ -1,0 +1,284 @@
+//! Whether packets can get from services to servers and back: families, ports, source addresses, shared servers.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use sockeye_syntax::address::Family;
+use sockeye_syntax::diag::Location;
+
+use super::Route;
+use crate::draft::{DraftServer, Proxy};
+use crate::keywords::server::title;
+use crate::model::{
+    Bind, BindAddress, Forward, Host, PORT_ALL, ServerAddress, ServerPort, Source, SourceNat, Transport,
+    UseSource,
+};
+use crate::resolve::Findings;
+
+pub(super) fn check(running: &[(usize, &Proxy)], routes: &[Route<'_>], findings: &mut Findings<'_>) {
+    for (_, backend) in running.iter().filter(|(_, proxy)| proxy.kind.is_backend()) {
+        check_sources(backend, findings);
+    }
+    for route in routes {
+        for server in &route.backend.servers {
+            check_server(route, server, findings);
+        }
+    }
+    check_source_ports(running, routes, findings);
+    check_shared(routes, findings);
+}
+
+/// The words of `source`, of the backend and of each server.
+fn check_sources(backend: &Proxy, findings: &mut Findings<'_>) {
+    let written = &backend.settings.source;
+    let options = &backend.settings.packet;
+    if let Some(at) = &written.at {
+        if let Some(message) = source_fault(&written.source) {
+            findings.alert_parsing(at, format!("'source' : {message}"));
+        } else if options.forward != Forward::Nat && !written.inherited {
+            findings.warning_parsing(at, format!("'source' : {}", for_checks_alone(options.forward)));
+        }
+    }
+    let mut stateless_reported = false;
+    for server in &backend.servers {
+        let title = title(&backend.name, &server.server.name);
+        let own = server.server.source.as_ref();
+        if let Some(message) = own.and_then(source_fault) {
+            findings.alert_at(&server.location, format!("{title}'source' : {message}"));
+            continue;
+        }
+        let Some(nat) = SourceNat::of(own.unwrap_or(&written.source)) else { continue };
+        if options.forward != Forward::Nat {
+            if own.is_some() {
+                let message = format!("{title}'source' : {}", for_checks_alone(options.forward));
+                findings.warning_parsing(&server.location, message);
+            }
+            continue;
+        }
+        if family(&server.server.address).is_some_and(|family| family != family_of(nat.address)) {
+            findings.alert_at(
+                &server.location,
+                format!("{title}'source {}' is of another address family than the server.", nat.address),
+            );
+        }
+        if options.stateless && !stateless_reported {
+            stateless_reported = true;
+            findings.alert_at(
+                &server.location,
+                format!(
+                    "{title}'source' needs the table of flows, which 'ebpf.stateless' does without. Leave one of them out."
+                ),
+            );
+        }
+    }
+}
+
+/// What `mode packet` cannot do of `source`.
+fn source_fault(source: &Source) -> Option<&'static str> {
+    if source.interface.is_some() {
+        return Some("'interface' is chosen by the route to the server in 'mode packet'. Leave it out.");
+    }
+    if matches!(source.usesrc, UseSource::Address(_)) {
+        return Some(
+            "'usesrc' with an address means nothing in 'mode packet', where any source address can be written. Use 'source' with that address.",
+        );
+    }
+    let has_ports = source.ports.is_some() || source.address.is_some_and(|address| address.port() != 0);
+    let has_address = source.address.is_some_and(|address| !address.ip().is_unspecified());
+    if source.usesrc == UseSource::Own && has_ports && !has_address {
+        return Some("'mode packet' keeps the clients' addresses and ports unless an address is given too.");
+    }
+    None
+}
+
+fn for_checks_alone(forward: Forward) -> String {
+    let name = forward_name(forward);
+    format!("used for checks alone, because 'ebpf.forward {name}' keeps the clients' addresses.")
+}
+
+fn forward_name(forward: Forward) -> &'static str {
+    match forward {
+        Forward::Nat => "nat",
+        Forward::Dsr => "dsr",
+        Forward::Ipip => "ipip",
+    }
+}
+
+/// One server against the services that lead to it; one finding is enough.
+fn check_server(route: &Route<'_>, draft: &DraftServer, findings: &mut Findings<'_>) {
+    let server = &draft.server;
+    let ServerAddress::Inet { port, .. } = &server.address else { return };
+    let title = title(&route.backend.name, &server.name);
+    let forward = route.backend.settings.packet.forward;
+    let name = forward_name(forward);
+    for bind in &route.frontend.binds {
+        let BindAddress::Inet(service) = bind.address else { continue };
+        let other = family(&server.address).is_some_and(|family| family != family_of(service.ip()));
+        if other && forward != Forward::Ipip {
+            findings.alert_at(
+                &draft.location,
+                format!(
+                    "{title}its address is of another family than 'bind {}' ({}), and 'ebpf.forward {name}' does not translate. Use a section for each family, or 'ebpf.forward ipip'.",
+                    bind.text,
+                    location(bind)
+                ),
+            );
+            return;
+        }
+        let ServerPort::Fixed(port) = *port else { continue };
+        if forward != Forward::Nat && port != service.port() {
+            findings.alert_at(
+                &draft.location,
+                format!(
+                    "{title}port {port} is not that of 'bind {}' ({}), and 'ebpf.forward {name}' never changes ports. Leave it out, and use 'port {port}' if it is for checks.",
+                    bind.text,
+                    location(bind)
+                ),
+            );
+            return;
+        }
+        if forward == Forward::Nat && service.port() == PORT_ALL {
+            findings.alert_at(
+                &draft.location,
+                format!(
+                    "{title}all ports of 'bind {}' ({}) cannot become port {port}: answers would not find back. Leave it out, and use 'port {port}' if it is for checks.",
+                    bind.text,
+                    location(bind)
+                ),
+            );
+            return;
+        }
+    }
+}
+
+/// Answers to a source address must not look like packets to a service.
+fn check_source_ports(running: &[(usize, &Proxy)], routes: &[Route<'_>], findings: &mut Findings<'_>) {
+    let mut services: HashMap<IpAddr, BTreeSet<u16>> = HashMap::new();
+    for (_, proxy) in running {
+        for bind in &proxy.binds {
+            if let BindAddress::Inet(address) = bind.address {
+                services.entry(address.ip()).or_default().insert(address.port());
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    for backend in routes.iter().map(|route| route.backend) {
+        let nat = backend.settings.packet.forward == Forward::Nat;
+        if !nat || !seen.insert(&*backend.name) {
+            continue;
+        }
+        for draft in &backend.servers {
+            let source = draft.server.source.as_ref().unwrap_or(&backend.settings.source.source);
+            let Some(SourceNat { address, ports }) = SourceNat::of(source) else { continue };
+            let Some(taken) = services.get(&address) else { continue };
+            let found = taken.contains(&PORT_ALL).then_some(PORT_ALL);
+            let Some(port) = found.or_else(|| taken.range(ports.clone()).next().copied()) else { continue };
+            let what = match port {
+                PORT_ALL => "all its ports are those of a service".to_owned(),
+                port => format!("port {port} is that of a service"),
+            };
+            findings.alert_at(
+                &draft.location,
+                format!(
+                    "{}'source {address}:{}-{}' : {what}, to which answers of the server would go. Use other ports, or an address without services.",
+                    title(&backend.name, &draft.server.name),
+                    ports.start(),
+                    ports.end()
+                ),
+            );
+            // The others have the same words, most likely.
+            break;
+        }
+    }
+}
+
+/// What packets to a backend's servers look like: protocol and port, [`PORT_ALL`] for any.
+type Ports = BTreeSet<(Transport, u16)>;
+
+/// NAT without a table of flows: the address and port an answer comes from must say which service it is of.
+fn check_shared(routes: &[Route<'_>], findings: &mut Findings<'_>) {
+    let stateless = |route: &Route<'_>| route.backend.settings.packet.stateless;
+    let nat: Vec<&Route<'_>> =
+        routes.iter().filter(|route| route.backend.settings.packet.forward == Forward::Nat).collect();
+    if !nat.iter().any(|route| stateless(route)) {
+        return;
+    }
+    let mut users: HashMap<IpAddr, Vec<(usize, &DraftServer)>> = HashMap::new();
+    for (index, route) in nat.iter().enumerate() {
+        for draft in &route.backend.servers {
+            if let ServerAddress::Inet { host: Host::Ip(ip), .. } = draft.server.address {
+                users.entry(ip).or_default().push((index, draft));
+            }
+        }
+    }
+    for (index, route) in nat.iter().enumerate().filter(|(_, route)| stateless(route)) {
+        // One finding for each section: its servers are alike.
+        let clash = route.backend.servers.iter().find_map(|draft| {
+            let ServerAddress::Inet { host: Host::Ip(ip), .. } = &draft.server.address else { return None };
+            let own = ports(route, draft);
+            let within = own.len() < services(route).count();
+            let others = users.get(ip).into_iter().flatten().filter(|(other, _)| *other != index);
+            let mut shared = others.filter(|(other, there)| overlap(&own, &ports(nat[*other], there)));
+            let other = shared.next().map(|(other, _)| nat[*other].frontend);
+            (within || other.is_some()).then_some((draft, other))
+        });
+        if let Some((draft, other)) = clash {
+            let called = |proxy: &Proxy| format!("{} '{}'", proxy.kind.keyword(), proxy.name);
+            let who = match other {
+                Some(other) => format!("{} and {}", called(route.frontend), called(other)),
+                None => called(route.frontend),
+            };
+            findings.alert_at(
+                &draft.location,
+                format!(
+                    "{}several services of {who} send to the same address and port of it, and without a table of flows an answer could be of any. Leave 'ebpf.stateless' out, or give each service a port of its own on the server.",
+                    title(&route.backend.name, &draft.server.name)
+                ),
+            );
+        }
+    }
+}
+
+fn services<'a>(route: &Route<'a>) -> impl Iterator<Item = (SocketAddr, Transport)> + use<'a> {
+    route.frontend.binds.iter().filter_map(|bind| match bind.address {
+        BindAddress::Inet(address) => Some((address, bind.transport)),
+        _ => None,
+    })
+}
+
+fn ports(route: &Route<'_>, draft: &DraftServer) -> Ports {
+    services(route)
+        .map(|(address, transport)| match draft.server.address {
+            ServerAddress::Inet { port: ServerPort::Fixed(port), .. } => (transport, port),
+            _ => (transport, address.port()),
+        })
+        .collect()
+}
+
+fn overlap(one: &Ports, other: &Ports) -> bool {
+    let any = |ports: &Ports, transport| ports.contains(&(transport, PORT_ALL));
+    let of = |ports: &Ports, transport| ports.range((transport, 0)..=(transport, u16::MAX)).next().is_some();
+    [Transport::Tcp, Transport::Udp].into_iter().any(|transport| {
+        (any(one, transport) && of(other, transport)) || (any(other, transport) && of(one, transport))
+    }) || !one.is_disjoint(other)
+}
+
+/// The family of a server's address, if it is known before names are resolved.
+fn family(address: &ServerAddress) -> Option<Family> {
+    match address {
+        ServerAddress::Inet { host: Host::Ip(ip), .. } => Some(family_of(*ip)),
+        ServerAddress::Inet { host: Host::Name { family, .. }, .. } => *family,
+        _ => None,
+    }
+}
+
+fn family_of(ip: IpAddr) -> Family {
+    match ip {
+        IpAddr::V4(_) => Family::Ipv4,
+        IpAddr::V6(_) => Family::Ipv6,
+    }
+}
+
+fn location(bind: &Bind) -> Location {
+    Location::new(&*bind.place.file, bind.place.line)
+}
