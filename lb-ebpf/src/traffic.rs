@@ -17,6 +17,9 @@ use lb_common::limits::TRAFFIC_WORDS;
 /// How many flows there are; the daemon's side sets it before loading.
 #[unsafe(no_mangle)]
 static FLOWS: u32 = 1;
+/// How many packets of a flow come one behind the other.
+#[unsafe(no_mangle)]
+static TRAIN: u32 = 1;
 /// Not 0: the packet is IPv6.
 #[unsafe(no_mangle)]
 static IS_V6: u32 = 0;
@@ -62,19 +65,27 @@ fn renew(ctx: &XdpContext) -> Option<()> {
         *runs = (*runs).wrapping_add(1);
         *runs
     };
-    if ctx.data() + BYTES > ctx.data_end() {
+    // Read once: the verifier knows no relation between two readings.
+    let start = ctx.data();
+    if start + BYTES > ctx.data_end() {
         return None;
     }
-    let packet = ctx.data() as *mut [u64; TRAFFIC_WORDS];
-    // SAFETY: the bounds were checked; the loader's values are read as such, not as the constants seen here.
+    let words = start as *mut u64;
+    // SAFETY: the bounds were checked, and packets begin at an address that is a multiple of eight; the loader's
+    // values are read as such, not as the constants seen here.
     unsafe {
-        packet.write_unaligned(*template);
+        for number in 0..TRAFFIC_WORDS {
+            words.add(number).write(template[number]);
+        }
         let flows = core::ptr::read_volatile(&raw const FLOWS);
         let is_v6 = core::ptr::read_volatile(&raw const IS_V6) != 0;
+        let train = core::ptr::read_volatile(&raw const TRAIN);
         // Neighbours in time are far apart in number, so that nothing is in a cache by accident.
-        let number = run.wrapping_mul(2_654_435_761) % flows;
-        let client = ctx.data() + if is_v6 { CLIENT_V6 } else { CLIENT_V4 };
-        (client as *mut u32).write_unaligned((0x2000_0000 | number).to_be());
+        let number = run.checked_div(train).unwrap_or(0).wrapping_mul(2_654_435_761).checked_rem(flows).unwrap_or(0);
+        let client = (0x2000_0000 | number).to_be();
+        let halves = (start + if is_v6 { CLIENT_V6 } else { CLIENT_V4 }) as *mut u16;
+        halves.write(client as u16);
+        halves.add(1).write((client >> 16) as u16);
     }
     Some(())
 }
