@@ -17,7 +17,8 @@ use super::load;
 use super::origin::Origins;
 use super::scenario::{Load, Measured};
 use super::usage;
-use crate::workspace::say;
+use crate::build_ebpf;
+use crate::workspace::{cargo, checked, say};
 use network::{Network, Place};
 use way::{Open, Programs, WAYS, Way};
 
@@ -31,13 +32,15 @@ const LOADS: [(&str, Load); 3] = [
     ("packet ping-pong", Load::PingPong { connections: 64 }),
 ];
 
-/// Measures all ways in turn, round by round, and prints the table.
+/// The kernel program by itself, then all ways from client to server in turn.
 pub(super) fn run(
     sockeye: Option<&str>,
     haproxy: Option<&str>,
     rounds: usize,
     duration: Duration,
 ) -> Result<()> {
+    build_ebpf::ensure()?;
+    checked(cargo().args(["bench", "--quiet", "-p", "sockeye-accel", "--bench", "packet"]))?;
     let programs = Programs { sockeye, haproxy };
     // Namespaces belong to threads: this one becomes the client's and ends with it.
     std::thread::scope(|scope| {
@@ -48,6 +51,7 @@ pub(super) fn run(
     })
 }
 
+/// Measures all ways in turn, round by round, and prints the table.
 fn compare(programs: &Programs<'_>, rounds: usize, duration: Duration) -> Result<()> {
     let network = Network::new().context("network namespaces need root, ip and ethtool")?;
     network.enter(Place::Server)?;
