@@ -3,6 +3,7 @@
 //! It looks like a configuration with every default applied and every name resolved; a fact at its built-in value is
 //! left out. `listen` sections appear as the frontend and the backend that they are.
 
+mod check;
 mod packet;
 mod shield;
 mod tls;
@@ -13,9 +14,8 @@ use std::time::Duration;
 use sockeye_balance::{Algorithm, HashSource};
 
 use crate::model::{
-    AddressHeader, Backend, Bind, BindAddress, Check, CheckConnect, CheckExpect, CheckStep, Config,
-    ErrorFiles, ExpectWhat, Frontend, Global, Host, HttpSend, LogAddress, LogTarget, Mode, ProxyV2Options,
-    SendProxy, Server, ServerAddress, ServerPort, Source, TcpKeepalive, TextMatch,
+    AddressHeader, Backend, Bind, BindAddress, Config, ErrorFiles, Frontend, Global, Host, LogAddress,
+    LogTarget, Mode, ProxyV2Options, SendProxy, Server, ServerAddress, ServerPort, Source, TcpKeepalive,
 };
 
 /// One line per fact, sections in the order of the files, frontends first.
@@ -319,7 +319,7 @@ fn backend(out: &mut Text, config: &Config, be: &Backend) {
     );
     errorfiles(out, &be.errorfiles);
     packet::backend(out, &be.packet);
-    check(out, &be.check);
+    check::steps(out, &be.check);
     for server in &be.servers {
         self::server(out, config, server);
     }
@@ -517,84 +517,6 @@ fn errorfiles(out: &mut Text, files: &ErrorFiles) {
     for (status, text) in &files.0 {
         out.line("errorfile", format_args!("{status} ({} bytes)", text.len()));
     }
-}
-
-fn check(out: &mut Text, check: &Check) {
-    let (family, steps) = match check {
-        Check::Connect => return,
-        Check::SslHello(_) => return out.flag("option ssl-hello-chk", true),
-        Check::Tcp(steps) => ("tcp-check", steps),
-        Check::Http(steps) => ("http-check", steps),
-    };
-    out.flag(&format!("option {}", if family == "tcp-check" { family } else { "httpchk" }), true);
-    for step in steps {
-        match step {
-            CheckStep::Comment(text) => out.line(family, format_args!("comment {text:?}")),
-            CheckStep::Connect(connect) => out.line(family, check_connect(connect)),
-            CheckStep::Send { data, .. } => out.blob(&format!("{family} send"), data),
-            CheckStep::HttpSend(send) => http_send(out, send),
-            CheckStep::Expect(expect) => out.line(family, check_expect(expect)),
-        }
-    }
-}
-
-fn check_connect(connect: &CheckConnect) -> String {
-    let mut text = "connect".to_owned();
-    text.push_str(&connect.addr.map(|addr| format!(" addr {addr}")).unwrap_or_default());
-    text.push_str(&connect.port.map(|port| format!(" port {port}")).unwrap_or_default());
-    text.push_str(if connect.linger { " linger" } else { "" });
-    text.push_str(if connect.default { " default" } else { "" });
-    text.push_str(if connect.ssl { " ssl" } else { "" });
-    text.push_str(&connect.sni.as_ref().map(|sni| format!(" sni {sni}")).unwrap_or_default());
-    text.push_str(
-        &connect.alpn.as_ref().map(|names| format!(" alpn {}", tls::alpn(names))).unwrap_or_default(),
-    );
-    text.push_str(&connect.proto.map(|proto| format!(" proto {}", tls::proto(proto))).unwrap_or_default());
-    text.push_str(&connect.comment.as_ref().map(|text| format!(" comment {text:?}")).unwrap_or_default());
-    text
-}
-
-fn http_send(out: &mut Text, send: &HttpSend) {
-    let mut text = format!("send meth {} uri {} ver {}", send.method, send.uri, send.version);
-    for (name, value) in &send.headers {
-        text.push_str(&format!(" hdr {name} {value:?}"));
-    }
-    if let Some(body) = &send.body {
-        text.push_str(&format!(" body {}", quoted(body)));
-    }
-    text.push_str(&send.comment.as_ref().map(|text| format!(" comment {text:?}")).unwrap_or_default());
-    out.line("http-check", text);
-}
-
-fn check_expect(expect: &CheckExpect) -> String {
-    let text_match = |text: &TextMatch| format!("{:?} {:?}", text.how, text.text).to_lowercase();
-    let what = match &expect.what {
-        ExpectWhat::String(text) => format!("string {}", quoted(text)),
-        ExpectWhat::Binary(bytes) => format!("binary {}", quoted(bytes)),
-        ExpectWhat::Regex(text) => format!("rstring {text:?}"),
-        ExpectWhat::RegexBinary(text) => format!("rbinary {text:?}"),
-        ExpectWhat::Status(ranges) => {
-            let ranges: Vec<String> = ranges.iter().map(|(low, high)| format!("{low}-{high}")).collect();
-            format!("status {}", ranges.join(","))
-        }
-        ExpectWhat::RegexStatus(text) => format!("rstatus {text:?}"),
-        ExpectWhat::Header { name, value, full } => {
-            let value = value.as_ref().map(|value| format!(" value {}", text_match(value)));
-            let word = if *full { "fhdr" } else { "hdr" };
-            format!("{word} name {}{}", text_match(name), value.unwrap_or_default())
-        }
-    };
-    let mut text = format!("expect {}{what}", if expect.negate { "! " } else { "" });
-    text.push_str(&expect.min_recv.map(|bytes| format!(" min-recv {bytes}")).unwrap_or_default());
-    for (name, value) in [
-        ("comment", &expect.comment),
-        ("ok-status", &expect.ok_status),
-        ("error-status", &expect.error_status),
-        ("tout-status", &expect.tout_status),
-    ] {
-        text.push_str(&value.as_ref().map(|value| format!(" {name} {value:?}")).unwrap_or_default());
-    }
-    text
 }
 
 fn mode(mode: Mode) -> &'static str {

@@ -27,6 +27,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "sockeye-config",
         &[
+            // The limits of the kernel's maps.
+            "lb-common",
             "sockeye-syntax",
             "sockeye-balance",
             "sockeye-http",
