@@ -15,8 +15,8 @@ use crate::frame::Frame;
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET: usize = 14;
-const VLAN_TAG: usize = 4;
-const VLAN_TAGS_MAX: usize = 2;
+pub const VLAN_TAG: usize = 4;
+pub const VLAN_TAGS_MAX: usize = 2;
 pub const ETHERTYPE_V4: u16 = 0x0800_u16.to_be();
 pub const ETHERTYPE_V6: u16 = 0x86dd_u16.to_be();
 const ETHERTYPE_8021Q: u16 = 0x8100_u16.to_be();
@@ -145,7 +145,7 @@ pub fn parse(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     let mut ethertype: u16 = read(ctx, 12).ok_or(Exit::NotIp)?;
     let mut network = ETHERNET;
     for _ in 0..VLAN_TAGS_MAX {
-        if ethertype != ETHERTYPE_8021Q && ethertype != ETHERTYPE_8021AD {
+        if !is_tag(ethertype) {
             break;
         }
         ethertype = read(ctx, network + 2).ok_or(Exit::NotIp)?;
@@ -162,6 +162,12 @@ pub fn parse(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
         return Err(Exit::Malformed);
     }
     Ok(())
+}
+
+/// Whether a VLAN tag stands where this type does.
+#[inline(always)]
+pub fn is_tag(ethertype: u16) -> bool {
+    ethertype == ETHERTYPE_8021Q || ethertype == ETHERTYPE_8021AD
 }
 
 /// Writes an offset so that the verifier does not know it afterwards.

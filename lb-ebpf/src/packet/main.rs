@@ -13,7 +13,9 @@ mod frame;
 mod headers;
 mod icmp;
 mod maps;
+mod shield;
 
+use aya_ebpf::Global;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use lb_common::counters::PacketExit as Exit;
@@ -21,6 +23,12 @@ use lb_common::packet::forwarding;
 
 use frame::Frame;
 use headers::{ICMP, ICMP6, Part};
+
+/// Parts that the daemon switches on or off before it loads the program; the verifier leaves out what is off.
+#[unsafe(no_mangle)]
+static WITH_SHIELD: Global<u8> = Global::new(0);
+#[unsafe(no_mangle)]
+static WITH_SERVICES: Global<u8> = Global::new(1);
 
 /// An action with the counter that says why.
 struct Verdict {
@@ -53,6 +61,12 @@ fn run<F: Frame>(ctx: &F) -> u32 {
 /// stacks of those that are in progress at once may have 512 bytes together.
 #[inline(always)]
 fn try_packet(ctx: &impl Frame) -> Result<Verdict, Exit> {
+    if WITH_SHIELD.load() != 0 {
+        shield::check(ctx)?;
+    }
+    if WITH_SERVICES.load() == 0 {
+        return Err(Exit::ShieldPassed);
+    }
     let packet = maps::scratch(0).ok_or(Exit::Malformed)?;
     headers::parse(ctx, packet)?;
     if packet.part != Part::Later {
