@@ -228,6 +228,10 @@ impl Namespace {
     fn new(number: u32, label: &str) -> Result<Self, String> {
         let this = Self { name: format!("{PREFIX}{}n{number}{label}", std::process::id()) };
         run(&["ip", "netns", "add", &this.name])?;
+        // Interfaces made later ask at once for their neighbours, instead of asking first whether their own address
+        // is somebody else's.
+        this.set("net/ipv6/conf/default/accept_dad", "0")?;
+        this.set("net/ipv6/conf/default/dad_transmits", "0")?;
         this.ip_all(&["link set lo up"])?;
         Ok(this)
     }
