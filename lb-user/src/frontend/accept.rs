@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::Frontend;
 use super::fault::Fault;
+use super::gate;
 use super::limit::Admission;
 use super::listener::Listener;
 use super::proxy_header::ProxyHeader;
@@ -38,15 +39,17 @@ pub async fn serve(frontend: &'static Frontend, listener: &'static Listener, soc
         let admission = Admission::wait(limits, tls_limit).await;
         match accept(socket.get_ref()) {
             Ok((fd, peer)) => {
-                PROCESS.accepted.count();
-                frontend.accepted.count();
-                frontend.connection_rate.count(std::time::Instant::now());
-                match adopt(frontend, listener, fd, peer) {
-                    Ok(session) => {
-                        tokio::task::spawn_local(session.run(admission));
-                    }
-                    Err(error) => {
-                        frontend.logger.event(Level::Alert, &format!("Proxy {}: {error}", frontend.name()));
+                if let Some((fd, peer)) = gate::enter(fd, peer) {
+                    PROCESS.accepted.count();
+                    frontend.accepted.count();
+                    frontend.connection_rate.count(std::time::Instant::now());
+                    match adopt(frontend, listener, fd, peer) {
+                        Ok(session) => {
+                            tokio::task::spawn_local(session.run(admission));
+                        }
+                        Err(error) => {
+                            frontend.logger.event(Level::Alert, &format!("Proxy {}: {error}", frontend.name()));
+                        }
                     }
                 }
                 taken += 1;

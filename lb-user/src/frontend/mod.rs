@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod fault;
+pub mod gate;
 pub mod h2;
 pub mod limit;
 pub mod listener;
