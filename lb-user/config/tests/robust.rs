@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_words_never_panic(section in prop::sample::select(vec!["global", "defaults", "frontend f", "backend b", "listen l", "crt-store s"]), text in statements()) {
+    fn arbitrary_words_never_panic(section in prop::sample::select(vec!["global", "defaults", "frontend f", "backend b", "listen l", "listen l\nmode packet", "crt-store s"]), text in statements()) {
         fuzz::read_anything(format!("{section}\n{text}").as_bytes());
     }
 }

@@ -61,7 +61,8 @@ pub async fn serve(mut session: Box<Session>, control: &Control) -> Option<(Box<
     } else {
         frontend.backend
     };
-    let Some(backend) = backend else {
+    // Only a name made by a format string leads to one whose servers get packets.
+    let Some(backend) = backend.filter(|backend| backend.cfg.mode != Mode::Packet) else {
         facts.ending = Ending::new(Cause::Server, Stage::Connect);
         facts.received = !input.is_empty() || take_request(&mut session).await;
         log::stream(&session, &facts, &attempts, None, &decided);

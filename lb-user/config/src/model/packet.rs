@@ -173,3 +173,35 @@ pub enum Transport {
     /// `udp@`, `udp4@`, `udp6@`.
     Udp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_replaces_the_clients_addresses() {
+        let check = |address: Option<&str>, ports, usesrc, expected: Option<(&str, RangeInclusive<u16>)>| {
+            let source = Source {
+                address: address.map(|text| text.parse().expect("an address")),
+                ports,
+                usesrc,
+                interface: None,
+            };
+            let expected =
+                expected.map(|(ip, ports)| SourceNat { address: ip.parse().expect("an address"), ports });
+            assert_eq!(SourceNat::of(&source), expected, "{source:?}");
+        };
+        let own = UseSource::Own;
+        check(None, None, own, None);
+        check(Some("0.0.0.0:0"), None, own, None);
+        check(Some("[::]:0"), None, own, None);
+        check(Some("192.0.2.1:0"), None, own, Some(("192.0.2.1", SOURCE_PORTS)));
+        check(Some("192.0.2.1:7"), None, own, Some(("192.0.2.1", 7..=7)));
+        check(Some("192.0.2.1:0"), Some((10, 20)), own, Some(("192.0.2.1", 10..=20)));
+        check(Some("192.0.2.1:0"), Some((0, 20)), own, Some(("192.0.2.1", 1..=20)));
+        check(Some("[::ffff:192.0.2.1]:0"), None, own, Some(("192.0.2.1", SOURCE_PORTS)));
+        check(Some("[2001:db8::1]:0"), None, own, Some(("2001:db8::1", SOURCE_PORTS)));
+        check(Some("0.0.0.0:0"), None, UseSource::ClientIp, None);
+        check(Some("192.0.2.1:0"), None, UseSource::Client, None);
+    }
+}

@@ -36,7 +36,7 @@ impl Transaction<'_> {
             Box::pin(self.buffer_body()).await?;
         }
         self.facts.enter_backend(backend);
-        if backend.cfg.mode == Mode::Tcp {
+        if backend.cfg.mode != Mode::Http {
             // Only a name made by a format string leads here. HAProxy ends such a stream without a word.
             self.facts.received_at = None;
             self.facts.status = Some(500);

@@ -27,13 +27,21 @@ pub(super) fn check(proxies: &[Proxy], running: &[(usize, &Proxy)], findings: &m
     let others =
         proxies.iter().filter(|proxy| proxy.settings.mode != Mode::Packet && !proxy.settings.disabled);
     for proxy in others {
+        // One finding for each line: a range of ports is one mistake.
+        let mut reported = None;
         // Another network namespace has other packets.
         for bind in proxy.binds.iter().filter(|bind| bind.namespace.is_none()) {
             let BindAddress::Inet(address) = bind.address else { continue };
-            if address.ip().is_unspecified() {
-                services.before_all(proxy, bind, address, findings);
+            if reported == Some(&bind.place) {
+                continue;
+            }
+            let found = if address.ip().is_unspecified() {
+                services.before_all(proxy, bind, address, findings)
             } else {
-                services.before_one(proxy, bind, address, findings);
+                services.before_one(proxy, bind, address, findings)
+            };
+            if found {
+                reported = Some(&bind.place);
             }
         }
     }
@@ -63,14 +71,20 @@ impl<'a> Services<'a> {
         }
     }
 
-    /// A socket on the address of a service never gets a connection.
-    fn before_one(&self, proxy: &Proxy, bind: &Bind, address: SocketAddr, findings: &mut Findings<'_>) {
+    /// A socket on the address of a service never gets a connection. Returns whether that was reported.
+    fn before_one(
+        &self,
+        proxy: &Proxy,
+        bind: &Bind,
+        address: SocketAddr,
+        findings: &mut Findings<'_>,
+    ) -> bool {
         let ip = address.ip().to_canonical();
         let found = [address.port(), PORT_ALL]
             .into_iter()
             .filter_map(|port| self.exact.get(&(ip, port, Transport::Tcp)))
             .find(|(_, service)| meet(service, bind));
-        let Some((packet, service)) = found else { return };
+        let Some((packet, service)) = found else { return false };
         findings.alert_parsing(
             &location(bind),
             format!(
@@ -83,10 +97,18 @@ impl<'a> Services<'a> {
                 location(service)
             ),
         );
+        true
     }
 
-    /// A socket on every address gets the connections to those that are no service: that may be meant.
-    fn before_all(&self, proxy: &Proxy, bind: &Bind, address: SocketAddr, findings: &mut Findings<'_>) {
+    /// A socket on every address gets the connections to those that are no service: that may be meant. Returns
+    /// whether it was reported.
+    fn before_all(
+        &self,
+        proxy: &Proxy,
+        bind: &Bind,
+        address: SocketAddr,
+        findings: &mut Findings<'_>,
+    ) -> bool {
         let covers = |ip: &IpAddr| match address.ip() {
             IpAddr::V4(_) => ip.is_ipv4(),
             IpAddr::V6(_) => ip.is_ipv6() || !bind.v6only,
@@ -95,7 +117,7 @@ impl<'a> Services<'a> {
         let found = on_port(address.port())
             .chain(on_port(PORT_ALL))
             .find(|(ip, _, service)| covers(ip) && meet(service, bind));
-        let Some((_, packet, service)) = found else { return };
+        let Some((_, packet, service)) = found else { return false };
         findings.warning_parsing(
             &location(bind),
             format!(
@@ -108,6 +130,7 @@ impl<'a> Services<'a> {
                 location(service)
             ),
         );
+        true
     }
 }
 
