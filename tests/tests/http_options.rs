@@ -211,6 +211,22 @@ async fn silent_connections_are_logged_otherwise() {
         .await;
 }
 
+/// One that only ended its own direction may still read.
+#[tokio::test]
+async fn a_client_that_ends_before_any_request_is_told() {
+    for (option, line) in [("", true), ("option dontlognull", false)] {
+        let mut rig = Rig::http().defaults(option).start();
+        let mut client = rig.client().await;
+        client.finish();
+        assert!(client.rest_text().await.starts_with("HTTP/1.1 400 Bad request\r\n"));
+        if line {
+            rig.log().expect("<*> fe fe/<NOSRV> -1/-1/-1/-1/<n> 400 0 - - CR-- <*> \"<BADREQ>\"").await;
+        } else {
+            rig.log().expect_quiet().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn ignore_probes_answers_and_logs_nothing() {
     let mut rig = Rig::http().defaults("option http-ignore-probes\ntimeout http-request 150ms").start();

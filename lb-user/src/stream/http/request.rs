@@ -120,13 +120,18 @@ impl Transaction<'_> {
         .await
     }
 
-    /// The client closed where a request could have begun.
+    /// The client closed where a request could have begun. One that never sent any may still be there to read why it
+    /// got nothing.
     pub(super) async fn nothing(mut self) -> Next {
         let options = &self.session.frontend.cfg.options;
-        if self.session.requests == 1 && !options.dontlognull && !options.http_ignore_probes {
-            self.facts.ending = Ending::new(Cause::Client, Stage::Request);
-            self.facts.status = Some(400);
-            self.log();
+        if self.session.requests == 1 && !options.http_ignore_probes {
+            let reply = self.session.frontend.replies.raw(400);
+            send_raw(self.session, &reply).await;
+            if !options.dontlognull {
+                self.facts.ending = Ending::new(Cause::Client, Stage::Request);
+                self.facts.status = Some(400);
+                self.log();
+            }
         }
         Next::Close
     }
