@@ -1,0 +1,259 @@
+//! The plane at the start of the process: looked at, claimed, loaded, filled, attached, in this order. Packets are
+//! forwarded from the moment it is attached, so everything is in place before; after a kill -9 or beside a process that
+//! is being replaced they never stop.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
+use sockeye_accel::{
+    AttachError, AttachWanted, Attached, Instance, InstanceError, LoadError, Packet, PacketError, PacketLoad,
+    PacketSizes, Unavailable,
+};
+use sockeye_config::model::{Attach, Config, Forward, Mode};
+use sockeye_syntax::diag::Severity;
+use tokio::sync::Notify;
+
+use super::interfaces::{self, Network, Problem};
+use super::services::{From as Source, Indices, Service, services};
+use super::statistics::Carried;
+use super::{Family, Farm, Plane, Slot, ways};
+use crate::process::objects::Objects;
+use crate::process::run;
+
+/// Why the plane does not start, and with it nothing else.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("it needs kernel programs: {0}; without them use 'mode tcp'")]
+    Unavailable(Unavailable),
+    #[error("it has {0} addresses and ports, at most {PACKET_SERVICES} are possible: write 'ADDRESS:1-65535' for all ports of an address")]
+    Services(usize),
+    #[error("it has {0} servers, at most {PACKET_SERVERS} are possible")]
+    Servers(usize),
+    #[error("cannot look at the machine's network: {0}")]
+    Network(#[source] io::Error),
+    #[error("the machine does not fit the configuration")]
+    Misfits(Vec<Problem>),
+    #[error("{0}")]
+    Instance(#[from] InstanceError),
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    #[error("{0}")]
+    Packet(#[from] PacketError),
+    #[error("cannot attach to interface {interface}: {error}")]
+    Attach { interface: String, error: AttachError },
+    #[error("cannot keep the program: {0}")]
+    Publish(#[source] AttachError),
+}
+
+impl StartError {
+    /// What the operator reads, a line each.
+    pub fn alerts(&self, config: &Config) -> Vec<String> {
+        if let Self::Misfits(problems) = self {
+            return problems.iter().map(|problem| format!("{}.", sentence(problem))).collect();
+        }
+        let packet = config.frontends.iter().find(|frontend| frontend.mode == Mode::Packet);
+        let place = packet.map(|frontend| {
+            format!("[{}:{}] : 'mode packet' of proxy {} : ", frontend.place.file, frontend.place.line, frontend.name)
+        });
+        vec![format!("{}{self}.", place.unwrap_or_default())]
+    }
+}
+
+impl Plane {
+    /// Loads, fills and attaches the program; `None` if no section is in `mode packet`. The servers have their addresses
+    /// by now. `successor`: a process that has the instance now will go (`-sf`, `-st`).
+    ///
+    /// # Errors
+    /// When anything is missing; nothing is left attached then that was not before.
+    pub fn start(objects: &'static Objects, successor: bool) -> Result<Option<Self>, StartError> {
+        let config = objects.config;
+        let services = services(config);
+        if services.is_empty() {
+            return Ok(None);
+        }
+        let ebpf = &config.global.ebpf;
+        if !ebpf.accel {
+            return Err(StartError::Unavailable(Unavailable::SwitchedOff));
+        }
+        if services.len() > PACKET_SERVICES as usize {
+            return Err(StartError::Services(services.len()));
+        }
+        let farms = farms(objects, &services);
+        let servers = farms.iter().map(|farm| farm.slots.len()).sum();
+        if servers > PACKET_SERVERS as usize {
+            return Err(StartError::Servers(servers));
+        }
+        let ways = ways(&farms);
+        let network = Network::read(ways.iter().map(|way| way.address)).map_err(StartError::Network)?;
+        let mut last = vec![BTreeSet::new(); services.len()];
+        let findings = interfaces::look(&services, &ways, &network, &mut last);
+        let (fatal, warnings): (Vec<_>, Vec<_>) = findings.problems.into_iter().partition(|problem| problem.fatal);
+        if !fatal.is_empty() {
+            return Err(StartError::Misfits(fatal));
+        }
+        let instance = Instance::claim(&ebpf.instance, successor)?;
+        let sizes = PacketSizes {
+            connections: ebpf.connections.unwrap_or(PACKET_CONNECTIONS),
+            services: u32::try_from(services.len()).unwrap_or(PACKET_SERVICES),
+            table: farms.iter().map(|farm| farm.backend.cfg.packet.table_size).max().unwrap_or_default(),
+        };
+        let load = PacketLoad { sizes, services: true, debug: ebpf.debug, ..PacketLoad::default() };
+        let packet = Packet::load(&load, Some(&instance))?;
+        let mut plane = Self {
+            indices: Indices::new(packet.before()),
+            packet,
+            instance,
+            attach: wanted(ebpf.attach),
+            services,
+            farms,
+            left: Vec::new(),
+            backward: HashMap::new(),
+            network,
+            last,
+            attached: BTreeMap::new(),
+            problems: warnings.iter().map(sentence).collect(),
+            failures: BTreeSet::new(),
+            retry: false,
+            stopping: false,
+            packets: 0,
+            changes: Arc::new(Notify::new()),
+        };
+        if let Err(error) = plane.bring_up(&findings.attach) {
+            // What a process before us has left goes on as far as it can.
+            if plane.packet.before().is_empty() {
+                plane.packet.unpin_all();
+            }
+            return Err(error);
+        }
+        plane.introduce();
+        Ok(Some(plane))
+    }
+
+    /// Fills the maps, then lets packets come.
+    fn bring_up(&mut self, interfaces: &BTreeMap<String, u32>) -> Result<(), StartError> {
+        for farm in &self.farms {
+            farm.backend.follow(Arc::clone(&self.changes));
+        }
+        self.place_servers()?;
+        self.write_servers()?;
+        for service in &self.services {
+            self.packet.set_service(&service.key(), service.encode())?;
+        }
+        self.write_backward()?;
+        for job in self.jobs() {
+            self.write_table(job.run())?;
+        }
+        for (name, number) in interfaces {
+            self.packet
+                .attach(name, self.attach)
+                .map_err(|error| StartError::Attach { interface: name.clone(), error })?;
+            self.attached.insert(name.clone(), *number);
+        }
+        self.packet.publish().map_err(StartError::Publish)
+    }
+
+    /// Says what there is now, and what the operator should know.
+    fn introduce(&mut self) {
+        for text in &self.problems {
+            self.tell(Severity::Warning, text);
+        }
+        for notice in self.packet.take_notices() {
+            self.tell(Severity::Notice, &format!("packet: {notice}"));
+        }
+        for name in self.attached.keys() {
+            self.check_forwarding(name);
+        }
+        if self.instance.is_transient() {
+            self.tell(
+                Severity::Warning,
+                "packet: the BPF filesystem belongs to this process's mount namespace only: after a crash packets will \
+                 not be forwarded; mount it at /sys/fs/bpf before the start",
+            );
+        }
+        let places: Vec<String> =
+            self.packet.attached().iter().map(|(name, kind): &(String, Attached)| format!("{name} ({kind})")).collect();
+        let servers: usize = self.farms.iter().map(|farm| farm.slots.len()).sum();
+        let adopted = if self.instance.is_orphaned() { ", what the last process left is taken over" } else { "" };
+        run::say(
+            Severity::Notice,
+            &format!(
+                "packet: instance {} on {}, {} services, {servers} servers{adopted}",
+                self.instance.name(),
+                places.join(", "),
+                self.services.len()
+            ),
+        );
+    }
+
+    /// Warns when the kernel would not let packets that come in there be sent on.
+    pub(super) fn check_forwarding(&self, interface: &str) {
+        let goals = || self.farms.iter().flat_map(|farm| &farm.slots).filter_map(|slot| slot.placed);
+        for (family, version) in [(Family::V4, "ipv4"), (Family::V6, "ipv6")] {
+            if !goals().any(|placed| Family::of(placed.goal.address) == family) {
+                continue;
+            }
+            // Behind a chroot nobody can tell.
+            let setting = fs::read_to_string(format!("/proc/sys/net/{version}/conf/{interface}/forwarding"));
+            if setting.is_ok_and(|setting| setting.trim() == "0") {
+                self.tell(
+                    Severity::Warning,
+                    &format!(
+                        "packet: interface {interface} does not forward packets, so that those to the servers are dropped: \
+                         sysctl -w net.{version}.conf.all.forwarding=1"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// A problem as the operator reads it.
+    pub(super) fn sentence(problem: &Problem) -> String {
+        sentence(problem)
+    }
+}
+
+fn sentence(problem: &Problem) -> String {
+    format!("[{}:{}] : {}", problem.place.file, problem.place.line, problem.text)
+}
+
+/// Every frontend in `mode packet` with its backend's servers.
+fn farms(objects: &Objects, services: &[Service]) -> Vec<Farm> {
+    let mut frontends: Vec<_> = services.iter().map(|service| (service.frontend, service.backend)).collect();
+    frontends.dedup();
+    frontends
+        .into_iter()
+        .map(|(frontend, backend)| {
+            let backend = objects.backends[backend.0];
+            let numbered = services.iter().enumerate();
+            Farm {
+                frontend: objects.frontends[frontend.0],
+                backend,
+                forward: backend.cfg.packet.forward,
+                services: numbered.filter(|(_, service)| service.frontend == frontend).map(|(at, _)| at).collect(),
+                slots: backend.servers.iter().map(|server| Slot {
+                    server,
+                    from: match backend.cfg.packet.forward {
+                        Forward::Dsr => Source::Client,
+                        Forward::Nat | Forward::Ipip => Source::of(backend.cfg, server.cfg),
+                    },
+                    placed: None,
+                    counted: Carried::default(),
+                }).collect(),
+                shared: HashMap::new(),
+            }
+        })
+        .collect()
+}
+
+fn wanted(attach: Attach) -> AttachWanted {
+    match attach {
+        Attach::Auto => AttachWanted::Auto,
+        Attach::Native => AttachWanted::Native,
+        Attach::Generic => AttachWanted::Generic,
+        Attach::Tc => AttachWanted::Tc,
+    }
+}
