@@ -10,8 +10,8 @@ use super::Route;
 use crate::draft::{DraftServer, Proxy};
 use crate::keywords::server::title;
 use crate::model::{
-    Bind, BindAddress, Forward, Host, PORT_ALL, ServerAddress, ServerPort, Source, SourceNat, Transport,
-    UseSource,
+    Bind, BindAddress, Forward, Host, PORT_ALL, SOURCE_PORTS, ServerAddress, ServerPort, Source, SourceNat,
+    Transport, UseSource,
 };
 use crate::resolve::Findings;
 
@@ -35,8 +35,10 @@ fn check_sources(backend: &Proxy, findings: &mut Findings<'_>) {
     if let Some(at) = &written.at {
         if let Some(message) = source_fault(&written.source) {
             findings.alert_parsing(at, format!("'source' : {message}"));
-        } else if options.forward != Forward::Nat && !written.inherited {
-            findings.warning_parsing(at, format!("'source' : {}", for_checks_alone(options.forward)));
+        } else if let Some(message) = without_effect(options.forward, &written.source)
+            && !written.inherited
+        {
+            findings.warning_parsing(at, format!("'source' : {message}"));
         }
     }
     let mut stateless_reported = false;
@@ -47,12 +49,11 @@ fn check_sources(backend: &Proxy, findings: &mut Findings<'_>) {
             findings.alert_at(&server.location, format!("{title}'source' : {message}"));
             continue;
         }
+        if let Some(message) = own.and_then(|source| without_effect(options.forward, source)) {
+            findings.warning_parsing(&server.location, format!("{title}'source' : {message}"));
+        }
         let Some(nat) = SourceNat::of(own.unwrap_or(&written.source)) else { continue };
-        if options.forward != Forward::Nat {
-            if own.is_some() {
-                let message = format!("{title}'source' : {}", for_checks_alone(options.forward));
-                findings.warning_parsing(&server.location, message);
-            }
+        if options.forward == Forward::Dsr {
             continue;
         }
         if family(&server.server.address).is_some_and(|family| family != family_of(nat.address)) {
@@ -61,7 +62,7 @@ fn check_sources(backend: &Proxy, findings: &mut Findings<'_>) {
                 format!("{title}'source {}' is of another address family than the server.", nat.address),
             );
         }
-        if options.stateless && !stateless_reported {
+        if options.forward == Forward::Nat && options.stateless && !stateless_reported {
             stateless_reported = true;
             findings.alert_at(
                 &server.location,
@@ -91,9 +92,18 @@ fn source_fault(source: &Source) -> Option<&'static str> {
     None
 }
 
-fn for_checks_alone(forward: Forward) -> String {
-    let name = forward_name(forward);
-    format!("used for checks alone, because 'ebpf.forward {name}' keeps the clients' addresses.")
+/// What of a `source` means nothing where the clients' addresses are kept.
+fn without_effect(forward: Forward, source: &Source) -> Option<&'static str> {
+    let nat = SourceNat::of(source)?;
+    match forward {
+        Forward::Nat => None,
+        Forward::Dsr => {
+            Some("used for checks alone, because 'ebpf.forward dsr' keeps the clients' addresses.")
+        }
+        // It is the source of outer headers.
+        Forward::Ipip => (nat.ports != SOURCE_PORTS)
+            .then_some("its ports have no effect, because outer packets of 'ebpf.forward ipip' have none."),
+    }
 }
 
 fn forward_name(forward: Forward) -> &'static str {
