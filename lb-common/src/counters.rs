@@ -89,6 +89,8 @@ exits! {
     NoService = "no_service",
     /// To the kernel: from a server, but of no flow of ours.
     NoFlow = "no_flow",
+    /// To the kernel: from a server to this host itself, or to where no route leads.
+    NotForwarded = "not_forwarded",
     /// To the kernel: lengths or headers that contradict each other.
     Malformed = "malformed",
     /// To the kernel: IPv6 extension headers that are too many, too long, or still have to be acted upon on the way.
@@ -109,9 +111,7 @@ exits! {
     ForwardingOff = "forwarding_off",
     /// Dropped: the next hop's address is not known and this packet cannot wait for it in the kernel.
     NoLink = "no_link",
-    /// Dropped: it has VLAN tags and would leave through another interface.
-    Vlan = "vlan",
-    /// Dropped: no room for an outer header.
+    /// Dropped: no room for an outer header or a VLAN tag.
     NoRoom = "no_room",
     /// Dropped: the shield denies its source address.
     ShieldDenied = "shield_denied",

@@ -13,6 +13,9 @@ pub const PACKET_SERVICES: u32 = 1_024;
 /// Servers of all services together.
 pub const PACKET_SERVERS: u32 = 16_384;
 
+/// VLAN interfaces that packets may leave through: as many as one cable can have.
+pub const PACKET_VLANS: u32 = 4_096;
+
 /// IPv6 extension headers that are followed in one packet. RFC 8200 section 4.1 knows six that may come in front of
 /// a transport header, once each but for one.
 pub const PACKET_EXTENSION_HEADERS: usize = 6;

@@ -233,6 +233,20 @@ pub struct Fragment {
 
 const _: () = assert!(size_of::<Fragment>() == 32);
 
+/// A VLAN interface, by whose index routes name it: what an XDP program has to do in its place.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VlanDevice {
+    /// Index of the interface below, which frames leave through.
+    pub parent: u32,
+    /// Ethernet type of the tag, 802.1Q or 802.1ad, in network order.
+    pub protocol: u16,
+    /// Number of the VLAN in network order; the priority in its upper bits is 0.
+    pub control: u16,
+}
+
+const _: () = assert!(size_of::<VlanDevice>() == 8);
+
 /// What went to a server and came back from it, per CPU.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -280,6 +294,10 @@ unsafe impl aya::Pod for FragmentKey {}
 #[cfg(feature = "user")]
 #[allow(unsafe_code)]
 unsafe impl aya::Pod for Fragment {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
+unsafe impl aya::Pod for VlanDevice {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 #[allow(unsafe_code)]

@@ -2,9 +2,8 @@
 //!
 //! The way out is looked up before anything is changed, so that a packet which cannot leave is not half rewritten.
 
-use aya_ebpf::bindings::bpf_fib_lookup as Route;
 use lb_common::counters::PacketExit as Exit;
-use lb_common::packet::{Address, LINKED, Server, forwarding, is_v4};
+use lb_common::packet::{Address, Server, forwarding, is_v4};
 
 use crate::Verdict;
 use crate::checksum::{self, apply, difference};
@@ -12,15 +11,7 @@ use crate::decide::Target;
 use crate::frame::Frame;
 use crate::headers::{ETHERTYPE_V4, ETHERTYPE_V6, Packet, Part, V4, V6, at, read};
 use crate::maps::{account, server};
-
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-
-/// What `bpf_fib_lookup` returns (include/uapi/linux/bpf.h).
-const FIB_SUCCESS: i64 = 0;
-const FIB_FORWARDING_OFF: i64 = 5;
-const FIB_NO_NEIGHBOUR: i64 = 7;
-const FIB_TOO_BIG: i64 = 8;
+use crate::route::{Link, on_wire, route};
 
 /// Time to live of outer headers: Linux's own default.
 const OUTER_TTL: u8 = 64;
@@ -37,22 +28,6 @@ pub fn refuse<F: Frame>(why: Exit) -> u32 {
     if why as u32 >= Exit::NoServer as u32 { F::DROP } else { F::PASS }
 }
 
-/// The next hop on a network.
-#[derive(Clone, Copy)]
-pub struct Link {
-    ifindex: u32,
-    /// Destination and source as the Ethernet header has them; all zero when the kernel has to find them out.
-    addresses: [u16; 6],
-    known: bool,
-}
-
-impl Link {
-    #[inline(always)]
-    pub fn is_known(&self) -> bool {
-        self.known
-    }
-}
-
 /// Rewrites the packet as its target says and sends it.
 #[inline(never)]
 pub fn send(ctx: &impl Frame, packet: &Packet, target: &Target) -> Result<Verdict, Exit> {
@@ -61,8 +36,9 @@ pub fn send(ctx: &impl Frame, packet: &Packet, target: &Target) -> Result<Verdic
         forwarding::NAT => nat(ctx, packet, target, server)?,
         forwarding::DSR => {
             same_family(packet, server)?;
-            let link = route(ctx, packet, packet.length, &packet.key.source, &server.address, Some(server))?;
-            leave(ctx, &known(link)?, false)?
+            let link =
+                route(ctx, packet, on_wire(ctx, packet), &packet.key.source, &server.address, Some(server))?;
+            leave(ctx, packet, &known(link)?, false)?
         }
         _ => tunnel(ctx, packet, server)?,
     };
@@ -77,15 +53,18 @@ fn nat(ctx: &impl Frame, packet: &Packet, target: &Target, server: &Server) -> R
         return Err(Exit::TimeToLive);
     }
     let link = if target.backward {
-        route(ctx, packet, packet.length, &target.address, &packet.key.destination, None)?
+        route(ctx, packet, on_wire(ctx, packet), &target.address, &packet.key.destination, None)?
     } else {
-        route(ctx, packet, packet.length, &packet.key.source, &target.address, Some(server))?
+        route(ctx, packet, on_wire(ctx, packet), &packet.key.source, &target.address, Some(server))?
     };
+    if !link.fits {
+        return Err(Exit::TooBig);
+    }
     let difference = rewrite_address(ctx, packet, target.backward, &target.address)?;
     if packet.part != Part::Later {
         rewrite_transport(ctx, packet, target, difference)?;
     }
-    leave(ctx, &link, target.backward)
+    leave(ctx, packet, &link, target.backward)
 }
 
 #[inline(always)]
@@ -93,76 +72,22 @@ fn same_family(packet: &Packet, server: &Server) -> Result<(), Exit> {
     if is_v4(&server.address) == packet.v6 { Err(Exit::NoServer) } else { Ok(()) }
 }
 
-/// The way to `destination`: the server's own link if the daemon found it, else by the kernel's routes.
-#[inline(always)]
-pub fn route(
-    ctx: &impl Frame,
-    packet: &Packet,
-    length: u32,
-    source: &Address,
-    destination: &Address,
-    server: Option<&Server>,
-) -> Result<Link, Exit> {
-    if let Some(server) = server {
-        if server.mtu != 0 && length > server.mtu {
-            return Err(Exit::TooBig);
-        }
-        if server.flags & LINKED != 0 {
-            let addresses = join(&server.mac, &server.source_mac);
-            return on_this(ctx, packet, Link { ifindex: server.ifindex, addresses, known: true });
-        }
-    }
-    // SAFETY: integers only.
-    let mut params: Route = unsafe { core::mem::zeroed() };
-    params.ifindex = ctx.interface();
-    params.l4_protocol = packet.protocol;
-    params.__bindgen_anon_1.tot_len = length as u16;
-    if is_v4(destination) {
-        params.family = AF_INET;
-        params.__bindgen_anon_3.ipv4_src = source[3];
-        params.__bindgen_anon_4.ipv4_dst = destination[3];
-    } else {
-        params.family = AF_INET6;
-        params.__bindgen_anon_3.ipv6_src = *source;
-        params.__bindgen_anon_4.ipv6_dst = *destination;
-    }
-    let found = ctx.look_up(&mut params);
-    let link = Link { ifindex: params.ifindex, addresses: join(&params.dmac, &params.smac), known: true };
-    match found {
-        FIB_SUCCESS => on_this(ctx, packet, link),
-        FIB_NO_NEIGHBOUR => Ok(Link { known: false, ..link }),
-        FIB_FORWARDING_OFF => Err(Exit::ForwardingOff),
-        FIB_TOO_BIG => Err(Exit::TooBig),
-        _ => Err(Exit::NoRoute),
-    }
-}
-
-/// Refuses a way that the tags of this packet do not belong to.
-#[inline(always)]
-fn on_this(ctx: &impl Frame, packet: &Packet, link: Link) -> Result<Link, Exit> {
-    if packet.tagged && link.ifindex != ctx.interface() {
-        return Err(Exit::Vlan);
-    }
-    Ok(link)
-}
-
-#[inline(always)]
-fn join(to: &[u8; 6], from: &[u8; 6]) -> [u16; 6] {
-    let word = |bytes: &[u8; 6], at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
-    [word(to, 0), word(to, 2), word(to, 4), word(from, 0), word(from, 2), word(from, 4)]
-}
-
+/// A link over which the packet can be sent at once, and in one piece.
 #[inline(always)]
 fn known(link: Link) -> Result<Link, Exit> {
+    if !link.fits {
+        return Err(Exit::TooBig);
+    }
     if link.known { Ok(link) } else { Err(Exit::NoLink) }
 }
 
 /// Sends the packet as it is now over `link`, or gives it to the kernel to find the next hop.
 #[inline(always)]
-pub fn leave(ctx: &impl Frame, link: &Link, backward: bool) -> Result<Verdict, Exit> {
+pub fn leave(ctx: &impl Frame, packet: &Packet, link: &Link, backward: bool) -> Result<Verdict, Exit> {
     if !link.known {
-        return Ok(Verdict { action: ctx.transmit_unknown(link.ifindex), why: Exit::NoNeighbour });
+        return Ok(Verdict { action: ctx.transmit_unknown(packet, link)?, why: Exit::NoNeighbour });
     }
+    ctx.retag(packet, link.tag)?;
     let addresses = at::<[u16; 6]>(ctx, 0).ok_or(Exit::Malformed)?;
     // SAFETY: `at` checked the bounds.
     unsafe { addresses.write_unaligned(link.addresses) };
@@ -236,27 +161,30 @@ pub fn write_port(ctx: &impl Frame, transport: usize, is_source: bool, port: u16
 #[inline(always)]
 fn tunnel(ctx: &impl Frame, packet: &Packet, server: &Server) -> Result<Verdict, Exit> {
     let over_v4 = is_v4(&server.address);
-    let length = packet.length + if over_v4 { size_of::<V4>() } else { size_of::<V6>() } as u32;
-    if length > u16::MAX as u32 {
+    let room = if over_v4 { size_of::<V4>() } else { size_of::<V6>() } as u32;
+    let on_wire = on_wire(ctx, packet) + room;
+    if on_wire > u16::MAX as u32 {
         return Err(Exit::TooBig);
     }
-    let link = known(route(ctx, packet, length, &server.source, &server.address, Some(server))?)?;
+    // What stands for several packets may be larger; each of them gets its own length when they are parted.
+    let length = (packet.length + room).min(u16::MAX as u32);
+    let link = known(route(ctx, packet, on_wire, &server.source, &server.address, Some(server))?)?;
     let service = service_type(ctx, packet)?;
-    ctx.wrap(packet, over_v4)?;
-    let ethertype = at::<u16>(ctx, packet.network - 2).ok_or(Exit::NoRoom)?;
+    let network = ctx.wrap(packet, over_v4)?;
+    let ethertype = at::<u16>(ctx, network - 2).ok_or(Exit::NoRoom)?;
     // SAFETY: `at` checked the bounds.
     unsafe { ethertype.write_unaligned(if over_v4 { ETHERTYPE_V4 } else { ETHERTYPE_V6 }) };
     let protocol = if packet.v6 { IN_IP_V6 } else { IN_IP_V4 };
     if over_v4 {
-        let outer = at::<V4>(ctx, packet.network).ok_or(Exit::NoRoom)?;
+        let outer = at::<V4>(ctx, network).ok_or(Exit::NoRoom)?;
         let header = outer_v4(server, service, length, protocol);
         // SAFETY: as above.
         unsafe { outer.write_unaligned(header) };
     } else {
-        let outer = at::<V6>(ctx, packet.network).ok_or(Exit::NoRoom)?;
+        let outer = at::<V6>(ctx, network).ok_or(Exit::NoRoom)?;
         let header = V6 {
             version_class_flow: ((6 << 28) | ((service as u32) << 20)).to_be(),
-            payload_length: (packet.length as u16).to_be(),
+            payload_length: ((length - room) as u16).to_be(),
             next_header: protocol,
             hop_limit: OUTER_TTL,
             source: server.source,
@@ -266,7 +194,7 @@ fn tunnel(ctx: &impl Frame, packet: &Packet, server: &Server) -> Result<Verdict,
         unsafe { outer.write_unaligned(header) };
         ctx.changed(header.sum());
     }
-    leave(ctx, &link, false)
+    leave(ctx, packet, &link, false)
 }
 
 #[inline(always)]

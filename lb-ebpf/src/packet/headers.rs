@@ -122,7 +122,10 @@ pub struct Packet {
     pub transport: usize,
     /// Bytes from the IP header on, as that says itself.
     pub length: u32,
+    /// The part of these that is IP and transport headers; nothing in a later fragment and in an ICMP message.
+    pub headers: u32,
     pub v6: bool,
+    /// It has VLAN tags, before its IP header or beside the packet.
     pub tagged: bool,
     pub protocol: u8,
     pub ttl: u8,
@@ -152,7 +155,7 @@ pub fn parse(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
         network += VLAN_TAG;
     }
     forget(&mut packet.network, network);
-    packet.tagged = network != ETHERNET;
+    packet.tagged = network != ETHERNET || ctx.tag_beside();
     match ethertype {
         ETHERTYPE_V4 => network_v4(ctx, packet)?,
         ETHERTYPE_V6 => network_v6(ctx, packet)?,
@@ -184,19 +187,29 @@ fn recall(place: &usize) -> usize {
     unsafe { core::ptr::from_ref(place).read_volatile() }
 }
 
+/// Length of a packet that stands for several which have no length together, because they are more than 64 KiB.
+#[inline(always)]
+fn oversize(ctx: &impl Frame, network: usize) -> u32 {
+    if ctx.segment() == 0 { 0 } else { (ctx.bytes() as u32).wrapping_sub(network as u32) }
+}
+
 /// The IPv4 header at `network`; also for the one inside an ICMP error, whose payload may be cut off.
 #[inline(never)]
 pub fn network_v4(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     let network = recall(&packet.network);
     let header: V4 = read(ctx, network).ok_or(Exit::Malformed)?;
     let bytes = ((header.version_length & 0x0f) as usize) * 4;
-    let length = u16::from_be(header.total_length) as u32;
+    let length = match u16::from_be(header.total_length) {
+        0 => oversize(ctx, network),
+        length => length as u32,
+    };
     if header.version_length >> 4 != 4 || bytes < 20 || length < bytes as u32 {
         return Err(Exit::Malformed);
     }
     let fragment = u16::from_be(header.fragment);
     forget(&mut packet.transport, network + bytes);
     packet.length = length;
+    packet.headers = 0;
     packet.v6 = false;
     packet.protocol = header.protocol;
     packet.ttl = header.ttl;
@@ -222,16 +235,20 @@ pub fn network_v4(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
 pub fn network_v6(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     let network = recall(&packet.network);
     let header: V6 = read(ctx, network).ok_or(Exit::Malformed)?;
-    let payload = u16::from_be(header.payload_length) as u32;
+    let length = match u16::from_be(header.payload_length) {
+        0 => oversize(ctx, network),
+        payload => payload as u32 + size_of::<V6>() as u32,
+    };
     // Mapped addresses do not belong on the wire, and would be mistaken for IPv4 here.
     if u32::from_be(header.version_class_flow) >> 28 != 6
-        || payload == 0
+        || length <= size_of::<V6>() as u32
         || is_v4(&header.source)
         || is_v4(&header.destination)
     {
         return Err(Exit::Malformed);
     }
-    packet.length = payload + size_of::<V6>() as u32;
+    packet.length = length;
+    packet.headers = 0;
     packet.v6 = true;
     packet.ttl = header.hop_limit;
     packet.syn = false;
@@ -311,6 +328,7 @@ pub fn transport(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
             packet.syn = header[13] & (TCP_SYN | TCP_ACK) == TCP_SYN;
             packet.key.source_port = u16::from_ne_bytes([header[0], header[1]]);
             packet.key.destination_port = u16::from_ne_bytes([header[2], header[3]]);
+            packet.headers = packet.length - room as u32 + bytes as u32;
         }
         UDP => {
             let [source, destination, length, _]: [u16; 4] =
@@ -322,6 +340,7 @@ pub fn transport(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
             }
             packet.key.source_port = source;
             packet.key.destination_port = destination;
+            packet.headers = packet.length - room as u32 + 8;
         }
         ICMP if !packet.v6 => {}
         ICMP6 if packet.v6 => {}

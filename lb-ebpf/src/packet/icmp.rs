@@ -6,10 +6,11 @@ use lb_common::packet::{FlowKey, TCP, UDP};
 use crate::Verdict;
 use crate::checksum::{self, apply, difference};
 use crate::decide::{Target, endpoint, service_of, to_server};
-use crate::forward::{leave, rewrite_address, route, write_port};
+use crate::forward::{leave, rewrite_address, write_port};
 use crate::frame::Frame;
 use crate::headers::{Packet, Part, V4, V6, at, forget, network_v4, network_v6, read};
 use crate::maps::{BACKWARD, SERVICES, server};
+use crate::route::route;
 
 /// Bytes before the packet inside (RFC 792, RFC 4443 section 3).
 const ICMP_HEADER: usize = 8;
@@ -84,6 +85,9 @@ pub fn translate(
     } else {
         route(ctx, packet, packet.length, &packet.key.source, &target.address, Some(about))?
     };
+    if !link.fits {
+        return Err(Exit::TooBig);
+    }
     let (old, old_port) = if target.backward {
         (&inner.key.destination, inner.key.destination_port)
     } else {
@@ -118,6 +122,6 @@ pub fn translate(
         let sum = at::<u16>(ctx, packet.transport + 2).ok_or(Exit::Malformed)?;
         sum.write_unaligned(apply(sum.read_unaligned(), change));
     }
-    let verdict = leave(ctx, &link, target.backward)?;
-    Ok(Verdict { why: if link.is_known() { Exit::IcmpError } else { verdict.why }, ..verdict })
+    let verdict = leave(ctx, packet, &link, target.backward)?;
+    Ok(Verdict { why: if link.known { Exit::IcmpError } else { verdict.why }, ..verdict })
 }

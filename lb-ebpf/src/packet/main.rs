@@ -7,12 +7,14 @@
 #![feature(asm_experimental_arch)]
 
 mod checksum;
+mod classifier;
 mod decide;
 mod forward;
 mod frame;
 mod headers;
 mod icmp;
 mod maps;
+mod route;
 mod shield;
 
 use aya_ebpf::Global;
@@ -29,6 +31,9 @@ use headers::{ICMP, ICMP6, Part};
 static WITH_SHIELD: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static WITH_SERVICES: Global<u8> = Global::new(1);
+
+/// Ethernet and IP headers, and those of TCP over IPv4.
+const HEADERS_USUAL: usize = 54;
 
 /// An action with the counter that says why.
 struct Verdict {
@@ -61,6 +66,7 @@ fn run<F: Frame>(ctx: &F) -> u32 {
 /// stacks of those that are in progress at once may have 512 bytes together.
 #[inline(always)]
 fn try_packet(ctx: &impl Frame) -> Result<Verdict, Exit> {
+    ctx.gather(HEADERS_USUAL);
     if WITH_SHIELD.load() != 0 {
         shield::check(ctx)?;
     }
@@ -68,11 +74,13 @@ fn try_packet(ctx: &impl Frame) -> Result<Verdict, Exit> {
         return Err(Exit::ShieldPassed);
     }
     let packet = maps::scratch(0).ok_or(Exit::Malformed)?;
-    headers::parse(ctx, packet)?;
-    if packet.part != Part::Later {
-        headers::transport(ctx, packet)?;
+    match facts(ctx, packet) {
+        // What is missing may be there and not yet readable.
+        Err(Exit::Malformed | Exit::NotIp) if ctx.gather(usize::MAX) => facts(ctx, packet)?,
+        other => other?,
     }
     if (packet.protocol == ICMP || packet.protocol == ICMP6) && packet.part != Part::Later {
+        ctx.gather(usize::MAX);
         let inner = maps::scratch(1).ok_or(Exit::Malformed)?;
         icmp::parse(ctx, packet, inner)?;
         let target = icmp::target(packet, inner)?;
@@ -83,6 +91,13 @@ fn try_packet(ctx: &impl Frame) -> Result<Verdict, Exit> {
     }
     let target = decide::target(packet)?;
     forward::send(ctx, packet, &target)
+}
+
+/// What the headers say.
+#[inline(always)]
+fn facts(ctx: &impl Frame, packet: &mut headers::Packet) -> Result<(), Exit> {
+    headers::parse(ctx, packet)?;
+    if packet.part == Part::Later { Ok(()) } else { headers::transport(ctx, packet) }
 }
 
 #[panic_handler]

@@ -1,12 +1,14 @@
 //! What the daemon and the program share.
 
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use lb_common::counters::{PACKET_EXITS, PacketExit as Exit};
-use lb_common::limits::{PACKET_CONNECTIONS, PACKET_FRAGMENTS, PACKET_SERVERS, PACKET_SERVICES};
+use lb_common::limits::{
+    PACKET_CONNECTIONS, PACKET_FRAGMENTS, PACKET_SERVERS, PACKET_SERVICES, PACKET_VLANS,
+};
 use lb_common::packet::{
-    Backward, Connection, Endpoint, FlowKey, Fragment, FragmentKey, Server, Service, Statistics,
+    Backward, Connection, Endpoint, FlowKey, Fragment, FragmentKey, Server, Service, Statistics, VlanDevice,
 };
 
 use crate::headers::Packet;
@@ -27,6 +29,9 @@ pub static CONNECTIONS: LruHashMap<FlowKey, Connection> =
 /// Addresses that NAT servers answer from.
 #[map]
 pub static BACKWARD: HashMap<Endpoint, Backward> = HashMap::with_max_entries(PACKET_SERVERS, 0);
+/// VLAN interfaces by their index.
+#[map]
+pub static VLANS: HashMap<u32, VlanDevice> = HashMap::with_max_entries(PACKET_VLANS, BPF_F_NO_PREALLOC);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragment> = LruHashMap::with_max_entries(PACKET_FRAGMENTS, 0);
 #[map]

@@ -23,7 +23,7 @@ pub use btf::BtfError;
 pub use loader::LoadError;
 pub use packet::{
     AttachError, AttachWanted, Attached, Instance, InstanceError, Notice, Packet, PacketError, PacketLink,
-    PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes, TABLE_SIZE_MIN, endpoint,
+    PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_MIN, endpoint,
 };
 pub use probe::{Host, Unavailable};
 pub use sockmap::{InsertError, Link, Sockmap};

@@ -10,6 +10,7 @@ mod instance;
 mod measure;
 mod pins;
 mod tables;
+mod vlan;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ pub use encode::endpoint;
 use encode::{FREE, encode};
 pub use instance::{Instance, InstanceError};
 use tables::{Tables, table_entries};
+pub use vlan::PacketVlan;
 
 /// Name of the program in its object.
 const PROGRAM: &str = "packet";
