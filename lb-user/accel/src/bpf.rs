@@ -173,7 +173,7 @@ fn at(number: u32, object: i32, folder: impl AsFd, name: &str) -> io::Result<i32
 }
 
 /// One bpf(2) call. `T` is the start of `union bpf_attr` for this command; the kernel takes the rest to be zero.
-fn call<T>(command: u32, attributes: &mut T) -> io::Result<i32> {
+pub(crate) fn call<T>(command: u32, attributes: &mut T) -> io::Result<i32> {
     // SAFETY: the kernel reads, and for some commands writes, at most `size_of::<T>()` bytes behind the pointer, which
     // are borrowed for as long as the call takes. Pointers inside the attributes come from the callers above, which
     // keep what they point to alive, with its true length, until the call is over.

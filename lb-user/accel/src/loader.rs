@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 
-use crate::BtfError;
+use crate::{BtfError, PacketLoad};
 use crate::btf::Btf;
 
 /// Where the kernel describes its types.
@@ -32,6 +33,8 @@ pub enum LoadError {
     Map(#[from] aya::maps::MapError),
     #[error("cannot map an array into memory: {0}")]
     Flows(#[source] io::Error),
+    #[error("cannot keep maps: {0}")]
+    Pins(#[source] io::Error),
     #[error("the object has no {0}")]
     Missing(&'static str),
 }
@@ -50,14 +53,28 @@ pub(crate) fn sockmap_object() -> Result<Ebpf, LoadError> {
         .load(SOCKMAP)?)
 }
 
-/// Creates the maps of the packet object.
-pub(crate) fn packet_object(connections: u32, table_entries: u32) -> Result<Ebpf, LoadError> {
-    Ok(EbpfLoader::new()
-        // As above.
+/// Creates the maps of the packet object, but for those that are pinned already: their names and paths.
+pub(crate) fn packet_object(
+    load: &PacketLoad,
+    table_elements: u32,
+    pinned: &[(&'static str, PathBuf)],
+) -> Result<Ebpf, LoadError> {
+    let [services, shield, debug] = [load.services, load.shield != 0, load.debug].map(u8::from);
+    let mut loader = EbpfLoader::new();
+    // As above.
+    loader
         .btf(None)
-        .map_max_entries("CONNECTIONS", connections)
-        .map_max_entries("TABLES", table_entries)
-        .load(PACKET)?)
+        .override_global("WITH_SERVICES", &services, true)
+        .override_global("WITH_SHIELD", &shield, true)
+        .override_global("WITH_DEBUG", &debug, false)
+        .map_max_entries("CONNECTIONS", load.sizes.connections)
+        .map_max_entries("TABLES", table_elements)
+        .map_max_entries("SHIELD_PREFIXES", load.shield.max(1))
+        .map_max_entries("SHIELD_HITS", load.shield.max(1));
+    for (name, path) in pinned {
+        loader.map_pin_path(name, path.as_path());
+    }
+    Ok(loader.load(PACKET)?)
 }
 
 /// An error with its causes on one line; aya names the system call only in the cause.

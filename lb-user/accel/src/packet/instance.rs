@@ -63,7 +63,7 @@ pub(super) struct Folder {
     epoch: u64,
     /// Name of our mark, and the lock upon it.
     mark: String,
-    _lock: OwnedFd,
+    lock: OwnedFd,
     /// The network namespace, by its inode.
     network: u64,
     /// What we found of a process that is gone.
@@ -93,12 +93,12 @@ impl Instance {
         {
             return Err(InstanceError::Owned { name: name.to_owned(), pid: Some(owner.pid) });
         }
-        let mut orphaned = false;
         for owner in owners.iter().filter(|owner| !owner.live) {
-            orphaned = true;
             pins::remove_folder(&directory, &owner.name()).map_err(failed)?;
         }
-        orphaned &= !owners.iter().any(|owner| owner.live);
+        let attached = |pin: &Pin| matches!(pin, Pin::Link { .. } | Pin::Filter { .. });
+        let orphaned = !owners.iter().any(|owner| owner.live)
+            && pins::list(&directory).map_err(failed)?.iter().any(attached);
         let epoch = owners.last().map_or(1, |owner| owner.epoch + 1);
         let mark = Pin::Owner { epoch, pid: std::process::id() }.to_string();
         fs::mkdirat(&directory, &mark, Mode::RWXU).map_err(failed)?;
@@ -112,7 +112,7 @@ impl Instance {
             directory,
             epoch,
             mark,
-            _lock: lock,
+            lock,
             network,
             orphaned,
             transient,
@@ -187,13 +187,13 @@ impl Folder {
         &self.path
     }
 
-    /// Where pins wait until they take the place of others.
-    pub(super) fn staging(&self) -> PathBuf {
-        self.path.join(&self.mark)
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
-    pub(super) fn mark(&self) -> &str {
-        &self.mark
+    /// Where pins wait until they take the place of others: the folder that is our mark.
+    pub(super) fn staging(&self) -> &OwnedFd {
+        &self.lock
     }
 
     pub(super) fn network(&self) -> u64 {
@@ -213,13 +213,17 @@ impl Folder {
         owners(&self.directory)
             .is_ok_and(|owners| owners.iter().any(|owner| owner.epoch > self.epoch && owner.live))
     }
+}
 
-    /// Removes our mark, and the folder if nothing else is in it; with the lock held.
-    pub(super) fn leave(&self) {
-        // What is left is harmless: the next claim finds the mark without a holder.
-        let _ = pins::remove_folder(&self.directory, &self.mark);
-        if fs::rmdir(&self.path).is_ok() {
-            let _ = fs::rmdir(ALL);
+impl Drop for Folder {
+    /// Removes our mark, and the folder if nothing is pinned in it.
+    fn drop(&mut self) {
+        // What cannot be removed is harmless: the next claim finds a mark without a holder.
+        if let Ok(_lock) = self.lock() {
+            let _ = pins::remove_folder(&self.directory, &self.mark);
+            if fs::rmdir(&self.path).is_ok() {
+                let _ = fs::rmdir(ALL);
+            }
         }
     }
 }
@@ -283,7 +287,7 @@ fn private_mounts() -> bool {
     matches!((of("1"), of("self")), (Some(first), Some(ours)) if first != ours)
 }
 
-fn network_namespace() -> rustix::io::Result<u64> {
+pub(super) fn network_namespace() -> rustix::io::Result<u64> {
     Ok(fs::stat("/proc/thread-self/ns/net")?.st_ino)
 }
 
@@ -330,8 +334,16 @@ fn open_locked(path: &Path, create: bool) -> rustix::io::Result<(OwnedFd, OwnedF
     Err(Errno::BUSY)
 }
 
+/// All instances but one: their names and folders, of those that we may look into.
+pub(super) fn others(but: &str) -> Vec<(String, OwnedFd)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let names = all().into_iter().filter(|name| name != but);
+    let opened = names.map(|name| (fs::open(Path::new(ALL).join(&name), flags, Mode::empty()), name));
+    opened.filter_map(|(folder, name)| Some((name, folder.ok()?))).collect()
+}
+
 /// Names of all instances.
-pub(super) fn all() -> Vec<String> {
+fn all() -> Vec<String> {
     let Ok(directory) = fs::open(ALL, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     else {
         return Vec::new();

@@ -10,7 +10,6 @@ mod instance;
 mod measure;
 mod pins;
 mod tables;
-mod vlan;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,14 +20,17 @@ use lb_common::counters::{PACKET_EXITS, PACKET_NAMES};
 use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
 use lb_common::packet::{Backward, Endpoint, LAYOUT, Server, Service, Statistics};
 
+use crate::Shield;
 use crate::loader::{self, LoadError};
 
-pub use attach::{AttachError, AttachWanted, Attached, Notice};
+use attach::Places;
+pub use attach::{AttachError, AttachWanted, Attached};
 pub use encode::endpoint;
 use encode::{FREE, encode};
 pub use instance::{Instance, InstanceError};
+pub use pins::Notice;
+use pins::{Found, Pins};
 use tables::{Tables, table_entries};
-pub use vlan::PacketVlan;
 
 /// Name of the program in its object.
 const PROGRAM: &str = "packet";
@@ -58,15 +60,15 @@ pub struct PacketLoad {
     pub sizes: PacketSizes,
     /// Whether packets to services are forwarded.
     pub services: bool,
-    /// Whether the shield looks at every packet.
-    pub shield: bool,
+    /// Prefixes that the shield has room for ([`Shield::capacity`]); 0: there is no shield.
+    pub shield: u32,
     /// Whether the program writes lines for the log.
     pub debug: bool,
 }
 
 impl Default for PacketLoad {
     fn default() -> Self {
-        Self { sizes: PacketSizes::default(), services: true, shield: false, debug: false }
+        Self { sizes: PacketSizes::default(), services: true, shield: 0, debug: false }
     }
 }
 
@@ -150,12 +152,12 @@ pub struct Packet {
     backward: BpfHashMap<MapData, Endpoint, Backward>,
     statistics: PerCpuArray<MapData, Statistics>,
     counters: PerCpuArray<MapData, u64>,
+    shield: Option<Shield>,
     tables: Tables,
     sizes: PacketSizes,
     object: aya::Ebpf,
-    attached: Vec<(String, Attached)>,
+    places: Places,
     before: Vec<(u32, Server)>,
-    notices: Vec<Notice>,
 }
 
 impl Packet {
@@ -165,13 +167,15 @@ impl Packet {
     /// # Errors
     /// When this binary has no object, or the kernel refuses a map or the program.
     pub fn load(load: &PacketLoad, instance: Option<&Instance>) -> Result<Self, LoadError> {
-        let sizes = load.sizes;
-        let _ = instance;
         if loader::PACKET.is_empty() {
             return Err(LoadError::Missing("packet program"));
         }
-        let sizes = PacketSizes { services: sizes.services.min(PACKET_SERVICES), ..sizes };
-        let mut object = loader::packet_object(sizes.connections, table_entries(&sizes).div_ceil(2))?;
+        let sizes = PacketSizes { services: load.sizes.services.min(PACKET_SERVICES), ..load.sizes };
+        let folder = instance.map(|instance| instance.folder.clone());
+        let found = folder.as_ref().map(|folder| Found::look(folder, &sizes)).unwrap_or_default();
+        let load = PacketLoad { sizes, ..*load };
+        let mut object = loader::packet_object(&load, table_entries(&sizes).div_ceil(2), &found.reusable)?;
+        let pins = folder.map(|folder| Pins::new(folder, &object)).transpose().map_err(LoadError::Pins)?;
         let services = take(&mut object, "SERVICES")?.try_into()?;
         let servers = take(&mut object, "SERVERS")?.try_into()?;
         let backward = take(&mut object, "BACKWARD")?.try_into()?;
@@ -181,22 +185,28 @@ impl Packet {
             return Err(LoadError::Missing("TABLES"));
         };
         let tables = Tables::new(&tables, &sizes).map_err(LoadError::Flows)?;
+        let shield = match load.shield {
+            0 => None,
+            capacity => {
+                let prefixes = take(&mut object, "SHIELD_PREFIXES")?;
+                Some(Shield::new(prefixes, take(&mut object, "SHIELD_HITS")?, capacity)?)
+            }
+        };
         let program: &mut Xdp = object.program_mut(PROGRAM).ok_or(LoadError::Missing(PROGRAM))?.try_into()?;
         program.load()?;
         classifier::load(&mut object)?;
-        let (attached, before, notices) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self {
             services,
             servers,
             backward,
             statistics,
             counters,
+            shield,
             tables,
             sizes,
+            places: Places::new(pins, found.notices),
+            before: found.servers,
             object,
-            attached,
-            before,
-            notices,
         })
     }
 
@@ -204,6 +214,11 @@ impl Packet {
     /// is still there must get its index and generation again; any other one on that index needs another generation.
     pub fn before(&self) -> &[(u32, Server)] {
         &self.before
+    }
+
+    /// The shield, if there is one; it goes its own way from here on.
+    pub fn take_shield(&mut self) -> Option<Shield> {
+        self.shield.take()
     }
 
     /// Adds a service, or changes how it forwards; its table stays, and a new one has none.

@@ -4,30 +4,261 @@
 //! of its values. Names have no dots, which the BPF filesystem keeps for itself.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use aya::Ebpf;
+use aya::maps::{Array, Map, MapData, MapError, MapInfo};
+use lb_common::counters::PACKET_EXITS;
+use lb_common::limits::{PACKET_FRAGMENTS, PACKET_SERVERS};
+use lb_common::packet::{Connection, FlowKey, Fragment, FragmentKey, LAYOUT, Server, Statistics, state};
 use rustix::fs::{self, AtFlags, Dir};
 use rustix::io::Errno;
 
-use super::attach::{self, Attached};
-use super::instance::open_folder;
+use super::PacketSizes;
+use super::attach::{self, AttachError, Attached};
+use super::instance::{Folder, open_folder};
+use crate::bpf;
+
+/// The map that a new process has its own of; it reads in the last one's which server had which index.
+const SERVERS: &str = "SERVERS";
 
 /// Maps that outlive the process, by their names in the object. All others belong to one process's configuration.
-pub(super) const SURVIVING: &[Surviving] = &[
-    Surviving { name: "CONNECTIONS", reuse: true },
-    Surviving { name: "FRAGMENTS", reuse: true },
-    Surviving { name: "STATISTICS", reuse: true },
-    Surviving { name: "COUNTERS", reuse: true },
-    // A new process has its own; it only reads which server had which index.
-    Surviving { name: "SERVERS", reuse: false },
+const SURVIVING: &[Surviving] = &[
+    Surviving::hash::<FlowKey, Connection>("CONNECTIONS"),
+    Surviving::hash::<FragmentKey, Fragment>("FRAGMENTS").of(PACKET_FRAGMENTS),
+    Surviving::array::<Statistics>("STATISTICS", PACKET_SERVERS),
+    Surviving::array::<u64>("COUNTERS", PACKET_EXITS),
+    Surviving { reuse: false, ..Surviving::array::<Server>(SERVERS, PACKET_SERVERS) },
 ];
 
 /// A map that is pinned.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Surviving {
-    pub(super) name: &'static str,
+struct Surviving {
+    name: &'static str,
+    key_bytes: usize,
+    value_bytes: usize,
+    /// `None`: as many as the configuration asks for.
+    entries: Option<u32>,
     /// Whether the next process goes on with it.
-    pub(super) reuse: bool,
+    reuse: bool,
+}
+
+impl Surviving {
+    const fn hash<K, V>(name: &'static str) -> Self {
+        Self { name, key_bytes: size_of::<K>(), value_bytes: size_of::<V>(), entries: None, reuse: true }
+    }
+
+    const fn array<V>(name: &'static str, entries: u32) -> Self {
+        Self::hash::<u32, V>(name).of(entries)
+    }
+
+    const fn of(self, entries: u32) -> Self {
+        Self { entries: Some(entries), ..self }
+    }
+
+    fn fits(&self, found: &MapInfo) -> bool {
+        found.key_size() as usize == self.key_bytes
+            && found.value_size() as usize == self.value_bytes
+            && self.entries.is_none_or(|entries| entries == found.max_entries())
+    }
+
+    fn pin(&self) -> Pin {
+        Pin::Map { name: self.name.to_owned(), layout: LAYOUT }
+    }
+}
+
+/// Something that the operator should know and that stops nothing.
+#[derive(Debug)]
+pub enum Notice {
+    /// Pins of another layout were not taken over.
+    Layout { instance: String, found: u32 },
+    /// A pinned map is not of the shape that we need.
+    Map { instance: String, name: &'static str },
+    /// The map of flows that was taken over has another size than the configuration asks for.
+    Connections { kept: u32, wanted: u32 },
+    /// The program is attached, but not in the best way.
+    Fallback { interface: String, kind: Attached, reason: Box<AttachError> },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout { instance, found } => write!(
+                f,
+                "instance '{instance}': what an older process pinned has layout {found} instead of {LAYOUT}: its \
+                 flows and counters are not taken over"
+            ),
+            Self::Map { instance, name } => write!(
+                f,
+                "instance '{instance}': the pinned map {name} has another shape: what it holds is not taken over"
+            ),
+            Self::Connections { kept, wanted } => write!(
+                f,
+                "the table of flows was taken over with its {kept} entries; 'ebpf.connections {wanted}' counts from \
+                 the first start after a clean stop"
+            ),
+            Self::Fallback { interface, kind, reason } => {
+                write!(f, "{interface}: attached by {kind}, since {reason}")
+            }
+        }
+    }
+}
+
+/// What the last process left.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Names and paths of the maps to go on with.
+    pub(super) reusable: Vec<(&'static str, PathBuf)>,
+    /// Its servers, by index.
+    pub(super) servers: Vec<(u32, Server)>,
+    pub(super) notices: Vec<Notice>,
+}
+
+impl Found {
+    /// Looks into an instance's folder; what cannot be read is not taken over.
+    pub(super) fn look(folder: &Folder, sizes: &PacketSizes) -> Self {
+        let mut found = Self::default();
+        let instance = || folder.name().to_owned();
+        let Ok(_lock) = folder.lock() else { return found };
+        let pins = list(folder.directory()).unwrap_or_default();
+        let other = pins.iter().find_map(|pin| match pin {
+            Pin::Map { layout, .. } if *layout != LAYOUT => Some(*layout),
+            _ => None,
+        });
+        if let Some(other) = other {
+            found.notices.push(Notice::Layout { instance: instance(), found: other });
+        }
+        for map in SURVIVING {
+            let pin = map.pin();
+            if !pins.contains(&pin) {
+                continue;
+            }
+            let path = folder.path().join(pin.to_string());
+            match MapInfo::from_pin(&path) {
+                Ok(info) if map.fits(&info) => {
+                    if map.entries.is_none() && info.max_entries() != sizes.connections {
+                        let kept = info.max_entries();
+                        found.notices.push(Notice::Connections { kept, wanted: sizes.connections });
+                    }
+                    if map.reuse {
+                        found.reusable.push((map.name, path));
+                    } else {
+                        found.servers = servers(&path).unwrap_or_default();
+                    }
+                }
+                _ => found.notices.push(Notice::Map { instance: instance(), name: map.name }),
+            }
+        }
+        found
+    }
+}
+
+/// The servers in a pinned map.
+fn servers(path: &Path) -> Result<Vec<(u32, Server)>, MapError> {
+    let map: Array<MapData, Server> = Map::from_map_data(MapData::from_pin(path)?)?.try_into()?;
+    let mut servers = Vec::new();
+    for index in 0..PACKET_SERVERS {
+        let server = map.get(&index, 0)?;
+        if server.state != state::FREE {
+            servers.push((index, server));
+        }
+    }
+    Ok(servers)
+}
+
+/// The instance's folder, and what of ours belongs into it.
+#[derive(Debug)]
+pub(super) struct Pins {
+    folder: Arc<Folder>,
+    maps: Vec<(Pin, OwnedFd)>,
+    /// Whether the maps are there.
+    pinned: bool,
+}
+
+impl Pins {
+    pub(super) fn new(folder: Arc<Folder>, object: &Ebpf) -> io::Result<Self> {
+        let mut maps = Vec::new();
+        for surviving in SURVIVING {
+            if let Some(data) = object.map(surviving.name).and_then(data) {
+                maps.push((surviving.pin(), data.fd().as_fd().try_clone_to_owned()?));
+            }
+        }
+        Ok(Self { folder, maps, pinned: false })
+    }
+
+    pub(super) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Takes the folder's lock, unless a later process has taken over, and sees to it that our maps are pinned: before
+    /// the program runs, so that its flows are never there without the servers that they mean.
+    pub(super) fn enter(&mut self) -> Result<OwnedFd, AttachError> {
+        let lock = self.folder.lock().map_err(|error| AttachError::Pins(error.into()))?;
+        if self.folder.superseded() {
+            // Should the later process fail, ours must be pinned again.
+            self.pinned = false;
+            return Err(AttachError::Superseded);
+        }
+        if !self.pinned {
+            for (pin, map) in &self.maps {
+                self.pin(map, pin).map_err(AttachError::Pins)?;
+            }
+            self.pinned = true;
+        }
+        Ok(lock)
+    }
+
+    /// Pins an object, in one step in the place of what has its name; with the lock held.
+    pub(super) fn pin(&self, object: &OwnedFd, pin: &Pin) -> io::Result<()> {
+        let name = pin.to_string();
+        let staging = self.folder.staging();
+        bpf::object_pin(object, staging, &name)?;
+        Ok(fs::renameat(staging, &name, self.folder.directory(), &name)?)
+    }
+
+    /// Ends everything that is attached by this instance but what `keep` says, and removes maps that are not ours; with
+    /// the lock held.
+    pub(super) fn keep_only(&self, keep: impl Fn(&Pin) -> bool) -> io::Result<()> {
+        for pin in list(self.folder.directory())? {
+            let ours = match &pin {
+                Pin::Owner { .. } => true,
+                Pin::Map { .. } => self.maps.iter().any(|(map, _)| *map == pin),
+                _ => keep(&pin),
+            };
+            if !ours {
+                remove(self.folder.directory(), &pin)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches and removes everything but the marks of processes, unless a later process has taken over.
+    pub(super) fn remove_all(&self) {
+        // What cannot be removed is found by the next process, or by `--unload`.
+        let Ok(_lock) = self.folder.lock() else { return };
+        if self.folder.superseded() {
+            return;
+        }
+        let pins = list(self.folder.directory()).unwrap_or_default();
+        for pin in pins.iter().filter(|pin| !matches!(pin, Pin::Owner { .. })) {
+            let _ = remove(self.folder.directory(), pin);
+        }
+    }
+}
+
+/// What is behind a map of the kinds that survive.
+fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::LpmTrie(data) => Some(data),
+        _ => None,
+    }
 }
 
 /// Something in the folder, and with [`fmt::Display`] its name there.
@@ -149,11 +380,11 @@ pub(super) fn remove(directory: &OwnedFd, pin: &Pin) -> rustix::io::Result<Optio
     let name = pin.to_string();
     let line = match pin {
         Pin::Link { interface, kind, .. } => {
-            attach::detach_pinned_link(directory, &name);
+            attach::detach_pinned(directory, pin);
             Some(format!("program on {interface} ({kind})"))
         }
-        Pin::Filter { interface, network } => {
-            attach::detach_filter(interface, *network);
+        Pin::Filter { interface, .. } => {
+            attach::detach_pinned(directory, pin);
             Some(format!("program on {interface} (tc)"))
         }
         Pin::Map { name, .. } => Some(format!("map {name}")),
