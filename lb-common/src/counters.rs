@@ -77,6 +77,10 @@ exits! {
     IcmpError = "icmp_error",
     /// Translated, and given to the kernel to find the next hop's address.
     NoNeighbour = "no_neighbour",
+    /// Larger than the way allows; an ICMP message tells its sender what fits.
+    TooBigAnswered = "too_big_answered",
+    /// Translated, and given to the kernel to be cut into fragments.
+    ToFragment = "to_fragment",
     /// To the kernel: the shield lets it pass, and there is nothing but the shield.
     ShieldPassed = "shield_passed",
     /// To the kernel: neither IPv4 nor IPv6, or too many VLAN tags.
@@ -103,7 +107,7 @@ exits! {
     ServerDown = "server_down",
     /// Dropped: its time to live ends here.
     TimeToLive = "time_to_live",
-    /// Dropped: larger than the way to its server allows.
+    /// Dropped: larger than the way allows, and its sender is not to be told, or too many have been told.
     TooBig = "too_big",
     /// Dropped: no route to the server or the client, or one that leads nowhere.
     NoRoute = "no_route",

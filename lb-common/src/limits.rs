@@ -13,6 +13,10 @@ pub const PACKET_SERVICES: u32 = 1_024;
 /// Servers of all services together.
 pub const PACKET_SERVERS: u32 = 16_384;
 
+/// Senders of too large packets that one CPU tells what fits, in a second: what Linux allows itself by default
+/// (`net.ipv4.icmp_msgs_per_sec`) on all CPUs.
+pub const PACKET_ANSWERS: u64 = 1_000;
+
 /// VLAN interfaces that packets may leave through: as many as one cable can have.
 pub const PACKET_VLANS: u32 = 4_096;
 

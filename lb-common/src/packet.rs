@@ -26,6 +26,9 @@ pub const TCP: u8 = 6;
 /// UDP's number in IP headers.
 pub const UDP: u8 = 17;
 
+/// Largest packet that every IPv6 link carries (RFC 8200 section 5).
+pub const LINK_MIN_V6: u32 = 1_280;
+
 /// Both ends of a packet: the key of the connection table, always as the client's packets have them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,13 +4,16 @@
 
 use aya_ebpf::bindings::{
     BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_FIXED_GSO,
-    BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
-    bpf_fib_lookup as Route,
+    BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC,
+    bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_fib_lookup as Route,
 };
 use aya_ebpf::helpers::{
     bpf_csum_update, bpf_fib_lookup, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh,
-    bpf_skb_adjust_room, bpf_skb_pull_data, bpf_skb_vlan_pop,
+    bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+    bpf_skb_vlan_pop,
 };
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::TcContext;
 use lb_common::counters::PacketExit as Exit;
 use lb_common::packet::TCP;
@@ -22,6 +25,13 @@ use crate::route::{Link, Tag};
 
 /// `pkt_type` of a frame that an interface received for another Ethernet address (include/uapi/linux/if_packet.h).
 const PACKET_OTHERHOST: u32 = 3;
+
+/// The first bytes from an IP header on, while they are out of their packet.
+#[map]
+static BEGINNING: PerCpuArray<Beginning> = PerCpuArray::with_max_entries(1, 0);
+
+/// Enough for IP headers with the usual options.
+type Beginning = [u8; 128];
 
 /// As much of a packet as the program may look at.
 const READABLE: u32 = 1_024;
@@ -126,6 +136,35 @@ impl Frame for TcContext {
         // SAFETY: the context is that of this run; all pointers into the packet are made anew.
         let failed = unsafe { bpf_skb_adjust_room(self.skb.skb, room as i32, BPF_ADJ_ROOM_MAC, flags) };
         if failed == 0 { Ok(ETHERNET) } else { Err(Exit::NoRoom) }
+    }
+
+    #[inline(always)]
+    fn quote(&self, packet: &Packet, room: usize, kept: usize) -> Result<usize, Exit> {
+        // As for `wrap`; the tag beside the packet stays and is that of the answer, too.
+        if packet.network != ETHERNET {
+            return Err(Exit::TooBig);
+        }
+        let beginning = BEGINNING.get_ptr_mut(0).ok_or(Exit::TooBig)?;
+        let (skb, bytes, place) = (self.skb.skb, size_of::<Beginning>() as u32, ETHERNET as u32);
+        // A sum that the hardware is to complete must not be completed inside the quotation. The kernel gives it up
+        // when the place where it starts is taken away; so that is taken away and put back.
+        // SAFETY: the context is that of this run; all pointers into the packet are made anew. The element belongs to
+        // this CPU, on which no other run of the program is in progress, and has the size that is told.
+        let failed = unsafe {
+            bpf_skb_change_tail(skb, place + kept as u32, 0)
+                | bpf_skb_load_bytes(skb.cast(), place, beginning.cast(), bytes)
+                | bpf_skb_adjust_room(skb, -(bytes as i32), BPF_ADJ_ROOM_MAC, 0)
+                | bpf_skb_adjust_room(skb, bytes as i32 + room as i32, BPF_ADJ_ROOM_MAC, 0)
+                | bpf_skb_store_bytes(
+                    skb,
+                    place + room as u32,
+                    beginning.cast(),
+                    bytes,
+                    BPF_F_RECOMPUTE_CSUM as u64,
+                )
+                | bpf_skb_pull_data(skb, place + room as u32 + kept as u32)
+        };
+        if failed == 0 { Ok(ETHERNET) } else { Err(Exit::TooBig) }
     }
 
     #[inline(always)]

@@ -28,9 +28,17 @@ pub fn refuse<F: Frame>(why: Exit) -> u32 {
     if why as u32 >= Exit::NoServer as u32 { F::DROP } else { F::PASS }
 }
 
-/// Rewrites the packet as its target says and sends it.
+#[inline(always)]
+fn pass<F: Frame>(_ctx: &F) -> u32 {
+    F::PASS
+}
+
+/// Rewrites the packet as its target says and sends it. When it does not fit the way, [`Packet::mtu`] says what would.
+///
+/// Only what NAT sends to a server can be cut into fragments, by the kernel: it would not forward what has an address
+/// of its own as its source, and nobody could translate the fragments of the others.
 #[inline(never)]
-pub fn send(ctx: &impl Frame, packet: &Packet, target: &Target) -> Result<Verdict, Exit> {
+pub fn send(ctx: &impl Frame, packet: &mut Packet, target: &Target) -> Result<Verdict, Exit> {
     let server = server(target.server).ok_or(Exit::NoServer)?;
     let verdict = match target.forwarding {
         forwarding::NAT => nat(ctx, packet, target, server)?,
@@ -38,7 +46,8 @@ pub fn send(ctx: &impl Frame, packet: &Packet, target: &Target) -> Result<Verdic
             same_family(packet, server)?;
             let link =
                 route(ctx, packet, on_wire(ctx, packet), &packet.key.source, &server.address, Some(server))?;
-            leave(ctx, packet, &known(link)?, false)?
+            let link = known(packet, link, 0)?;
+            leave(ctx, packet, &link, false)?
         }
         _ => tunnel(ctx, packet, server)?,
     };
@@ -47,7 +56,7 @@ pub fn send(ctx: &impl Frame, packet: &Packet, target: &Target) -> Result<Verdic
 }
 
 #[inline(always)]
-fn nat(ctx: &impl Frame, packet: &Packet, target: &Target, server: &Server) -> Result<Verdict, Exit> {
+fn nat(ctx: &impl Frame, packet: &mut Packet, target: &Target, server: &Server) -> Result<Verdict, Exit> {
     same_family(packet, server)?;
     if packet.ttl <= 1 {
         return Err(Exit::TimeToLive);
@@ -57,7 +66,8 @@ fn nat(ctx: &impl Frame, packet: &Packet, target: &Target, server: &Server) -> R
     } else {
         route(ctx, packet, on_wire(ctx, packet), &packet.key.source, &target.address, Some(server))?
     };
-    if !link.fits {
+    if !link.fits && (packet.whole || target.backward) {
+        packet.mtu = link.mtu;
         return Err(Exit::TooBig);
     }
     let difference = rewrite_address(ctx, packet, target.backward, &target.address)?;
@@ -72,10 +82,11 @@ fn same_family(packet: &Packet, server: &Server) -> Result<(), Exit> {
     if is_v4(&server.address) == packet.v6 { Err(Exit::NoServer) } else { Ok(()) }
 }
 
-/// A link over which the packet can be sent at once, and in one piece.
+/// A link over which the packet, with `outer` bytes around it, can be sent at once and in one piece.
 #[inline(always)]
-fn known(link: Link) -> Result<Link, Exit> {
+fn known(packet: &mut Packet, link: Link, outer: u32) -> Result<Link, Exit> {
     if !link.fits {
+        packet.mtu = link.mtu.saturating_sub(outer);
         return Err(Exit::TooBig);
     }
     if link.known { Ok(link) } else { Err(Exit::NoLink) }
@@ -84,6 +95,9 @@ fn known(link: Link) -> Result<Link, Exit> {
 /// Sends the packet as it is now over `link`, or gives it to the kernel to find the next hop.
 #[inline(always)]
 pub fn leave(ctx: &impl Frame, packet: &Packet, link: &Link, backward: bool) -> Result<Verdict, Exit> {
+    if !link.fits {
+        return Ok(Verdict { action: pass(ctx), why: Exit::ToFragment });
+    }
     if !link.known {
         return Ok(Verdict { action: ctx.transmit_unknown(packet, link)?, why: Exit::NoNeighbour });
     }
@@ -159,16 +173,18 @@ pub fn write_port(ctx: &impl Frame, transport: usize, is_source: bool, port: u16
 
 /// Puts the packet into another one that goes to the server.
 #[inline(always)]
-fn tunnel(ctx: &impl Frame, packet: &Packet, server: &Server) -> Result<Verdict, Exit> {
+fn tunnel(ctx: &impl Frame, packet: &mut Packet, server: &Server) -> Result<Verdict, Exit> {
     let over_v4 = is_v4(&server.address);
     let room = if over_v4 { size_of::<V4>() } else { size_of::<V6>() } as u32;
     let on_wire = on_wire(ctx, packet) + room;
     if on_wire > u16::MAX as u32 {
+        packet.mtu = u16::MAX as u32 - room;
         return Err(Exit::TooBig);
     }
     // What stands for several packets may be larger; each of them gets its own length when they are parted.
     let length = (packet.length + room).min(u16::MAX as u32);
-    let link = known(route(ctx, packet, on_wire, &server.source, &server.address, Some(server))?)?;
+    let link = route(ctx, packet, on_wire, &server.source, &server.address, Some(server))?;
+    let link = known(packet, link, room)?;
     let service = service_type(ctx, packet)?;
     let network = ctx.wrap(packet, over_v4)?;
     let ethertype = at::<u16>(ctx, network - 2).ok_or(Exit::NoRoom)?;

@@ -4,13 +4,13 @@
 //! bytes alone may be in one piece, and the transport checksum may be left for the hardware to complete.
 
 use aya_ebpf::bindings::{bpf_fib_lookup as Route, xdp_action};
-use aya_ebpf::helpers::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_head};
+use aya_ebpf::helpers::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use lb_common::counters::PacketExit as Exit;
 use lb_common::packet::TCP;
 
 use crate::checksum::apply;
-use crate::headers::{ETHERNET, Packet, V4, V6, VLAN_TAG, at, read};
+use crate::headers::{ETHERNET, ETHERTYPE_V4, ETHERTYPE_V6, Packet, V4, V6, VLAN_TAG, at, read};
 use crate::maps::VLANS;
 use crate::route::{Link, Tag};
 
@@ -49,6 +49,9 @@ pub trait Frame {
     /// Makes room for an outer IP header, and returns where; what becomes of it and of the Ethernet addresses is the
     /// caller's.
     fn wrap(&self, packet: &Packet, over_v4: bool) -> Result<usize, Exit>;
+    /// Makes room for `room` bytes in front of the IP header and cuts the packet after `kept` bytes from that header
+    /// on. Returns where the room is.
+    fn quote(&self, packet: &Packet, room: usize, kept: usize) -> Result<usize, Exit>;
     /// Corrects the TCP or UDP checksum: `addresses` is what the IP header's addresses changed by, `rest` what TCP or
     /// UDP itself did.
     fn correct(&self, packet: &Packet, addresses: u64, rest: u64) -> Result<(), Exit>;
@@ -180,6 +183,31 @@ impl Frame for XdpContext {
             unsafe { place.write_unaligned(tags) };
         }
         Ok(packet.network)
+    }
+
+    #[inline(always)]
+    fn quote(&self, packet: &Packet, room: usize, kept: usize) -> Result<usize, Exit> {
+        let network = packet.network;
+        let addresses: [u32; 3] = read(self, 0).ok_or(Exit::TooBig)?;
+        let tags: u64 = read(self, 12).ok_or(Exit::TooBig)?;
+        let less = (network + kept) as i32 - self.bytes() as i32;
+        // SAFETY: the context is that of this run; all pointers into the packet are made anew.
+        let failed =
+            unsafe { bpf_xdp_adjust_tail(self.ctx, less) | bpf_xdp_adjust_head(self.ctx, -(room as i32)) };
+        if failed != 0 {
+            return Err(Exit::TooBig);
+        }
+        let place = at::<[u32; 3]>(self, 0).ok_or(Exit::TooBig)?;
+        // SAFETY: `at` checked the bounds.
+        unsafe { place.write_unaligned(addresses) };
+        let place = at::<u64>(self, 12).ok_or(Exit::TooBig)?;
+        // SAFETY: as above. Behind the last tag the IP header is still to be written.
+        unsafe { place.write_unaligned(tags) };
+        let ethertype = at::<u16>(self, network - 2).ok_or(Exit::TooBig)?;
+        let family = if packet.v6 { ETHERTYPE_V6 } else { ETHERTYPE_V4 };
+        // SAFETY: as above.
+        unsafe { ethertype.write_unaligned(family) };
+        Ok(network)
     }
 
     #[inline(always)]

@@ -34,9 +34,10 @@ pub const ICMP6: u8 = 58;
 /// Offsets within a packet stay below this: link, network and extension headers, and those inside an ICMP error.
 const OFFSET_MASK: usize = 0x3ff;
 
-/// The fragment offset, and "more fragments", of an IPv4 header.
+/// The fragment offset, "more fragments" and "do not fragment" of an IPv4 header.
 const V4_OFFSET: u16 = 0x1fff;
 const V4_MORE: u16 = 0x2000;
+const V4_WHOLE: u16 = 0x4000;
 
 /// The flags of a TCP header that matter here.
 const TCP_SYN: u8 = 0x02;
@@ -120,6 +121,8 @@ pub struct Packet {
     pub network: usize,
     /// Where the transport header begins.
     pub transport: usize,
+    /// What was found to fit the way, when the packet does not.
+    pub mtu: u32,
     /// Bytes from the IP header on, as that says itself.
     pub length: u32,
     /// The part of these that is IP and transport headers; nothing in a later fragment and in an ICMP message.
@@ -127,6 +130,8 @@ pub struct Packet {
     pub v6: bool,
     /// It has VLAN tags, before its IP header or beside the packet.
     pub tagged: bool,
+    /// Nobody may cut it into fragments.
+    pub whole: bool,
     pub protocol: u8,
     pub ttl: u8,
     /// A TCP segment that begins a flow.
@@ -211,6 +216,7 @@ pub fn network_v4(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     packet.length = length;
     packet.headers = 0;
     packet.v6 = false;
+    packet.whole = fragment & V4_WHOLE != 0;
     packet.protocol = header.protocol;
     packet.ttl = header.ttl;
     packet.syn = false;
@@ -250,6 +256,7 @@ pub fn network_v6(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     packet.length = length;
     packet.headers = 0;
     packet.v6 = true;
+    packet.whole = true;
     packet.ttl = header.hop_limit;
     packet.syn = false;
     packet.part = Part::Whole;

@@ -16,6 +16,7 @@ mod icmp;
 mod maps;
 mod route;
 mod shield;
+mod too_big;
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::{classifier, xdp};
@@ -90,7 +91,13 @@ fn try_packet(ctx: &impl Frame) -> Result<Verdict, Exit> {
         return forward::send(ctx, packet, &target);
     }
     let target = decide::target(packet)?;
-    forward::send(ctx, packet, &target)
+    match forward::send(ctx, packet, &target) {
+        Err(Exit::TooBig) => {
+            let source = if target.backward { target.address } else { packet.key.destination };
+            too_big::tell(ctx, packet, &source)
+        }
+        other => other,
+    }
 }
 
 /// What the headers say.
