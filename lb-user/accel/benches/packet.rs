@@ -100,7 +100,7 @@ fn line(out: &mut impl Write, name: &str, order: Order, servers: u32, nanosecond
 fn forwarded(order: Order, mode: u8, servers: u32) -> u64 {
     let family = order.family;
     let sizes = PacketSizes { connections: CONNECTIONS, services: 8, table: TABLE_SIZE_MIN };
-    let mut packet = Packet::load(sizes).unwrap();
+    let mut packet = Packet::load(&sizes.into(), None).unwrap();
     let key = endpoint(SERVICE[family].parse().unwrap(), 80, TCP);
     packet.set_service(&key, PacketService { forwarding: mode, flags: 0 }).unwrap();
     for index in 0..servers {

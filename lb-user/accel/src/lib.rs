@@ -10,8 +10,15 @@ mod loader;
 
 mod sockmap;
 
+mod steer;
+
 mod packet;
 
+mod shield;
+
+mod report;
+
+mod batch;
 mod bpf;
 mod btf;
 mod netlink;
@@ -26,7 +33,10 @@ pub use packet::{
     PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_MIN, endpoint,
 };
 pub use probe::{Host, Unavailable};
+pub use report::{Asked, Report};
+pub use shield::{Shield, ShieldEntry, ShieldError, ShieldHits, ShieldList, ShieldSaid, TooManyPrefixes, boot_clock};
 pub use sockmap::{InsertError, Link, Sockmap};
+pub use steer::{SteerError, SteerExact, SteerGroup, SteerMode, SteerOwned, SteerPlan, Steering, WorkerLoad};
 
 /// What the configuration asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +65,7 @@ pub enum SpliceWanted {
 pub struct Accel {
     splice: Result<(), Unavailable>,
     sockmap: Result<Arc<Sockmap>, Unavailable>,
+    steering: Result<Steering, Unavailable>,
 }
 
 impl Accel {
@@ -66,7 +77,17 @@ impl Accel {
             let sockmap = Sockmap::load().map_err(Unavailable::Load)?;
             Ok(Arc::new(sockmap))
         });
-        Self { splice, sockmap }
+        Self { splice, sockmap, steering: Err(Unavailable::SteerNotAsked) }
+    }
+
+    /// The steering programs, which start once the sockets are bound, or why they did not.
+    pub fn set_steering(&mut self, steering: Result<Steering, Unavailable>) {
+        self.steering = steering;
+    }
+
+    /// The steering programs, if they are loaded.
+    pub fn steering(&self) -> Option<&Steering> {
+        self.steering.as_ref().ok()
     }
 
     /// The sockmap program, if it is loaded.
@@ -86,7 +107,9 @@ impl fmt::Display for Accel {
         f.write_str("accel: splice ")?;
         state(f, self.splice.as_ref().err())?;
         f.write_str(", sockmap ")?;
-        state(f, self.sockmap.as_ref().err())
+        state(f, self.sockmap.as_ref().err())?;
+        f.write_str(", steering ")?;
+        state(f, self.steering.as_ref().err())
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use crate::{LoadError, SpliceWanted, Wanted, loader};
+use crate::packet::is_mounted;
+use crate::{LoadError, SpliceWanted, SteerError, Wanted, loader};
 
 /// `CAP_NET_ADMIN`, the bit in the kernel's capability sets: attach to sockets.
 const CAP_NET_ADMIN: u32 = 12;
@@ -49,6 +50,10 @@ pub struct Host {
     btf: bool,
     /// Whether the sockmap object is in this binary.
     sockmap_object: bool,
+    /// Whether the packet object is.
+    packet_object: bool,
+    /// Whether the BPF filesystem is mounted.
+    bpffs: bool,
 }
 
 impl Host {
@@ -61,7 +66,42 @@ impl Host {
             capabilities: effective_capabilities(&status).unwrap_or(0),
             btf: Path::new(loader::KERNEL_BTF).exists(),
             sockmap_object: !loader::SOCKMAP.is_empty(),
+            packet_object: !loader::PACKET.is_empty(),
+            bpffs: is_mounted(),
         }
+    }
+
+    /// The kernel's version, if it has one that can be read.
+    pub fn kernel(&self) -> Option<Kernel> {
+        self.kernel
+    }
+
+    /// Whether the BPF filesystem is where pins go.
+    pub fn has_bpffs(&self) -> bool {
+        self.bpffs
+    }
+
+    /// Whether `mode packet` and the shield can be: `accel` is `ebpf.accel`. They have no twin in userspace.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn packet(&self, accel: bool) -> Result<(), Unavailable> {
+        if !accel {
+            return Err(Unavailable::SwitchedOff);
+        }
+        if !self.packet_object {
+            return Err(Unavailable::NoObject);
+        }
+        if self.kernel < Some(SOCKMAP_KERNEL_MIN) {
+            return Err(Unavailable::Kernel(self.kernel));
+        }
+        let mut needed = vec![Capability(CAP_BPF), Capability(CAP_NET_ADMIN), Capability(CAP_PERFMON)];
+        if !self.bpffs {
+            // Only with it may the filesystem be mounted.
+            needed.push(Capability(CAP_SYS_ADMIN));
+        }
+        let missing = self.missing(&needed);
+        if missing.is_empty() { Ok(()) } else { Err(Unavailable::Privileges(missing)) }
     }
 
     fn missing(&self, needed: &[Capability]) -> Vec<Capability> {
@@ -80,6 +120,7 @@ impl fmt::Display for Capability {
             CAP_NET_ADMIN => f.write_str("CAP_NET_ADMIN"),
             CAP_PERFMON => f.write_str("CAP_PERFMON"),
             CAP_BPF => f.write_str("CAP_BPF"),
+            CAP_SYS_ADMIN => f.write_str("CAP_SYS_ADMIN to mount the BPF filesystem"),
             other => write!(f, "capability {other}"),
         }
     }
@@ -94,6 +135,15 @@ pub enum Unavailable {
     /// The feature needs a word in the configuration.
     #[error("not asked for; 'ebpf.splice sockmap' does")]
     NotAsked,
+    /// No section is in `mode packet`, and there is no shield.
+    #[error("not asked for; 'mode packet' and 'ebpf.shield' do")]
+    PacketNotAsked,
+    /// No bind has anything to steer.
+    #[error("not asked for; 'ebpf.steer' does")]
+    SteerNotAsked,
+    /// `noreuseport`: a bind has one socket, and nothing to choose from.
+    #[error("noreuseport")]
+    NoReuseport,
     /// No section leaves bytes to splice(2).
     #[error("not asked for; 'option splice-auto' does")]
     SpliceNotAsked,
@@ -121,6 +171,9 @@ pub enum Unavailable {
     /// The kernel refused.
     #[error(transparent)]
     Load(LoadError),
+    /// It refused the sockets, or the programs that choose among them.
+    #[error(transparent)]
+    Steer(SteerError),
 }
 
 fn names(capabilities: &[Capability]) -> String {
@@ -149,6 +202,22 @@ pub(crate) fn sockmap(wanted: Wanted, host: &Host) -> Result<(), Unavailable> {
     if missing.is_empty() { Ok(()) } else { Err(Unavailable::Privileges(missing)) }
 }
 
+/// Whether to try to steer new connections.
+pub(crate) fn steering(accel: bool, object: bool, host: &Host) -> Result<(), Unavailable> {
+    if !accel {
+        return Err(Unavailable::SwitchedOff);
+    }
+    if !object {
+        return Err(Unavailable::NoObject);
+    }
+    // What both programs need is there since 5.14; the oldest kernel that anything here is tested on is the same for all.
+    if host.kernel < Some(SOCKMAP_KERNEL_MIN) {
+        return Err(Unavailable::Kernel(host.kernel));
+    }
+    let missing = host.missing(&[Capability(CAP_BPF), Capability(CAP_NET_ADMIN)]);
+    if missing.is_empty() { Ok(()) } else { Err(Unavailable::Privileges(missing)) }
+}
+
 /// Whether splice(2) will be used: what the configuration says, then what the kernel does.
 pub(crate) fn splice(wanted: SpliceWanted) -> Result<(), Unavailable> {
     match wanted {
@@ -174,6 +243,8 @@ mod tests {
         capabilities: u64::MAX,
         btf: true,
         sockmap_object: true,
+        packet_object: true,
+        bpffs: true,
     };
 
     fn check(wanted: Wanted, host: Host, expected: &str) {
@@ -201,6 +272,36 @@ mod tests {
         check(WANTED, Host { capabilities: 0, ..ABLE }, "needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON");
         check(WANTED, Host { capabilities: 1 << CAP_NET_ADMIN, ..ABLE }, "needs CAP_BPF, CAP_PERFMON");
         check(WANTED, Host { capabilities: 1 << CAP_SYS_ADMIN, ..ABLE }, "on");
+    }
+
+    #[test]
+    fn steering_needs_less() {
+        let check = |accel, object, host: Host, expected: &str| {
+            let text = steering(accel, object, &host).map_or_else(|reason| reason.to_string(), |()| "on".to_owned());
+            assert_eq!(text, expected);
+        };
+        check(true, true, Host { btf: false, ..ABLE }, "on");
+        check(false, true, ABLE, "ebpf.accel off");
+        check(true, false, ABLE, "built without kernel objects");
+        check(true, true, Host { kernel: Kernel::parse("5.10.0"), ..ABLE }, "needs kernel 6.1, this is 5.10");
+        check(true, true, Host { capabilities: 0, ..ABLE }, "needs CAP_BPF, CAP_NET_ADMIN");
+    }
+
+    #[test]
+    fn packets_need_the_filesystem_too() {
+        let check = |accel, host: Host, expected: &str| {
+            let text = host.packet(accel).map_or_else(|reason| reason.to_string(), |()| "on".to_owned());
+            assert_eq!(text, expected);
+        };
+        check(true, Host { btf: false, ..ABLE }, "on");
+        check(false, ABLE, "ebpf.accel off");
+        check(true, Host { packet_object: false, ..ABLE }, "built without kernel objects");
+        check(true, Host { kernel: Kernel::parse("5.15.0"), ..ABLE }, "needs kernel 6.1, this is 5.15");
+        let three = 1 << CAP_BPF | 1 << CAP_NET_ADMIN | 1_u64 << CAP_PERFMON;
+        check(true, Host { capabilities: three, ..ABLE }, "on");
+        let unmounted = Host { capabilities: three, bpffs: false, ..ABLE };
+        check(true, unmounted, "needs CAP_SYS_ADMIN to mount the BPF filesystem");
+        check(true, Host { capabilities: u64::MAX, ..unmounted }, "on");
     }
 
     #[test]

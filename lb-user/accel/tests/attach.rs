@@ -36,11 +36,11 @@ impl Net {
         let name = |number: u32| format!("sk{}a{number}", std::process::id());
         let net = Self { name: name(number), peer: name(number + 1) };
         if let Err(error) = net.make() {
-            writeln!(std::io::stderr(), "skipped: no network namespace: {error}").unwrap();
+            writeln!(std::io::stderr(), "skipped: no network namespace: {error}").expect("standard error");
             return None;
         }
         if let Err(error) = Packet::load(&load(), None) {
-            writeln!(std::io::stderr(), "skipped: {error}").unwrap();
+            writeln!(std::io::stderr(), "skipped: {error}").expect("standard error");
             return None;
         }
         net.join(&net.name);

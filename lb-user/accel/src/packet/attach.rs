@@ -185,8 +185,12 @@ impl Places {
         let facts = netlink::interface(interface).map_err(AttachError::Netlink)?;
         let facts = facts.ok_or_else(|| AttachError::NoInterface(interface.to_owned()))?;
         let _lock = self.pins.as_mut().map(Pins::enter).transpose()?;
-        if let Some(pins) = &self.pins {
-            refuse_taken(pins.folder(), &facts)?;
+        // Two programs one behind the other would both change packets.
+        let folder = self.pins.as_ref().map(Pins::folder);
+        if let Some(folder) = folder
+            && let Some(instance) = instance::holder(&facts, folder.network(), Some(folder.name()))
+        {
+            return Err(AttachError::Taken { interface: facts.name, instance });
         }
         let mut existing = self.existing(&facts)?;
         let mut refused = None;
@@ -429,29 +433,6 @@ fn is_dead(held: &Held) -> bool {
     })
 }
 
-/// An error if another instance has the interface: two programs one behind the other would both change packets.
-fn refuse_taken(folder: &Folder, facts: &Interface) -> Result<(), AttachError> {
-    for (instance, directory) in instance::others(folder.name()) {
-        for pin in pins::list(&directory).unwrap_or_default() {
-            let taken = match &pin {
-                Pin::Link { network, .. } if *network == folder.network() => {
-                    bpf::object_get(&directory, &pin.to_string())
-                        .and_then(bpf::link_info)
-                        .is_ok_and(|info| info.is_some_and(|info| info.interface == facts.index))
-                }
-                Pin::Filter { interface, network } => {
-                    *network == folder.network() && *interface == facts.name
-                }
-                _ => false,
-            };
-            if taken {
-                return Err(AttachError::Taken { interface: facts.name.clone(), instance });
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The loaded program for a kind; the one for tc is loaded when first needed.
 fn program(object: &mut Ebpf, kind: Attached) -> Result<OwnedFd, AttachError> {
     let fd = if kind == Attached::Tc {
@@ -553,8 +534,10 @@ pub(super) fn detach_pinned(directory: &OwnedFd, pin: &Pin) {
 
 fn detach_unpinned(pin: &Pin) {
     let Pin::Filter { interface, network } = pin else { return };
-    // 0: held by a process that has no instance, and so never changes its namespace.
-    if *network == 0 || instance::network_namespace() == Ok(*network) {
+    // 0: held by a process without an instance. A namespace that cannot be read is the one that we have been in: only
+    // the root has changed.
+    let elsewhere = *network != 0 && instance::network_namespace().is_ok_and(|ours| ours != *network);
+    if !elsewhere {
         // Dropping the link detaches the filter, if the interface still has it.
         drop(filter(interface));
     }

@@ -15,6 +15,8 @@ use rustix::fs::{self, AtFlags, CWD, Dir, FlockOperation, Gid, Mode, OFlags, Uid
 use rustix::io::Errno;
 
 use super::pins::{self, Pin};
+use crate::bpf;
+use crate::netlink::Interface;
 
 /// Where the BPF filesystem is mounted, by convention.
 pub(crate) const BPF_ROOT: &str = "/sys/fs/bpf";
@@ -33,12 +35,10 @@ pub enum InstanceError {
     #[error("instance '{0}': a name has 1 to {NAME_MAX} letters, digits, '-' and '_'")]
     Name(String),
     #[error(
-        "instance '{name}' belongs to {}, which is running: start with -sf {} to take it over, or give this one \
-         another name by 'ebpf.instance'",
-        .pid.map_or("another process".to_owned(), |pid| format!("process {pid}")),
-        .pid.map_or("<pid>".to_owned(), |pid| pid.to_string())
+        "instance '{name}' belongs to process {pid}, which is running: end that one first, or give this one another \
+         name by 'ebpf.instance'"
     )]
-    Owned { name: String, pid: Option<u32> },
+    Owned { name: String, pid: u32 },
     #[error("instance '{0}' holds nothing")]
     Nothing(String),
     #[error("cannot mount the BPF filesystem at {BPF_ROOT}: {0}")]
@@ -91,7 +91,7 @@ impl Instance {
         if let Some(owner) = owners.iter().rev().find(|owner| owner.live)
             && !successor
         {
-            return Err(InstanceError::Owned { name: name.to_owned(), pid: Some(owner.pid) });
+            return Err(InstanceError::Owned { name: name.to_owned(), pid: owner.pid });
         }
         for owner in owners.iter().filter(|owner| !owner.live) {
             pins::remove_folder(&directory, &owner.name()).map_err(failed)?;
@@ -135,7 +135,7 @@ impl Instance {
             Err(error) => return Err(failed(error)),
         };
         if let Some(owner) = owners(&directory).map_err(failed)?.iter().rev().find(|owner| owner.live) {
-            return Err(InstanceError::Owned { name: name.to_owned(), pid: Some(owner.pid) });
+            return Err(InstanceError::Owned { name: name.to_owned(), pid: owner.pid });
         }
         let removed = pins::remove_all(&directory).map_err(failed)?;
         fs::rmdir(&path).map_err(failed)?;
@@ -287,7 +287,7 @@ fn private_mounts() -> bool {
     matches!((of("1"), of("self")), (Some(first), Some(ours)) if first != ours)
 }
 
-pub(super) fn network_namespace() -> rustix::io::Result<u64> {
+pub(crate) fn network_namespace() -> rustix::io::Result<u64> {
     Ok(fs::stat("/proc/thread-self/ns/net")?.st_ino)
 }
 
@@ -334,10 +334,29 @@ fn open_locked(path: &Path, create: bool) -> rustix::io::Result<(OwnedFd, OwnedF
     Err(Errno::BUSY)
 }
 
+/// The instance, other than `but`, that has its program on an interface of the network namespace.
+pub(crate) fn holder(interface: &Interface, network: u64, but: Option<&str>) -> Option<String> {
+    for (instance, directory) in others(but) {
+        for pin in pins::list(&directory).unwrap_or_default() {
+            let holds = match &pin {
+                Pin::Link { network: of, .. } if *of == network => bpf::object_get(&directory, &pin.to_string())
+                    .and_then(bpf::link_info)
+                    .is_ok_and(|info| info.is_some_and(|info| info.interface == interface.index)),
+                Pin::Filter { interface: name, network: of } => *of == network && *name == interface.name,
+                _ => false,
+            };
+            if holds {
+                return Some(instance);
+            }
+        }
+    }
+    None
+}
+
 /// All instances but one: their names and folders, of those that we may look into.
-pub(super) fn others(but: &str) -> Vec<(String, OwnedFd)> {
+fn others(but: Option<&str>) -> Vec<(String, OwnedFd)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let names = all().into_iter().filter(|name| name != but);
+    let names = all().into_iter().filter(|name| Some(name.as_str()) != but);
     let opened = names.map(|name| (fs::open(Path::new(ALL).join(&name), flags, Mode::empty()), name));
     opened.filter_map(|(folder, name)| Some((name, folder.ok()?))).collect()
 }

@@ -10,6 +10,7 @@ mod instance;
 mod measure;
 mod pins;
 mod tables;
+mod vlan;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,14 +24,17 @@ use lb_common::packet::{Backward, Endpoint, LAYOUT, Server, Service, Statistics}
 use crate::Shield;
 use crate::loader::{self, LoadError};
 
+pub(crate) use attach::NATIVE_MTU_MAX;
 use attach::Places;
 pub use attach::{AttachError, AttachWanted, Attached};
 pub use encode::endpoint;
 use encode::{FREE, encode};
+pub(crate) use instance::{holder, is_mounted, network_namespace};
 pub use instance::{Instance, InstanceError};
 pub use pins::Notice;
 use pins::{Found, Pins};
 use tables::{Tables, table_entries};
+pub use vlan::PacketVlan;
 
 /// Name of the program in its object.
 const PROGRAM: &str = "packet";
