@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// One object per attach point, named as its source in `lb-ebpf`.
-const OBJECTS: [&str; 2] = ["sockmap", "packet"];
+const OBJECTS: [&str; 3] = ["sockmap", "packet", "steer"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=SOCKEYE_BPF_DIR");

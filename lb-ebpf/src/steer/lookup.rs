@@ -57,20 +57,23 @@ fn try_lookup(ctx: &SkLookupContext) -> Result<u32, u32> {
     Err(counter::NO_RANGE)
 }
 
+/// All fields are read before one is chosen: a choice of where to read would be an offset that the verifier does not know.
 #[inline(always)]
 fn address(lookup: *const bpf_sk_lookup) -> Words {
     // SAFETY: as above.
-    unsafe {
-        if (&raw const (*lookup).family).read_volatile() == AF_INET {
-            return [0, 0, MAPPED, (&raw const (*lookup).local_ip4).read_volatile()];
-        }
-        [
-            (&raw const (*lookup).local_ip6[0]).read_volatile(),
-            (&raw const (*lookup).local_ip6[1]).read_volatile(),
-            (&raw const (*lookup).local_ip6[2]).read_volatile(),
-            (&raw const (*lookup).local_ip6[3]).read_volatile(),
-        ]
-    }
+    let (family, ipv4, ipv6) = unsafe {
+        (
+            (&raw const (*lookup).family).read_volatile(),
+            (&raw const (*lookup).local_ip4).read_volatile(),
+            [
+                (&raw const (*lookup).local_ip6[0]).read_volatile(),
+                (&raw const (*lookup).local_ip6[1]).read_volatile(),
+                (&raw const (*lookup).local_ip6[2]).read_volatile(),
+                (&raw const (*lookup).local_ip6[3]).read_volatile(),
+            ],
+        )
+    };
+    if family == AF_INET { [0, 0, MAPPED, ipv4] } else { ipv6 }
 }
 
 /// The first socket of the bind that is still there.

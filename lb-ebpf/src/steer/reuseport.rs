@@ -16,7 +16,7 @@ use lb_common::steer::{BUSY_NS, Group, GroupKey, Load, Member};
 
 use crate::maps::{GROUPS, LOADS, MEMBERS, SOCKETS, count};
 
-/// Whether the CPU decides, rather than the load. The loader sets it.
+/// How many CPUs there are, if they decide; 0 if the load does. The loader sets it.
 #[unsafe(no_mangle)]
 static BY_CPU: u32 = 0;
 
@@ -41,18 +41,27 @@ fn try_reuseport(ctx: &SkReuseportContext) -> Result<u32, u32> {
     if group.count == 0 {
         return Err(counter::NO_GROUP);
     }
-    // SAFETY: a constant of the loaded object.
-    if unsafe { (&raw const BY_CPU).read_volatile() } != 0 {
-        // SAFETY: the helper has no arguments.
-        let cpu = unsafe { bpf_get_smp_processor_id() };
-        let member = member(group.first + cpu % group.count)?;
-        return select(ctx, &member).map(|()| counter::CPU);
-    }
     // SAFETY: the context is the kernel's.
     let hash = unsafe { (&raw const (*ctx.md).hash).read_volatile() };
+    // SAFETY: a constant of the loaded object.
+    let cpus = unsafe { (&raw const BY_CPU).read_volatile() };
+    if cpus != 0 {
+        let member = of_cpu(&group, cpus, hash)?;
+        return select(ctx, &member).map(|()| counter::CPU);
+    }
     let (member, busy) = least(&group, hash)?;
     select(ctx, &member)?;
     Ok(if busy { counter::LEAST_BUSY } else { counter::LEAST })
+}
+
+/// A member for each CPU, in as many layers as it takes to name every worker.
+#[inline(always)]
+fn of_cpu(group: &Group, cpus: u32, hash: u32) -> Result<Member, u32> {
+    // SAFETY: the helper has no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let layers = group.count / cpus;
+    let layer = if layers > 1 { hash % layers } else { 0 };
+    member(group.first + layer * cpus + cpu % cpus)
 }
 
 /// The address that the sockets share.
@@ -62,16 +71,15 @@ fn key(ctx: &SkReuseportContext) -> GroupKey {
     unsafe {
         let sk: *const bpf_sock = (&raw const (*ctx.md).__bindgen_anon_3.sk).read_volatile();
         let family = (&raw const (*sk).family).read_volatile();
-        let address = if family == AF_INET {
-            [(&raw const (*sk).src_ip4).read_volatile(), 0, 0, 0]
-        } else {
-            [
-                (&raw const (*sk).src_ip6[0]).read_volatile(),
-                (&raw const (*sk).src_ip6[1]).read_volatile(),
-                (&raw const (*sk).src_ip6[2]).read_volatile(),
-                (&raw const (*sk).src_ip6[3]).read_volatile(),
-            ]
-        };
+        // All are read before one is chosen: a choice of where to read would be an offset that the verifier does not know.
+        let ipv4 = [(&raw const (*sk).src_ip4).read_volatile(), 0, 0, 0];
+        let ipv6 = [
+            (&raw const (*sk).src_ip6[0]).read_volatile(),
+            (&raw const (*sk).src_ip6[1]).read_volatile(),
+            (&raw const (*sk).src_ip6[2]).read_volatile(),
+            (&raw const (*sk).src_ip6[3]).read_volatile(),
+        ];
+        let address = if family == AF_INET { ipv4 } else { ipv6 };
         GroupKey {
             address,
             family,

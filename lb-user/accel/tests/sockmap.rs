@@ -114,7 +114,8 @@ fn refuses_what_it_cannot_forward() {
 #[test]
 fn says_what_is_on() {
     let check = |accel, sockmap, splice, expected: &str| {
-        assert_eq!(Accel::start(Wanted { accel, sockmap, splice }).to_string(), format!("accel: {expected}"));
+        let accel = Accel::start(Wanted { accel, sockmap, splice }).to_string();
+        assert_eq!(accel, format!("accel: {expected}, steering off (not asked for; 'ebpf.steer' does)"));
     };
     check(false, true, SpliceWanted::Asked, "splice on, sockmap off (ebpf.accel off)");
     check(false, true, SpliceWanted::NoSplice, "splice off (nosplice), sockmap off (ebpf.accel off)");
