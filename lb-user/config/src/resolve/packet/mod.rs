@@ -63,10 +63,10 @@ pub(super) fn check(
     }
     servers::check(&running, &routes, findings);
     clashes::check(proxies, &running, findings);
-    check_limits(&running, findings);
+    check_limits(&running, &routes, findings);
 }
 
-fn check_limits(running: &[(usize, &Proxy)], findings: &mut Findings<'_>) {
+fn check_limits(running: &[(usize, &Proxy)], routes: &[Route<'_>], findings: &mut Findings<'_>) {
     let frontends = running.iter().filter(|(_, proxy)| proxy.kind.is_frontend());
     let services: usize = frontends.map(|(_, proxy)| proxy.binds.len()).sum();
     if services > PACKET_SERVICES as usize {
@@ -74,14 +74,15 @@ fn check_limits(running: &[(usize, &Proxy)], findings: &mut Findings<'_>) {
             "'mode packet' has at most {PACKET_SERVICES} services, counting each address, port and protocol, and this configuration has {services}. An address with ports 1-65535 is one."
         ));
     }
-    let backends = running.iter().filter(|(_, proxy)| proxy.kind.is_backend());
-    let servers: usize = backends.clone().map(|(_, proxy)| proxy.servers.len()).sum();
+    // Each frontend has places of its own for its servers.
+    let servers: usize = routes.iter().map(|route| route.backend.servers.len()).sum();
     if servers > PACKET_SERVERS as usize {
         findings.alert(format!(
-            "'mode packet' has at most {PACKET_SERVERS} servers, and this configuration has {servers}."
+            "'mode packet' has at most {PACKET_SERVERS} servers, those of each frontend counted, and this configuration has {servers}."
         ));
     }
-    let largest = backends.map(|(_, proxy)| proxy.settings.packet.table_size).max().unwrap_or_default();
+    let sizes = routes.iter().map(|route| route.backend.settings.packet.table_size);
+    let largest = sizes.max().unwrap_or_default();
     if services as u64 * u64::from(largest) > TABLE_ENTRIES_MAX {
         findings.alert(format!(
             "{services} services with an 'ebpf.table-size' of {largest} have more than {TABLE_ENTRIES_MAX} entries together. Use a smaller 'ebpf.table-size'."

@@ -23,6 +23,7 @@ pub(super) fn check(running: &[(usize, &Proxy)], routes: &[Route<'_>], findings:
         for server in &route.backend.servers {
             check_server(route, server, findings);
         }
+        check_families(route, findings);
     }
     check_source_ports(running, routes, findings);
     check_shared(routes, findings);
@@ -114,50 +115,85 @@ fn forward_name(forward: Forward) -> &'static str {
     }
 }
 
-/// One server against the services that lead to it; one finding is enough.
+/// One server against the services that lead to it: those of its own family, except in tunnels. One finding is enough.
 fn check_server(route: &Route<'_>, draft: &DraftServer, findings: &mut Findings<'_>) {
     let server = &draft.server;
     let ServerAddress::Inet { port, .. } = &server.address else { return };
     let title = title(&route.backend.name, &server.name);
     let forward = route.backend.settings.packet.forward;
     let name = forward_name(forward);
-    for bind in &route.frontend.binds {
+    let own = family(&server.address).filter(|_| forward != Forward::Ipip);
+    let fits = |bind: &&Bind| own.is_none_or(|own| bind_family(bind) == Some(own));
+    if let Some(bind) = route.frontend.binds.first()
+        && !route.frontend.binds.iter().any(|bind| fits(&bind))
+    {
+        findings.alert_at(
+            &draft.location,
+            format!(
+                "{title}its address is of another family than 'bind {}' ({}), and 'ebpf.forward {name}' does not translate. Use an address of the same family, or 'ebpf.forward ipip'.",
+                bind.text,
+                location(bind)
+            ),
+        );
+        return;
+    }
+    let ServerPort::Fixed(port) = *port else { return };
+    for bind in route.frontend.binds.iter().filter(fits) {
         let BindAddress::Inet(service) = bind.address else { continue };
-        let other = family(&server.address).is_some_and(|family| family != family_of(service.ip()));
-        if other && forward != Forward::Ipip {
-            findings.alert_at(
-                &draft.location,
+        let fault = match forward {
+            Forward::Nat if service.port() == PORT_ALL => format!(
+                "all ports of 'bind {}' ({}) cannot become port {port}: answers would not find back.",
+                bind.text,
+                location(bind)
+            ),
+            Forward::Dsr | Forward::Ipip if port != service.port() => format!(
+                "port {port} is not that of 'bind {}' ({}), and 'ebpf.forward {name}' never changes ports.",
+                bind.text,
+                location(bind)
+            ),
+            _ => continue,
+        };
+        findings.alert_at(
+            &draft.location,
+            format!("{title}{fault} Leave it out, and use 'port {port}' if it is for checks."),
+        );
+        return;
+    }
+}
+
+/// A service needs servers of its own family, except in tunnels.
+fn check_families(route: &Route<'_>, findings: &mut Findings<'_>) {
+    let forward = route.backend.settings.packet.forward;
+    let families: Vec<Option<Family>> =
+        route.backend.servers.iter().map(|draft| family(&draft.server.address)).collect();
+    // The address of a name is not known yet.
+    if forward == Forward::Ipip || families.is_empty() || families.contains(&None) {
+        return;
+    }
+    let mut told: Vec<Option<Family>> = families;
+    for bind in &route.frontend.binds {
+        let family = bind_family(bind);
+        if !told.contains(&family) {
+            findings.alert_parsing(
+                &location(bind),
                 format!(
-                    "{title}its address is of another family than 'bind {}' ({}), and 'ebpf.forward {name}' does not translate. Use a section for each family, or 'ebpf.forward ipip'.",
+                    "'bind {}' in section '{}' : {} '{}' has no server of this address family, and 'ebpf.forward {}' does not translate. Use 'ebpf.forward ipip'.",
                     bind.text,
-                    location(bind)
+                    route.frontend.kind.keyword(),
+                    route.backend.kind.keyword(),
+                    route.backend.name,
+                    forward_name(forward)
                 ),
             );
-            return;
+            told.push(family);
         }
-        let ServerPort::Fixed(port) = *port else { continue };
-        if forward != Forward::Nat && port != service.port() {
-            findings.alert_at(
-                &draft.location,
-                format!(
-                    "{title}port {port} is not that of 'bind {}' ({}), and 'ebpf.forward {name}' never changes ports. Leave it out, and use 'port {port}' if it is for checks.",
-                    bind.text,
-                    location(bind)
-                ),
-            );
-            return;
-        }
-        if forward == Forward::Nat && service.port() == PORT_ALL {
-            findings.alert_at(
-                &draft.location,
-                format!(
-                    "{title}all ports of 'bind {}' ({}) cannot become port {port}: answers would not find back. Leave it out, and use 'port {port}' if it is for checks.",
-                    bind.text,
-                    location(bind)
-                ),
-            );
-            return;
-        }
+    }
+}
+
+fn bind_family(bind: &Bind) -> Option<Family> {
+    match bind.address {
+        BindAddress::Inet(address) => Some(family_of(address.ip())),
+        _ => None,
     }
 }
 
@@ -226,7 +262,7 @@ fn check_shared(routes: &[Route<'_>], findings: &mut Findings<'_>) {
         let clash = route.backend.servers.iter().find_map(|draft| {
             let ServerAddress::Inet { host: Host::Ip(ip), .. } = &draft.server.address else { return None };
             let own = ports(route, draft);
-            let within = own.len() < services(route).count();
+            let within = own.len() < services(route, draft).count();
             let others = users.get(ip).into_iter().flatten().filter(|(other, _)| *other != index);
             let mut shared = others.filter(|(other, there)| overlap(&own, &ports(nat[*other], there)));
             let other = shared.next().map(|(other, _)| nat[*other].frontend);
@@ -249,15 +285,22 @@ fn check_shared(routes: &[Route<'_>], findings: &mut Findings<'_>) {
     }
 }
 
-fn services<'a>(route: &Route<'a>) -> impl Iterator<Item = (SocketAddr, Transport)> + use<'a> {
-    route.frontend.binds.iter().filter_map(|bind| match bind.address {
-        BindAddress::Inet(address) => Some((address, bind.transport)),
+/// The services that send to a server, of its own family.
+fn services<'a>(
+    route: &Route<'a>,
+    draft: &DraftServer,
+) -> impl Iterator<Item = (SocketAddr, Transport)> + use<'a> {
+    let own = family(&draft.server.address);
+    route.frontend.binds.iter().filter_map(move |bind| match bind.address {
+        BindAddress::Inet(address) if own.is_none_or(|own| own == family_of(address.ip())) => {
+            Some((address, bind.transport))
+        }
         _ => None,
     })
 }
 
 fn ports(route: &Route<'_>, draft: &DraftServer) -> Ports {
-    services(route)
+    services(route, draft)
         .map(|(address, transport)| match draft.server.address {
             ServerAddress::Inet { port: ServerPort::Fixed(port), .. } => (transport, port),
             _ => (transport, address.port()),
