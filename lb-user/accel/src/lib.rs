@@ -33,7 +33,7 @@ pub use packet::{
     PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_MIN, endpoint,
 };
 pub use probe::{Host, Unavailable};
-pub use report::{Asked, Report};
+pub use report::{Asked, Report, xdp_transmit};
 pub use shield::{Shield, ShieldEntry, ShieldError, ShieldHits, ShieldList, ShieldSaid, TooManyPrefixes, boot_clock};
 pub use sockmap::{InsertError, Link, Sockmap};
 pub use steer::{SteerError, SteerExact, SteerGroup, SteerMode, SteerOwned, SteerPlan, Steering, WorkerLoad};

@@ -76,6 +76,12 @@ impl fmt::Display for Report {
     }
 }
 
+/// Whether packets that native XDP takes in elsewhere leave through this interface, as its driver is now: those that it
+/// cannot send are lost. `None` if the kernel does not tell (before 6.3).
+pub fn xdp_transmit(interface: u32) -> Option<bool> {
+    netlink::xdp_features(interface).map(|features| features.transmit)
+}
+
 /// An interface that the program could be on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
@@ -86,7 +92,8 @@ struct Place {
     busy: Option<(String, u32)>,
     /// The instance whose program is there.
     instance: Option<String>,
-    /// What XDP on another interface redirects there goes out.
+    /// What native XDP on another interface redirects there goes out. Some drivers change their mind when a program is
+    /// attached to the interface itself.
     transmit: bool,
 }
 
@@ -153,7 +160,7 @@ impl Place {
             words.push_str(&format!("; has the program of instance '{instance}'"));
         }
         if self.native == Native::Yes && !self.transmit {
-            words.push_str("; packets from native XDP elsewhere cannot leave here");
+            words.push_str("; native XDP elsewhere cannot send from here while no program is here");
         }
         words
     }
@@ -211,7 +218,8 @@ mod tests {
         check(
             &ours,
             Auto,
-            "native XDP; has the program of instance 'edge'; packets from native XDP elsewhere cannot leave here",
+            "native XDP; has the program of instance 'edge'; native XDP elsewhere cannot send from here while no program is \
+             here",
         );
         let old = Place { native: Native::Unknown, ..PLACE };
         check(&old, Auto, "native XDP; native XDP is known once attached (kernel before 6.3)");

@@ -68,6 +68,8 @@ pub enum Command {
     Condition(String),
     /// `-v`, or `-vv` with all details.
     Version { detailed: bool },
+    /// `--unload`: remove what an instance that is not running left in the kernel.
+    Unload(String),
 }
 
 /// `-dC[[KEY],line]`.
@@ -231,6 +233,10 @@ pub const OPTIONS: &[(&str, &str)] = &[
         "-dM -dG -dF -dI -dL -dZ -dc -de -dk -dp -dt -dv",
         "accepted ; nothing to act on here, which a notice says",
     ),
+    (
+        "--unload <name>",
+        "removes what a dead process of this instance left in the kernel, and exits: 0 done, 1 not",
+    ),
     ("-W, -Ws, -S, -sf, -st, -x", "master-worker mode and taking over sockets: not implemented yet"),
 ];
 
@@ -252,6 +258,10 @@ impl<I: Iterator<Item = String>> Parser<I> {
             Some('f') => {
                 let file = self.value(word, "-f")?;
                 self.args.files.push(file);
+            }
+            Some('-') if word == "--unload" => {
+                let name = self.words.next().ok_or_else(|| ArgsError::Missing(word.to_owned()))?;
+                self.args.command = Command::Unload(name);
             }
             Some('c') if word == "-cc" => {
                 let condition = self.words.next().ok_or(ArgsError::Usage)?;
@@ -466,6 +476,8 @@ mod tests {
         check("-vv -n", Args { command: Command::Version { detailed: true }, ..Args::default() });
         check("-cc 1 -q", Args { command: Command::Condition("1".into()), quiet: true, ..Args::default() });
         check("-c -cc 1", Args { command: Command::Condition("1".into()), ..Args::default() });
+        check("--unload edge", Args { command: Command::Unload("edge".into()), ..Args::default() });
+        check_error("--unload", "'--unload' expects an argument.");
         for line in
             ["", "-c", "-cc", "a", "-f a b", "-", "-Z", "--help", "-dX -f a", "-f/a", "-dK -f a", "-sfx 1"]
         {

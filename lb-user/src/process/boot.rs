@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use sockeye_accel::{Accel, SpliceWanted, Wanted};
-use sockeye_config::model::{BindAddress, Config, EbpfSplice, Identity, Mode, SectionKind};
+use sockeye_accel::Accel;
+use sockeye_config::model::{BindAddress, Config, Identity, Mode, SectionKind};
 use sockeye_conn::{BufferLimits, RecordLimits};
 use sockeye_relay::PipeLimits;
 use sockeye_syntax::diag::Severity;
@@ -18,7 +18,7 @@ use super::logs::Logs;
 use super::objects::{self, Objects};
 use super::resolve::{self, Resolved};
 use super::threads::{self, Report, Share, Worker};
-use super::{limits, run};
+use super::{limits, offload, run};
 use crate::backend::{State, pool};
 use crate::frontend;
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
@@ -63,13 +63,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let global = &config.global;
     RecordLimits { first: global.tls.max_record, any: global.tls.hard_max_record }.apply();
     frontend::tls::Limits { connections: global.maxsslconn, per_second: global.maxsslrate }.apply();
-    let ebpf = &config.global.ebpf;
-    let wanted = Wanted {
-        accel: ebpf.accel,
-        sockmap: ebpf.splice == EbpfSplice::Sockmap,
-        splice: splice_wanted(config),
-    };
-    let accel = Accel::start(wanted);
+    let accel = Accel::start(offload::wanted(config));
     if !config.global.quiet {
         run::say(Severity::Notice, &accel.to_string());
     }
@@ -95,20 +89,6 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let workers = start_workers(objects, bound, workers, &reports)?;
     drop(reports);
     Control { objects, options, workers, reports: heard, logs, accel, updates }.run()
-}
-
-/// What the configuration says about splice(2), over all sections.
-fn splice_wanted(config: &Config) -> SpliceWanted {
-    if config.global.nosplice {
-        return SpliceWanted::NoSplice;
-    }
-    if config.global.ebpf.splice == EbpfSplice::Off {
-        return SpliceWanted::Off;
-    }
-    let frontends = config.frontends.iter().map(|frontend| frontend.splice);
-    let backends = config.backends.iter().map(|backend| backend.splice);
-    let asked = frontends.chain(backends).any(|splice| splice.auto || splice.request || splice.response);
-    if asked { SpliceWanted::Asked } else { SpliceWanted::NotAsked }
 }
 
 /// `maxpipes` and `tune.pipesize`; without them a quarter of `maxconn` and the relay's own size.

@@ -9,6 +9,7 @@ pub mod control;
 pub mod limits;
 pub mod logs;
 pub mod objects;
+pub mod offload;
 pub mod resolve;
 pub mod run;
 pub mod subcommands;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sockeye_accel::Instance;
 use sockeye_config::keyword::{Class, Standing};
 use sockeye_config::model::Config;
 use sockeye_config::{Lookup, Options, Resolver, Surroundings};
@@ -15,7 +16,7 @@ use sockeye_syntax::source::{Disk, Environment, Implicit};
 
 use super::args::{self, Args, Command, KeywordClass, Parsed};
 use super::version::{FULL, Identity, Program, ProgramFacts};
-use super::{boot, resolve, subcommands};
+use super::{boot, offload, resolve, subcommands};
 
 /// `-q`: nothing on standard output or error.
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -100,8 +101,10 @@ fn obey(args: &Args, identity: &Identity) -> u8 {
         }
         Command::Version { detailed: true } => {
             print(&identity.detailed_text());
+            print(&offload::report(None));
             0
         }
+        Command::Unload(name) => unload(name),
         Command::Condition(text) => condition(text, args),
         Command::Check => read(args, identity).map_or_else(|status| status, |config| check(&config, args)),
         Command::Run => {
@@ -206,8 +209,26 @@ pub fn check(config: &Config, args: &Args) -> u8 {
     }
     if args.verbose {
         print("Configuration file is valid\n");
+        print(&offload::report(Some(config)));
     }
     0
+}
+
+/// `--unload`: what was removed, a line each; 1 if nothing was.
+fn unload(name: &str) -> u8 {
+    match Instance::unload(name) {
+        Ok(removed) => {
+            print(&format!("Instance '{name}' is unloaded.\n"));
+            for line in removed {
+                print(&format!("  {line}\n"));
+            }
+            0
+        }
+        Err(error) => {
+            say(Severity::Alert, &format!("{error}."));
+            FAILURE
+        }
+    }
 }
 
 fn serve(config: Config, args: &Args, identity: &Identity) -> u8 {
