@@ -13,6 +13,9 @@ pub const PACKET_SERVICES: u32 = 1_024;
 /// Servers of all services together.
 pub const PACKET_SERVERS: u32 = 16_384;
 
+/// TCP options that are looked at for the largest segment, which every known system offers among the first.
+pub const PACKET_TCP_OPTIONS: usize = 10;
+
 /// Senders of too large packets that one CPU tells what fits, in a second: what Linux allows itself by default
 /// (`net.ipv4.icmp_msgs_per_sec`) on all CPUs.
 pub const PACKET_ANSWERS: u64 = 1_000;

@@ -110,6 +110,8 @@ pub mod forwarding {
 pub const STATELESS: u8 = 1;
 /// [`Service::flags`]: all flows of a client address go to one server (`balance source`).
 pub const SOURCE_HASH: u8 = 2;
+/// [`Service::flags`]: TCP handshakes offer no larger segments than fit the way (`ebpf.clamp-mss`; NAT alone).
+pub const CLAMP_MSS: u8 = 4;
 
 /// What clients call. The map replaces it whole, so a program sees either the old one or the new one.
 #[repr(C)]
@@ -117,7 +119,7 @@ pub const SOURCE_HASH: u8 = 2;
 pub struct Service {
     /// One of [`forwarding`].
     pub forwarding: u8,
-    /// [`STATELESS`], [`SOURCE_HASH`].
+    /// [`STATELESS`], [`SOURCE_HASH`], [`CLAMP_MSS`].
     pub flags: u8,
     /// [`LAYOUT`].
     pub layout: u16,

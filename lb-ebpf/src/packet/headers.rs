@@ -121,6 +121,8 @@ pub struct Packet {
     pub network: usize,
     /// Where the transport header begins.
     pub transport: usize,
+    /// Where the TCP option in hand begins.
+    pub option: usize,
     /// What was found to fit the way, when the packet does not.
     pub mtu: u32,
     /// Bytes from the IP header on, as that says itself.
@@ -136,6 +138,8 @@ pub struct Packet {
     pub ttl: u8,
     /// A TCP segment that begins a flow.
     pub syn: bool,
+    /// Either half of a TCP handshake.
+    pub handshake: bool,
     pub part: Part,
     pub identification: u32,
     /// Ports are 0 in a later fragment and in an ICMP message.
@@ -187,7 +191,7 @@ pub fn forget(place: &mut usize, offset: usize) {
 
 /// What is in memory, and not what the compiler knows of it.
 #[inline(always)]
-fn recall(place: &usize) -> usize {
+pub fn recall(place: &usize) -> usize {
     // SAFETY: a reference is valid.
     unsafe { core::ptr::from_ref(place).read_volatile() }
 }
@@ -220,6 +224,7 @@ pub fn network_v4(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     packet.protocol = header.protocol;
     packet.ttl = header.ttl;
     packet.syn = false;
+    packet.handshake = false;
     packet.part = match (fragment & V4_OFFSET, fragment & V4_MORE) {
         (0, 0) => Part::Whole,
         (0, _) => Part::First,
@@ -259,6 +264,7 @@ pub fn network_v6(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     packet.whole = true;
     packet.ttl = header.hop_limit;
     packet.syn = false;
+    packet.handshake = false;
     packet.part = Part::Whole;
     packet.identification = 0;
     packet.protocol = header.next_header;
@@ -333,6 +339,7 @@ pub fn transport(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
                 return Err(Exit::Malformed);
             }
             packet.syn = header[13] & (TCP_SYN | TCP_ACK) == TCP_SYN;
+            packet.handshake = header[13] & TCP_SYN != 0;
             packet.key.source_port = u16::from_ne_bytes([header[0], header[1]]);
             packet.key.destination_port = u16::from_ne_bytes([header[2], header[3]]);
             packet.headers = packet.length - room as u32 + bytes as u32;

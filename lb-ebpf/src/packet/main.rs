@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod checksum;
+mod clamp;
 mod classifier;
 mod decide;
 mod forward;
@@ -91,6 +92,9 @@ fn try_packet(ctx: &impl Frame) -> Result<Verdict, Exit> {
         return forward::send(ctx, packet, &target);
     }
     let target = decide::target(packet)?;
+    if packet.handshake && target.forwarding == forwarding::NAT {
+        clamp::lower(ctx, packet, &target);
+    }
     match forward::send(ctx, packet, &target) {
         Err(Exit::TooBig) => {
             let source = if target.backward { target.address } else { packet.key.destination };

@@ -92,6 +92,39 @@ pub fn route(
             return Ok(Link::new(ctx, server.ifindex, &server.mac, &server.source_mac, server.mtu));
         }
     }
+    let mut params = question(ctx, packet, length, source, destination);
+    let found = ctx.look_up(&mut params);
+    // SAFETY: both fields of the union are the same integer. The kernel puts the way's limit where the length was.
+    let mtu = unsafe { params.__bindgen_anon_1.mtu_result } as u32;
+    match found {
+        FIB_SUCCESS => Ok(Link::new(ctx, params.ifindex, &params.dmac, &params.smac, mtu)),
+        FIB_NO_NEIGHBOUR => Ok(Link::unknown(params.ifindex, true, 0)),
+        FIB_TOO_BIG => Ok(Link::unknown(0, false, mtu)),
+        FIB_FORWARDING_OFF => Err(Exit::ForwardingOff),
+        // The answer to a question of this host itself, such as a health check, or an answer to nowhere.
+        FIB_NOT_FORWARDED if server.is_none() => Err(Exit::NotForwarded),
+        _ => Err(Exit::NoRoute),
+    }
+}
+
+/// Largest IP packet on the way to `destination`; 0 when the kernel does not know, for one because the next hop's
+/// Ethernet address is not known yet.
+#[inline(never)]
+pub fn mtu(ctx: &impl Frame, packet: &Packet, destination: &Address) -> u32 {
+    let mut params = question(ctx, packet, 1, &packet.key.source, destination);
+    let found = ctx.look_up(&mut params);
+    // SAFETY: as above.
+    if found == FIB_SUCCESS { unsafe { params.__bindgen_anon_1.mtu_result as u32 } } else { 0 }
+}
+
+#[inline(always)]
+fn question(
+    ctx: &impl Frame,
+    packet: &Packet,
+    length: u32,
+    source: &Address,
+    destination: &Address,
+) -> Route {
     // SAFETY: integers only.
     let mut params: Route = unsafe { core::mem::zeroed() };
     params.ifindex = ctx.interface();
@@ -106,16 +139,5 @@ pub fn route(
         params.__bindgen_anon_3.ipv6_src = *source;
         params.__bindgen_anon_4.ipv6_dst = *destination;
     }
-    let found = ctx.look_up(&mut params);
-    // SAFETY: both fields of the union are the same integer. The kernel puts the way's limit where the length was.
-    let mtu = unsafe { params.__bindgen_anon_1.mtu_result } as u32;
-    match found {
-        FIB_SUCCESS => Ok(Link::new(ctx, params.ifindex, &params.dmac, &params.smac, mtu)),
-        FIB_NO_NEIGHBOUR => Ok(Link::unknown(params.ifindex, true, 0)),
-        FIB_TOO_BIG => Ok(Link::unknown(0, false, mtu)),
-        FIB_FORWARDING_OFF => Err(Exit::ForwardingOff),
-        // The answer to a question of this host itself, such as a health check, or an answer to nowhere.
-        FIB_NOT_FORWARDED if server.is_none() => Err(Exit::NotForwarded),
-        _ => Err(Exit::NoRoute),
-    }
+    params
 }

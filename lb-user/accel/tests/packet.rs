@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::Command;
 
 use frame::{ACK, Frame, SYN, TCP, UDP, check, icmp, network};
-use lb_common::packet::{Backward, STATELESS, forwarding};
+use lb_common::packet::{Backward, CLAMP_MSS, STATELESS, forwarding};
 use sockeye_accel::{
     Packet, PacketLink, PacketRun, PacketServer, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_MIN,
     endpoint,
@@ -180,6 +180,7 @@ with_both! {
     tags_follow_the_way_out,
     too_big_packets_are_answered,
     answers_have_a_rate,
+    handshakes_offer_what_fits,
     established_flows_stay_and_new_ones_follow_the_table,
     fragments_follow_their_first,
     options_and_extension_headers,
@@ -256,7 +257,10 @@ fn by_the_routes_of_a_namespace() {
         }
     };
     set_forwarding("1");
-    for (hook, flags) in [(Hook::Xdp, 0), (Hook::Xdp, STATELESS), (Hook::Tc, 0), (Hook::Tc, STATELESS)] {
+    for (hook, flags) in
+        [(Hook::Xdp, 0), (Hook::Xdp, STATELESS | CLAMP_MSS), (Hook::Tc, 0), (Hook::Tc, STATELESS | CLAMP_MSS)]
+    {
+        let clamped = usize::from(flags & CLAMP_MSS != 0);
         let Some(mut rig) = Rig::with(hook, forwarding::NAT, flags) else { return };
         each(|family, protocol| {
             if flags == 0 {
@@ -273,6 +277,14 @@ fn by_the_routes_of_a_namespace() {
             // Tags belong to the network that the packet came from.
             let (tagged, why) = rig.run(&Frame { vlans: 1, ..answer(family, protocol) }.build());
             assert_eq!((tagged.packet, why), (run.packet, "redirected_back"));
+            if protocol == TCP {
+                let (tcp_flags, tcp_options) = (SYN | ACK, vec![2, 4, 0x23, 0]);
+                let frame = Frame { tcp_flags, tcp_options, ..answer(family, protocol) };
+                let (run, why) = rig.run(&frame.build());
+                assert_eq!(why, "redirected_back");
+                let offer = [[0x23, 0], [[5, 0x50], [5, 0x3c]][family]][clamped];
+                assert_eq!(check(&run.packet).rest[22..24], offer);
+            }
             let large = Frame { payload: vec![0; 1_400], ..answer(family, protocol) };
             let (run, why) = rig.run(&large.build());
             assert_eq!((run.action, why), (TX, "too_big_answered"));
@@ -281,10 +293,10 @@ fn by_the_routes_of_a_namespace() {
             assert_eq!(seen.destination.to_string(), SERVER[family]);
             assert_eq!(seen.rest[4..8], [[0, 0, 5, 0x78], [0, 0, 5, 0x78]][family]);
             let lost = Frame { destination: ROUTER[family].parse().unwrap(), ..answer(family, protocol) };
-            rig.untouched(&lost.build(), PASS, ["no_flow", "not_forwarded"][usize::from(flags)]);
+            rig.untouched(&lost.build(), PASS, ["no_flow", "not_forwarded"][clamped]);
             // To this host itself: a stateless service has no flows to know its own answers by.
             let ours = Frame { destination: TUNNEL[family].parse().unwrap(), ..answer(family, protocol) };
-            rig.untouched(&ours.build(), PASS, ["no_flow", "not_forwarded"][usize::from(flags)]);
+            rig.untouched(&ours.build(), PASS, ["no_flow", "not_forwarded"][clamped]);
 
             // The server itself, or a router before it, complains about a request.
             let mut about = Frame::new(CLIENT[family], SERVER[family], protocol);
@@ -486,6 +498,69 @@ fn too_big_packets_are_answered(hook: Hook) {
                 assert_eq!(run.packet.len(), 14 + [576, 1_280][family]);
             }
         });
+    }
+}
+
+fn handshakes_offer_what_fits(hook: Hook) {
+    for (family, fits) in [(0, 1_360_u16), (1, 1_340)] {
+        let offer = |size: u16| [vec![2, 4], size.to_be_bytes().to_vec()].concat();
+        let sent = |rig: &Rig, tcp_flags, tcp_options: Vec<u8>| {
+            let frame = Frame { tcp_flags, tcp_options, ..request(family, TCP) };
+            let (run, why) = rig.run(&frame.build());
+            assert_eq!(why, "sent");
+            check(&run.packet).rest[20..20 + frame.tcp_options.len()].to_vec()
+        };
+        for (mode, flags, lowered) in [
+            (forwarding::NAT, CLAMP_MSS, true),
+            (forwarding::NAT, CLAMP_MSS | STATELESS, true),
+            (forwarding::NAT, 0, false),
+            (forwarding::DSR, CLAMP_MSS, false),
+        ] {
+            let Some(mut rig) = Rig::with(hook, mode, flags) else { return };
+            rig.mtu = 1_400;
+            rig.server(family, SERVER[family], 1, false);
+            let check = |before: &[u8], size: u16, after: &[u8]| {
+                let options = |size| [before, &offer(size), after].concat();
+                let expected = if lowered { size.min(fits) } else { size };
+                assert_eq!(sent(&rig, SYN, options(size)), options(expected), "{before:?}");
+                assert_eq!(sent(&rig, SYN | ACK, options(size)), options(expected), "{before:?}");
+                assert_eq!(sent(&rig, ACK, options(size)), options(size));
+            };
+            let timestamps = [8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+            for size in [0, 536, fits, fits + 1, 1_460, 8_960, 65_535] {
+                check(&[], size, &[]);
+                check(&[], size, &[4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7]);
+                check(&[1], size, &[1, 1, 1]);
+                check(&[3, 3, 7], size, &[0]);
+                check(&[1, 1], size, &timestamps);
+                check(&[1; 9], size, &[1, 1, 0]);
+            }
+        }
+        // What is no offer, or no list of options, stays.
+        let Some(mut rig) = Rig::with(hook, forwarding::NAT, CLAMP_MSS) else { return };
+        rig.mtu = 1_400;
+        rig.server(family, SERVER[family], 1, false);
+        for options in [
+            vec![],
+            [vec![0], offer(1_460), vec![0; 3]].concat(),
+            vec![2, 3, 5, 180],
+            [vec![5, 0], offer(1_460), vec![0, 0]].concat(),
+            [vec![5, 1], offer(1_460), vec![0, 0]].concat(),
+            [vec![5, 40], offer(1_460), vec![0, 0]].concat(),
+            [vec![5, 255], offer(1_460), vec![0, 0]].concat(),
+            vec![1, 1, 1, 2],
+            vec![1, 1, 2, 4],
+            [vec![1; 12], offer(1_460)].concat(),
+        ] {
+            assert_eq!(sent(&rig, SYN, options.clone()), options);
+        }
+        // The frame ends before its options do.
+        let frame =
+            Frame { tcp_flags: SYN, tcp_options: offer(1_460), payload: vec![], ..request(family, TCP) };
+        let mut bytes = frame.build();
+        let header = 14 + [20, 40][family] + 12;
+        bytes[header] = 0xf0;
+        rig.untouched(&bytes, PASS, "malformed");
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Frame {
     pub(crate) ports: [u16; 2],
     pub(crate) protocol: u8,
     pub(crate) tcp_flags: u8,
+    /// A multiple of four bytes.
+    pub(crate) tcp_options: Vec<u8>,
     pub(crate) payload: Vec<u8>,
     pub(crate) vlans: usize,
     /// IPv4 options, or IPv6 extension headers as (kind, bytes).
@@ -36,6 +38,7 @@ impl Frame {
             ports: [40_000, 80],
             protocol,
             tcp_flags: ACK,
+            tcp_options: Vec::new(),
             payload: b"payload".to_vec(),
             vlans: 0,
             options: Vec::new(),
@@ -111,7 +114,9 @@ impl Frame {
         header.extend(self.ports[0].to_be_bytes());
         header.extend(self.ports[1].to_be_bytes());
         let place = if self.protocol == TCP {
-            header.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, self.tcp_flags, 1, 0, 0, 0, 0, 0]);
+            let words = 0x50 + (u8::try_from(self.tcp_options.len()).unwrap() << 2);
+            header.extend([0, 0, 0, 1, 0, 0, 0, 2, words, self.tcp_flags, 1, 0, 0, 0, 0, 0]);
+            header.extend(&self.tcp_options);
             16
         } else {
             header.extend(u16::try_from(8 + self.payload.len()).unwrap().to_be_bytes());
