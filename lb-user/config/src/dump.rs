@@ -216,6 +216,7 @@ fn frontend(out: &mut Text, config: &Config, fe: &Frontend) {
 fn bind(out: &mut Text, bind: &Bind) {
     let address = match &bind.address {
         BindAddress::Inet(address) => packet::address(address, bind.transport),
+        BindAddress::Block(block) => block.to_string(),
         BindAddress::Unix(path) => format!("unix@{}", path.display()),
         BindAddress::Abstract { name, padded: true } => format!("abns@{name}"),
         BindAddress::Abstract { name, padded: false } => format!("abnsz@{name}"),

@@ -1,6 +1,6 @@
 //! `bind` lines (manual 5.1): one or more addresses, then options.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use sockeye_syntax::address::{self, Address, Host, ParseOptions, Port, SocketType};
@@ -8,11 +8,11 @@ use sockeye_syntax::diag::Severity;
 use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
-use super::{global, packet, tls, values};
+use super::{block, global, packet, tls, values};
 use crate::keyword::{
     Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, removed, supported, takes,
 };
-use crate::model::{Bind, BindAddress, PORT_ALL, Place, Shards, Tls, Transport, UnixOptions};
+use crate::model::{AddressBlock, BLOCK_PORTS_MIN, Bind, BindAddress, PORT_ALL, Place, Shards, Tls, Transport, UnixOptions};
 use crate::scope::ProxyScope;
 
 /// Listening addresses of one proxy: every port there is, once.
@@ -76,7 +76,7 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         words.alert("'bind' expects {<path>|[addr1]:port1[-end1]}{,[addr]:port[-end]}... as arguments.");
         return;
     };
-    let mut binds = match addresses(text, scope) {
+    let binds = match addresses(text, scope) {
         Ok(binds) => binds,
         Err(message) => {
             words.alert(format!("'bind' : {message}"));
@@ -87,7 +87,8 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
     let place = Place { file: location.file.clone(), line: location.line };
     let mut template = template(place, scope.global.unix_bind.clone());
     options(text, words, scope, &mut template);
-    if template.id.is_some() && binds.len() > 1 {
+    let binds = block::divide(binds, &template);
+    if template.id.is_some() && (binds.len() > 1 || binds.iter().any(block::is_range)) {
         let section = scope.proxy.kind.keyword();
         words.alert(format!(
             "'bind {text}' in section '{section}' : 'id' : can only be used with a single socket"
@@ -98,7 +99,8 @@ pub(crate) fn parse(words: &mut Words<'_>, scope: &mut ProxyScope<'_>) {
         return;
     }
     check_id(text, words, scope, template.id);
-    for Expanded { text, address, transport } in binds.drain(..) {
+    block::check(text, words, scope, &binds, &template);
+    for Expanded { text, address, transport } in binds {
         scope.proxy.binds.push(Bind { text, address, transport, ..template.clone() });
     }
 }
@@ -225,16 +227,20 @@ fn template(place: Place, unix: UnixOptions) -> Bind {
 }
 
 /// One of the listening addresses that a text stands for, with the text that messages use.
-struct Expanded {
-    text: Arc<str>,
-    address: BindAddress,
-    transport: Transport,
+pub(super) struct Expanded {
+    pub(super) text: Arc<str>,
+    pub(super) address: BindAddress,
+    pub(super) transport: Transport,
 }
 
 /// Every listening address that `text` stands for.
 fn addresses(text: &str, scope: &ProxyScope<'_>) -> Result<Vec<Expanded>, String> {
     let mut out = Vec::new();
     for one in text.strip_suffix(',').unwrap_or(text).split(',') {
+        if let Some(found) = block::prefix(one, scope)? {
+            out.push(found);
+            continue;
+        }
         let options = ParseOptions { datagram: scope.packet, ..ParseOptions::BIND };
         let address = address::parse_address(one, options).map_err(|error| error.to_string())?;
         let address = values::resolve_host(address, one, scope.around.resolver)?;
@@ -294,14 +300,14 @@ fn expand(
         Port::Range(range) if scope.packet && range == (1..=u16::MAX) => {
             push(text.into(), BindAddress::Inet(SocketAddr::new(ip, PORT_ALL)));
         }
+        Port::Range(range) if !scope.packet && range.len() >= BLOCK_PORTS_MIN => {
+            let bits = if ip.is_ipv4() { 32 } else { 128 };
+            let block = AddressBlock { first: ip, bits, low: *range.start(), high: *range.end() };
+            push(text.into(), BindAddress::Block(block));
+        }
         Port::Range(range) => {
             for port in range {
-                let name = match ip {
-                    IpAddr::V4(Ipv4Addr::UNSPECIFIED) => format!("*:{port}"),
-                    IpAddr::V6(Ipv6Addr::UNSPECIFIED) => format!("[::]:{port}"),
-                    _ => SocketAddr::new(ip, port).to_string(),
-                };
-                push(name.into(), BindAddress::Inet(SocketAddr::new(ip, port)));
+                push(block::name(ip, port).into(), BindAddress::Inet(SocketAddr::new(ip, port)));
             }
         }
         Port::None | Port::Offset(_) => return Err(format!("missing port specification in '{text}'")),

@@ -3,7 +3,7 @@
 use sockeye_syntax::words::Words;
 
 use crate::keyword::{Keyword, Sections, supported};
-use crate::model::{Attach, EbpfSplice};
+use crate::model::{Attach, EbpfSplice, Steer};
 use crate::scope::{GlobalParser, GlobalScope};
 
 const G: Sections = Sections::GLOBAL;
@@ -24,6 +24,7 @@ pub(crate) const TABLE: &[Keyword<GlobalParser>] = &[
     supported("ebpf.instance", G, instance, "name of what stays in the kernel between processes"),
     supported("ebpf.splice", G, splice, "how established byte streams may be forwarded"),
     supported("ebpf.shield", G, super::shield::parse, "addresses whose packets are dropped, or let through"),
+    supported("ebpf.steer", G, steer, "which worker gets a new connection"),
     supported("ebpf.debug", G, debug, "whether kernel programs say rare things to the log"),
 ];
 
@@ -70,6 +71,13 @@ fn splice(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
     let choices = [("auto", EbpfSplice::Auto), ("sockmap", EbpfSplice::Sockmap), ("off", EbpfSplice::Off)];
     if let Some(value) = words.choice(&choices).filter(|_| words.end()) {
         scope.global.ebpf.splice = value;
+    }
+}
+
+fn steer(words: &mut Words<'_>, scope: &mut GlobalScope<'_>) {
+    let choices = [("off", Steer::Off), ("least", Steer::Least), ("cpu", Steer::Cpu)];
+    if let Some(value) = words.choice(&choices).filter(|_| words.end()) {
+        scope.global.ebpf.steer = value;
     }
 }
 

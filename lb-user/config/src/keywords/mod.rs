@@ -2,6 +2,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod bind;
+mod block;
 mod capture;
 pub(crate) mod check;
 mod commands;

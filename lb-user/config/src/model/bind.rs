@@ -1,6 +1,7 @@
 //! `bind` lines (manual 5.1).
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -58,6 +59,8 @@ pub const PORT_ALL: u16 = 0;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BindAddress {
     Inet(SocketAddr),
+    /// Many ports, or a prefix of addresses, that share their sockets.
+    Block(AddressBlock),
     /// Path with `unix-bind prefix` already applied.
     Unix(PathBuf),
     /// `abns@` (name padded with zeros to the end) or `abnsz@` (name ends where it ends).
@@ -67,6 +70,85 @@ pub enum BindAddress {
     },
     /// `fd@N`: a listening socket inherited from the parent process.
     Fd(i32),
+}
+
+/// `ADDRESS/BITS:LOW-HIGH` of a `transparent` bind (ours), or the ports of one address where they are many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AddressBlock {
+    /// The first address of the prefix, or the only one.
+    pub first: IpAddr,
+    /// All that the family has, unless it is a prefix.
+    pub bits: u8,
+    pub low: u16,
+    /// Included.
+    pub high: u16,
+}
+
+/// From this many ports on a range is one listener, so that one socket per worker can serve it.
+pub const BLOCK_PORTS_MIN: usize = 64;
+
+impl AddressBlock {
+    /// The prefix that an address with `bits` stands for; `None` when the family has fewer.
+    pub fn new(address: IpAddr, bits: u8, low: u16, high: u16) -> Option<Self> {
+        let first: IpAddr = match address {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(32_u32.checked_sub(bits.into())?).unwrap_or(0);
+                Ipv4Addr::from(u32::from(ip) & mask).into()
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(128_u32.checked_sub(bits.into())?).unwrap_or(0);
+                Ipv6Addr::from(u128::from(ip) & mask).into()
+            }
+        };
+        Some(Self { first, bits, low, high })
+    }
+
+    /// Whether it has more addresses than one.
+    pub fn is_prefix(&self) -> bool {
+        self.bits < if self.first.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// How many addresses with their ports there are.
+    pub fn count(&self) -> u128 {
+        let all: u32 = if self.first.is_ipv4() { 32 } else { 128 };
+        let addresses = 1_u128.checked_shl(all - u32::from(self.bits)).unwrap_or(u128::MAX);
+        addresses.saturating_mul(u128::from(self.high.saturating_sub(self.low)) + 1)
+    }
+
+    /// Each address with each port, the ports of one address side by side.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let (first, ports) = (self.first, self.low..=self.high);
+        let mut left = self.count();
+        let (mut offset, mut port) = (0_u128, self.low);
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let ip: IpAddr = match first {
+                IpAddr::V4(ip) => Ipv4Addr::from(u32::from(ip) | u32::try_from(offset).ok()?).into(),
+                IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) | offset).into(),
+            };
+            let address = SocketAddr::new(ip, port);
+            if port == *ports.end() {
+                (offset, port) = (offset + 1, *ports.start());
+            } else {
+                port += 1;
+            }
+            Some(address)
+        })
+    }
+}
+
+impl fmt::Display for AddressBlock {
+    /// As a `bind` line has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first {
+            IpAddr::V4(ip) => write!(f, "{ip}")?,
+            IpAddr::V6(ip) => write!(f, "[{ip}]")?,
+        }
+        if self.is_prefix() {
+            write!(f, "/{}", self.bits)?;
+        }
+        write!(f, ":{}-{}", self.low, self.high)
+    }
 }
 
 /// `shards`, `tune.listener.default-shards`: how many sockets share an address.

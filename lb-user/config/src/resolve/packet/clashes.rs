@@ -31,19 +31,29 @@ pub(super) fn check(proxies: &[Proxy], running: &[(usize, &Proxy)], findings: &m
         let mut reported = None;
         // Another network namespace has other packets.
         for bind in proxy.binds.iter().filter(|bind| bind.namespace.is_none()) {
-            let BindAddress::Inet(address) = bind.address else { continue };
-            if reported == Some(&bind.place) {
-                continue;
-            }
-            let found = if address.ip().is_unspecified() {
-                services.before_all(proxy, bind, address, findings)
-            } else {
-                services.before_one(proxy, bind, address, findings)
-            };
-            if found {
-                reported = Some(&bind.place);
+            for address in addresses(bind) {
+                if reported == Some(&bind.place) {
+                    break;
+                }
+                let found = if address.ip().is_unspecified() {
+                    services.before_all(proxy, bind, address, findings)
+                } else {
+                    services.before_one(proxy, bind, address, findings)
+                };
+                if found {
+                    reported = Some(&bind.place);
+                }
             }
         }
+    }
+}
+
+/// What it listens on, but for a prefix: the services inside of one are its exceptions.
+fn addresses(bind: &Bind) -> Vec<SocketAddr> {
+    match &bind.address {
+        BindAddress::Inet(address) => vec![*address],
+        BindAddress::Block(block) if !block.is_prefix() => block.addresses().collect(),
+        _ => Vec::new(),
     }
 }
 
