@@ -10,7 +10,7 @@ use lb_common::counters::PacketExit as Exit;
 use lb_common::packet::TCP;
 
 use crate::checksum::apply;
-use crate::headers::{ETHERNET, ETHERTYPE_V4, ETHERTYPE_V6, Packet, V4, V6, VLAN_TAG, at, read};
+use crate::headers::{ETHERNET, ETHERTYPE_V4, ETHERTYPE_V6, Packet, V4, V6, VLAN_TAG, at, opaque, read};
 use crate::maps::VLANS;
 use crate::route::{Link, Tag};
 
@@ -84,7 +84,7 @@ impl Frame for XdpContext {
 
     #[inline(always)]
     fn bytes(&self) -> usize {
-        self.data_end() - self.data()
+        opaque(self.data_end() - self.data())
     }
 
     #[inline(always)]

@@ -43,19 +43,25 @@ const V4_WHOLE: u16 = 0x4000;
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 
+/// The same value, of which the compiler knows nothing.
+#[inline(always)]
+pub fn opaque(value: usize) -> usize {
+    let mut value = value;
+    // SAFETY: moves a register to itself. An empty instruction would not do: two lines of source for one instruction
+    // make the kernel refuse the line information.
+    unsafe { asm!("{0} = {0}", inout(reg) value) };
+    value
+}
+
 /// A pointer to `T` at `offset`, if the packet holds it all.
 #[inline(always)]
 pub fn at<T>(ctx: &impl Frame, offset: usize) -> Option<*mut T> {
     let end = ctx.end();
-    let mut place = offset;
-    // SAFETY: moves a register to itself. It hides from the compiler what `offset` is, so that the bound below stays in the
-    // program: the verifier forgets bounds when a value rests on the stack. An empty instruction would not do: two
-    // lines of source for one instruction make the kernel refuse the line information.
-    unsafe { asm!("{0} = {0}", inout(reg) place) };
-    let mut start = ctx.start() + (place & OFFSET_MASK);
-    // SAFETY: as above. Without it the compiler would check one sum and use another, and the verifier knows
-    // only the one that was compared with the end.
-    unsafe { asm!("{0} = {0}", inout(reg) start) };
+    // The bound has to stay in the program: the verifier forgets bounds when a value rests on the stack.
+    let place = opaque(offset) & OFFSET_MASK;
+    // Else the compiler would check one sum and use another, and the verifier knows only the one that was compared
+    // with the end.
+    let start = opaque(ctx.start() + place);
     if start + size_of::<T>() > end { None } else { Some(start as *mut T) }
 }
 
