@@ -101,25 +101,33 @@ pub(crate) fn link_info(link: impl AsFd) -> io::Result<Option<LinkInfo>> {
     Ok(known.then_some(LinkInfo { interface: info.interface, program: info.program }))
 }
 
+/// The start of `struct bpf_prog_info`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    lengths: [u32; 2],
+    instructions: [u64; 2],
+    load_time: u64,
+    user: u32,
+    map_count: u32,
+    maps: u64,
+    name: [u8; 16],
+}
+
+/// The kernel's number of a program.
+pub(crate) fn program_id(program: impl AsFd) -> io::Result<u32> {
+    let mut info = ProgramInfo::default();
+    object_info(program, &mut info)?;
+    Ok(info.id)
+}
+
 /// The name of the program with this number; empty if it has none.
 pub(crate) fn program_name(id: u32) -> io::Result<String> {
-    /// The start of `struct bpf_prog_info`.
-    #[repr(C)]
-    #[derive(Default)]
-    struct Info {
-        kind: u32,
-        id: u32,
-        tag: [u8; 8],
-        lengths: [u32; 2],
-        instructions: [u64; 2],
-        load_time: u64,
-        user: u32,
-        map_count: u32,
-        maps: u64,
-        name: [u8; 16],
-    }
     let program = descriptor(call(command::PROG_GET_FD_BY_ID, &mut [id, 0, 0])?)?;
-    let mut info = Info::default();
+    let mut info = ProgramInfo::default();
     object_info(program, &mut info)?;
     let name = CStr::from_bytes_until_nul(&info.name).unwrap_or_default();
     Ok(name.to_string_lossy().into_owned())

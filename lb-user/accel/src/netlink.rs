@@ -104,6 +104,26 @@ pub(crate) fn xdp_features(index: u32) -> Option<XdpFeatures> {
     Some(XdpFeatures { native: features & ALL_VERDICTS == ALL_VERDICTS, transmit: features & TRANSMIT != 0 })
 }
 
+/// The program of a filter at the ingress of `clsact`: its number; `None` if there is no such filter.
+pub(crate) fn ingress_filter(index: u32, priority: u16, handle: u32) -> Option<u32> {
+    const GET_FILTER: u16 = 46;
+    const INGRESS: u32 = 0xffff_fff2;
+    const ALL_PROTOCOLS: u16 = 3;
+    const KIND: u16 = 1;
+    const OPTIONS: u16 = 2;
+    const PROGRAM_ID: u16 = 11;
+    // `struct tcmsg`.
+    let mut body = vec![0; 4];
+    let info = u32::from(priority) << 16 | u32::from(ALL_PROTOCOLS.to_be());
+    for word in [index, handle, INGRESS, info] {
+        body.extend(word.to_ne_bytes());
+    }
+    let header = body.len();
+    put(&mut body, KIND, b"bpf\0");
+    let answers = ask(None, GET_FILTER, 0, &body).ok()?;
+    answers.iter().find_map(|(_, body)| u32_of(find(find(body.get(header..)?, OPTIONS)?, PROGRAM_ID)?))
+}
+
 /// `struct ifinfomsg`.
 const LINK_HEADER: usize = 16;
 

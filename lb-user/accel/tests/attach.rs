@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails shows its line")]
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::net::UdpSocket;
 use std::os::fd::AsFd as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use sockeye_accel::{
     AttachError, AttachWanted, Attached, Instance, InstanceError, Packet, PacketLoad, PacketServer,
     PacketSizes, TABLE_SIZE_MIN,
 };
+use sockeye_sys::process::{self, CapabilitySet};
 
 const INTERFACE: &str = "sk0";
 const OTHER: &str = "sk1.5";
@@ -93,6 +94,11 @@ impl Net {
         let mut names: Vec<_> = names.filter(|name| !name.starts_with("owner-")).collect();
         names.sort();
         names
+    }
+
+    /// What is attached, as pinned.
+    fn places(&self) -> Vec<String> {
+        self.pinned().into_iter().filter(|name| !name.contains('@')).collect()
     }
 
     /// Sends datagrams from the other end, one after the other, and returns once all are there.
@@ -185,7 +191,7 @@ fn each_kind_sees_packets_until_the_end() {
         assert_eq!(packet.attached(), both);
         net.send(10);
         assert_eq!(passed(&packet), 10);
-        assert_eq!(net.pinned().len(), 7, "{:?}", net.pinned());
+        assert_eq!(net.places().len(), 2, "{:?}", net.pinned());
         packet.detach(OTHER).unwrap();
         assert_eq!(packet.attached(), &both[..1]);
         packet.unpin_all();
@@ -309,6 +315,7 @@ fn taking_over_filters_loses_no_packet() {
 /// A process of its own: this test binary, running `child`.
 struct Process {
     child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
@@ -321,11 +328,24 @@ impl Process {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.map_while(Result::ok).any(|line| line.ends_with("attached")));
-        Self { child }
+        let mut this = Self { child, lines };
+        this.hear("attached");
+        this
     }
 
-    fn kill(mut self) {
+    fn ask(&mut self, word: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{word}").unwrap();
+        self.hear("done");
+    }
+
+    fn hear(&mut self, word: &str) {
+        assert!(self.lines.by_ref().map_while(Result::ok).any(|line| line.ends_with(word)), "{word}");
+    }
+}
+
+impl Drop for Process {
+    /// As `kill -9` does it.
+    fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -353,10 +373,50 @@ fn child() {
     packet.set_server(7, Some(&server(3))).unwrap();
     packet.attach(INTERFACE, wanted).unwrap();
     packet.publish().unwrap();
-    writeln!(std::io::stdout(), "attached").unwrap();
+    let say = |word: &str| writeln!(std::io::stdout(), "{word}").unwrap();
+    say("attached");
     // Until we are killed, or the test that started us is gone.
-    let _ = std::io::stdin().read_line(&mut String::new());
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        match line.as_str() {
+            "drop" => {
+                instance.give_to(Some(NOBODY), Some(NOBODY)).unwrap();
+                process::chroot(&std::env::temp_dir()).unwrap();
+                let keep = CapabilitySet::NET_ADMIN | CapabilitySet::BPF | CapabilitySet::PERFMON;
+                process::become_user(Some(NOBODY), Some(NOBODY), keep).unwrap();
+            }
+            "attach" => {
+                packet.attach(OTHER, AttachWanted::Tc).unwrap();
+                packet.attach(INTERFACE, AttachWanted::Native).unwrap();
+            }
+            _ => packet.unpin_all(),
+        }
+        say("done");
+    }
     std::process::exit(1);
+}
+
+const NOBODY: u32 = 65_534;
+
+/// Without root, the rights to files, and the root folder.
+#[test]
+fn a_process_that_became_another_user_attaches_and_cleans_up() {
+    let Some(net) = Net::enter() else { return };
+    for word in ["native", "generic", "tc", "filter"] {
+        let mut process = Process::start(&net, word);
+        process.ask("drop");
+        process.ask("attach");
+        net.send(3);
+        let places = net.places();
+        assert_eq!(places.len(), 2, "{places:?}");
+        assert!(places[0].contains("-sk1%2E5-") || places[1].contains("-sk1%2E5-"), "{places:?}");
+        assert!(places.iter().any(|name| name.starts_with("link-sk0-native-")), "{places:?}");
+        let shown = || run("ip", &["-n", &net.name, "link", "show", INTERFACE]).unwrap().contains("xdp");
+        assert!(shown());
+        process.ask("stop");
+        assert!(!shown());
+        assert_eq!(net.pinned(), Vec::<String>::new());
+        drop(process);
+    }
 }
 
 fn server(generation: u32) -> PacketServer {
@@ -393,7 +453,7 @@ fn a_killed_process_is_gone_and_its_program_goes_on() {
             other => panic!("{other:?}"),
         }
         assert!(matches!(Instance::unload(&net.instance()), Err(InstanceError::Owned { .. })));
-        process.kill();
+        drop(process);
         net.send(5);
         // The next process finds the counters, the servers, and the place to put its own program.
         let instance = Instance::claim(&net.instance(), false).unwrap();
@@ -413,7 +473,7 @@ fn a_killed_process_is_gone_and_its_program_goes_on() {
         // This one does not end cleanly either; then somebody clears up.
         drop((packet, instance));
         let removed = Instance::unload(&net.instance()).unwrap();
-        assert_eq!(removed.len(), 6, "{removed:?}");
+        assert!(removed.contains(&"map CONNECTIONS".to_owned()), "{removed:?}");
         assert!(removed.iter().any(|line| line.starts_with("program on sk0 (")), "{removed:?}");
         net.send(5);
         match Instance::unload(&net.instance()) {
@@ -488,11 +548,19 @@ fn a_map_of_another_layout_or_shape_is_left_behind() {
 fn the_table_of_flows_keeps_its_size_until_a_clean_stop() {
     let Some(net) = Net::enter() else { return };
     let instance = Instance::claim(&net.instance(), false).unwrap();
-    let mut packet = Packet::load(&load(), Some(&instance)).unwrap();
-    packet.attach(INTERFACE, AttachWanted::Tc).unwrap();
-    let larger = PacketSizes { connections: 8_192, ..load().sizes };
+    let with = |connections| {
+        let sizes = PacketSizes { connections, ..load().sizes };
+        PacketLoad { sizes, services: true, ..load() }
+    };
+    let mut packet = Packet::load(&with(4_096), Some(&instance)).unwrap();
+    packet.attach(INTERFACE, AttachWanted::Generic).unwrap();
     let next = Instance::claim(&net.instance(), true).unwrap();
-    let mut successor = Packet::load(&PacketLoad { sizes: larger, ..load() }, Some(&next)).unwrap();
+    let mut without_flows = Packet::load(&with(8_192), Some(&next)).unwrap();
+    assert!(without_flows.take_notices().is_empty(), "no server, no flow");
+    drop((without_flows, next));
+    packet.set_server(1, Some(&server(1))).unwrap();
+    let next = Instance::claim(&net.instance(), true).unwrap();
+    let mut successor = Packet::load(&with(8_192), Some(&next)).unwrap();
     let [notice] = &successor.take_notices()[..] else { panic!("one notice") };
     assert!(notice.to_string().contains("4096 entries; 'ebpf.connections 8192'"), "{notice}");
     successor.unpin_all();

@@ -15,6 +15,7 @@ use super::instance::{self, Folder};
 use super::pins::{self, Notice, Pin, Pins};
 use super::{PROGRAM, Packet};
 use crate::bpf;
+use crate::loader::LoadError;
 use crate::netlink::{self, Interface};
 
 /// Name of the tc program in its object.
@@ -108,8 +109,8 @@ pub enum AttachError {
     Superseded,
     #[error("{interface}: the kernel does not take the program ({kind}): {error}")]
     Kernel { interface: String, kind: Attached, error: io::Error },
-    #[error("cannot load the program: {0}")]
-    Program(#[from] ProgramError),
+    #[error("{0}")]
+    Program(#[from] LoadError),
     #[error("the object has no {0}")]
     Missing(&'static str),
     #[error("cannot ask for the interface: {0}")]
@@ -440,17 +441,18 @@ fn program(object: &mut Ebpf, kind: Attached) -> Result<OwnedFd, AttachError> {
         if program.fd().is_err() {
             program.load().map_err(load_refused)?;
         }
-        program.fd()?.as_fd().try_clone_to_owned()
+        program.fd().map_err(LoadError::from)?.as_fd().try_clone_to_owned()
     } else {
-        let program: &mut Xdp =
-            object.program_mut(PROGRAM).ok_or(AttachError::Missing(PROGRAM))?.try_into()?;
-        program.fd()?.as_fd().try_clone_to_owned()
+        let program = object.program_mut(PROGRAM).ok_or(AttachError::Missing(PROGRAM))?;
+        let program: &mut Xdp = program.try_into().map_err(LoadError::from)?;
+        program.fd().map_err(LoadError::from)?.as_fd().try_clone_to_owned()
     };
     fd.map_err(AttachError::Pins)
 }
 
 fn tc_program(object: &mut Ebpf) -> Result<&mut SchedClassifier, AttachError> {
-    Ok(object.program_mut(PROGRAM_TC).ok_or(AttachError::Missing(PROGRAM_TC))?.try_into()?)
+    let program = object.program_mut(PROGRAM_TC).ok_or(AttachError::Missing(PROGRAM_TC))?;
+    Ok(program.try_into().map_err(LoadError::from)?)
 }
 
 fn load_refused(error: ProgramError) -> AttachError {
@@ -458,7 +460,7 @@ fn load_refused(error: ProgramError) -> AttachError {
         ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
             AttachError::Privileges
         }
-        _ => AttachError::Program(error),
+        _ => AttachError::Program(error.into()),
     }
 }
 
@@ -495,7 +497,7 @@ fn attach_filter(program: &mut SchedClassifier, facts: &Interface) -> Result<(),
             let code = cause.raw_os_error().unwrap_or(libc::EIO);
             refused(io::Error::from_raw_os_error(code), Attached::Tc, facts)
         }
-        _ => AttachError::Program(error),
+        _ => AttachError::Program(error.into()),
     };
     let name = &facts.name;
     let there = filter(name).map_err(|_| AttachError::NoInterface(name.clone()))?;
@@ -511,12 +513,17 @@ fn attach_filter(program: &mut SchedClassifier, facts: &Interface) -> Result<(),
         }
     };
     // Dropping it would detach it.
-    std::mem::forget(program.take_link(id)?);
+    std::mem::forget(program.take_link(id).map_err(LoadError::from)?);
     Ok(())
 }
 
 fn filter(interface: &str) -> io::Result<SchedClassifierLink> {
     SchedClassifierLink::attached(interface, TcAttachType::Ingress, FILTER_PRIORITY, FILTER_HANDLE, None)
+}
+
+/// The number of the program that our filter on an interface has, if it is there.
+pub(super) fn filter_program(index: u32) -> Option<u32> {
+    netlink::ingress_filter(index, FILTER_PRIORITY, FILTER_HANDLE.into())
 }
 
 /// Takes the program of a pin off its interface.

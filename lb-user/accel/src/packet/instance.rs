@@ -14,6 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{self, AtFlags, CWD, Dir, FlockOperation, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use super::attach;
 use super::pins::{self, Pin};
 use crate::bpf;
 use crate::netlink::Interface;
@@ -142,7 +143,8 @@ impl Instance {
         drop(locked);
         // Only the last instance's removal empties it.
         let _ = fs::rmdir(ALL);
-        Ok(removed)
+        // A process that has changed its user leaves the empty folder.
+        if removed.is_empty() { Err(InstanceError::Nothing(name.to_owned())) } else { Ok(removed) }
     }
 
     /// Its name.
@@ -160,7 +162,8 @@ impl Instance {
         self.folder.transient
     }
 
-    /// Lets a user change what is pinned; to be called before the process becomes that user.
+    /// Lets a user change what is pinned; to be called before the process becomes that user. It needs `CAP_NET_ADMIN`,
+    /// `CAP_BPF` and `CAP_PERFMON` to attach again.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -339,10 +342,21 @@ pub(crate) fn holder(interface: &Interface, network: u64, but: Option<&str>) -> 
     for (instance, directory) in others(but) {
         for pin in pins::list(&directory).unwrap_or_default() {
             let holds = match &pin {
-                Pin::Link { network: of, .. } if *of == network => bpf::object_get(&directory, &pin.to_string())
-                    .and_then(bpf::link_info)
-                    .is_ok_and(|info| info.is_some_and(|info| info.interface == interface.index)),
-                Pin::Filter { interface: name, network: of } => *of == network && *name == interface.name,
+                Pin::Link { network: of, .. } if *of == network => {
+                    bpf::object_get(&directory, &pin.to_string())
+                        .and_then(bpf::link_info)
+                        .is_ok_and(|info| info.is_some_and(|info| info.interface == interface.index))
+                }
+                // The name may be that of another interface, of a namespace with a number that was used before.
+                Pin::Filter { interface: name, network: of } => {
+                    *of == network
+                        && *name == interface.name
+                        && attach::filter_program(interface.index).is_some_and(|id| {
+                            bpf::object_get(&directory, &pin.to_string())
+                                .and_then(bpf::program_id)
+                                .is_ok_and(|ours| ours == id)
+                        })
+                }
                 _ => false,
             };
             if holds {

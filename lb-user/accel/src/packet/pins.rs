@@ -27,11 +27,12 @@ const SERVERS: &str = "SERVERS";
 
 /// Maps that outlive the process, by their names in the object. All others belong to one process's configuration.
 const SURVIVING: &[Surviving] = &[
+    // First: without servers there are no flows either.
+    Surviving { reuse: false, ..Surviving::array::<Server>(SERVERS, PACKET_SERVERS) },
     Surviving::hash::<FlowKey, Connection>("CONNECTIONS"),
     Surviving::hash::<FragmentKey, Fragment>("FRAGMENTS").of(PACKET_FRAGMENTS),
     Surviving::array::<Statistics>("STATISTICS", PACKET_SERVERS),
     Surviving::array::<u64>("COUNTERS", PACKET_EXITS),
-    Surviving { reuse: false, ..Surviving::array::<Server>(SERVERS, PACKET_SERVERS) },
 ];
 
 /// A map that is pinned.
@@ -140,6 +141,9 @@ impl Found {
             match MapInfo::from_pin(&path) {
                 Ok(info) if map.fits(&info) => {
                     if map.entries.is_none() && info.max_entries() != sizes.connections {
+                        if found.servers.is_empty() {
+                            continue;
+                        }
                         let kept = info.max_entries();
                         found.notices.push(Notice::Connections { kept, wanted: sizes.connections });
                     }
