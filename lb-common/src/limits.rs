@@ -31,6 +31,10 @@ pub const PACKET_EXTENSION_HEADERS: usize = 6;
 /// Each takes about 100 bytes of the kernel's memory, and 16 for every CPU.
 pub const SHIELD_PREFIXES: u32 = 1_000_000;
 
+/// Lines per second that the packet program may say on each CPU (`ebpf.debug on`): a flood of bad packets must not
+/// become a flood of lines.
+pub const DEBUG_LINES: u64 = 16;
+
 /// Directions that the kernel may forward at once. Each takes two slots of 8 bytes and one [`Flow`]; a process
 /// with the usual limit of 20,000 descriptors cannot have more than 10,000 connection pairs.
 ///

@@ -160,15 +160,7 @@ pub fn parse(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     if first & 1 == 1 || ctx.for_others() {
         return Err(Exit::NotUnicast);
     }
-    let mut ethertype: u16 = read(ctx, 12).ok_or(Exit::NotIp)?;
-    let mut network = ETHERNET;
-    for _ in 0..VLAN_TAGS_MAX {
-        if !is_tag(ethertype) {
-            break;
-        }
-        ethertype = read(ctx, network + 2).ok_or(Exit::NotIp)?;
-        network += VLAN_TAG;
-    }
+    let (ethertype, network) = ethernet(ctx).ok_or(Exit::NotIp)?;
     forget(&mut packet.network, network);
     packet.tagged = network != ETHERNET || ctx.tag_beside();
     match ethertype {
@@ -180,6 +172,21 @@ pub fn parse(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
         return Err(Exit::Malformed);
     }
     Ok(())
+}
+
+/// What is behind the Ethernet header and its tags, and where.
+#[inline(always)]
+pub fn ethernet(ctx: &impl Frame) -> Option<(u16, usize)> {
+    let mut ethertype: u16 = read(ctx, 12)?;
+    let mut network = ETHERNET;
+    for _ in 0..VLAN_TAGS_MAX {
+        if !is_tag(ethertype) {
+            break;
+        }
+        ethertype = read(ctx, network + 2)?;
+        network += VLAN_TAG;
+    }
+    Some((ethertype, network))
 }
 
 /// Whether a VLAN tag stands where this type does.

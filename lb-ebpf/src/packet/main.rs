@@ -9,6 +9,7 @@
 mod checksum;
 mod clamp;
 mod classifier;
+mod debug;
 mod decide;
 mod forward;
 mod frame;
@@ -33,6 +34,8 @@ use headers::{ICMP, ICMP6, Part};
 static WITH_SHIELD: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static WITH_SERVICES: Global<u8> = Global::new(1);
+#[unsafe(no_mangle)]
+static WITH_DEBUG: Global<u8> = Global::new(0);
 
 /// Ethernet and IP headers, and those of TCP over IPv4.
 const HEADERS_USUAL: usize = 54;
@@ -58,7 +61,12 @@ pub fn packet_tc(ctx: TcContext) -> i32 {
 fn run<F: Frame>(ctx: &F) -> u32 {
     let verdict = match try_packet(ctx) {
         Ok(verdict) => verdict,
-        Err(why) => Verdict { action: forward::refuse::<F>(why), why },
+        Err(why) => {
+            if WITH_DEBUG.load() != 0 {
+                debug::say(ctx, why);
+            }
+            Verdict { action: forward::refuse::<F>(why), why }
+        }
     };
     maps::count(verdict.why);
     verdict.action

@@ -13,7 +13,7 @@ use lb_common::packet::{Address, MAPPED};
 use lb_common::shield::{BITS, EXPIRED_MAX, Hits, Prefix, V4_BITS};
 
 use crate::frame::Frame;
-use crate::headers::{ETHERNET, ETHERTYPE_V4, ETHERTYPE_V6, V4, V6, VLAN_TAG, VLAN_TAGS_MAX, is_tag, read};
+use crate::headers::{self, ETHERTYPE_V4, ETHERTYPE_V6, V4, V6, read};
 
 /// Made as large as the list needs.
 #[map]
@@ -33,21 +33,21 @@ struct Source {
 /// The error is why a packet is stopped. One without an IP address has nothing to fear.
 #[inline(never)]
 pub fn check(ctx: &impl Frame) -> Result<(), Exit> {
-    let Some(source) = source(ctx) else { return Ok(()) };
+    let source = match source(ctx) {
+        Some(source) => source,
+        // What is missing may be there and not yet readable.
+        None if ctx.gather(usize::MAX) => match self::source(ctx) {
+            Some(source) => source,
+            None => return Ok(()),
+        },
+        None => return Ok(()),
+    };
     if allows(&source) { Ok(()) } else { Err(Exit::ShieldDenied) }
 }
 
 #[inline(always)]
 fn source(ctx: &impl Frame) -> Option<Source> {
-    let mut ethertype: u16 = read(ctx, 12)?;
-    let mut network = ETHERNET;
-    for _ in 0..VLAN_TAGS_MAX {
-        if !is_tag(ethertype) {
-            break;
-        }
-        ethertype = read(ctx, network + 2)?;
-        network += VLAN_TAG;
-    }
+    let (ethertype, network) = headers::ethernet(ctx)?;
     match ethertype {
         ETHERTYPE_V4 => {
             let header: V4 = read(ctx, network)?;

@@ -29,12 +29,15 @@ use std::sync::Arc;
 pub use btf::BtfError;
 pub use loader::LoadError;
 pub use packet::{
-    AttachError, AttachWanted, Attached, Instance, InstanceError, Notice, Packet, PacketError, PacketLink,
-    PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_MIN, endpoint,
+    AttachError, AttachWanted, Attached, Instance, InstanceError, Notice, Packet, PacketError, PacketLines,
+    PacketLink, PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_MIN,
+    endpoint,
 };
 pub use probe::{Host, Unavailable};
 pub use report::{Asked, Report, xdp_transmit};
-pub use shield::{Shield, ShieldEntry, ShieldError, ShieldHits, ShieldList, ShieldSaid, TooManyPrefixes, boot_clock};
+pub use shield::{
+    Shield, ShieldEntry, ShieldError, ShieldHits, ShieldList, ShieldSaid, TooManyPrefixes, boot_clock,
+};
 pub use sockmap::{InsertError, Link, Sockmap};
 pub use steer::{SteerError, SteerExact, SteerGroup, SteerMode, SteerOwned, SteerPlan, Steering, WorkerLoad};
 
@@ -66,6 +69,7 @@ pub struct Accel {
     splice: Result<(), Unavailable>,
     sockmap: Result<Arc<Sockmap>, Unavailable>,
     steering: Result<Steering, Unavailable>,
+    packet: Result<(), Unavailable>,
 }
 
 impl Accel {
@@ -77,7 +81,13 @@ impl Accel {
             let sockmap = Sockmap::load().map_err(Unavailable::Load)?;
             Ok(Arc::new(sockmap))
         });
-        Self { splice, sockmap, steering: Err(Unavailable::SteerNotAsked) }
+        let (steering, packet) = (Err(Unavailable::SteerNotAsked), Err(Unavailable::PacketNotAsked));
+        Self { splice, sockmap, steering, packet }
+    }
+
+    /// Whether packets are forwarded or refused before there is a socket, or why not: `mode packet`, the shield.
+    pub fn set_packet(&mut self, packet: Result<(), Unavailable>) {
+        self.packet = packet;
     }
 
     /// The steering programs, which start once the sockets are bound, or why they did not.
@@ -109,7 +119,9 @@ impl fmt::Display for Accel {
         f.write_str(", sockmap ")?;
         state(f, self.sockmap.as_ref().err())?;
         f.write_str(", steering ")?;
-        state(f, self.steering.as_ref().err())
+        state(f, self.steering.as_ref().err())?;
+        f.write_str(", packet ")?;
+        state(f, self.packet.as_ref().err())
     }
 }
 

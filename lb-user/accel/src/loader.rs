@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 
-use crate::{BtfError, PacketLoad};
 use crate::btf::Btf;
+use crate::{BtfError, PacketLoad};
 
 /// Where the kernel describes its types.
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -66,15 +66,24 @@ pub(crate) fn packet_object(
         .btf(None)
         .override_global("WITH_SERVICES", &services, true)
         .override_global("WITH_SHIELD", &shield, true)
-        .override_global("WITH_DEBUG", &debug, false)
+        .override_global("WITH_DEBUG", &debug, true)
         .map_max_entries("CONNECTIONS", load.sizes.connections)
         .map_max_entries("TABLES", table_elements)
         .map_max_entries("SHIELD_PREFIXES", load.shield.max(1))
-        .map_max_entries("SHIELD_HITS", load.shield.max(1));
+        .map_max_entries("SHIELD_HITS", load.shield.max(1))
+        .map_max_entries("AYA_LOGS", if load.debug { LINES_BYTES } else { page() });
     for (name, path) in pinned {
         loader.map_pin_path(name, path.as_path());
     }
     Ok(loader.load(PACKET)?)
+}
+
+/// Bytes of the ring buffer of lines: some hundred, more than all CPUs say in a second.
+const LINES_BYTES: u32 = 128 * 1024;
+
+/// Bytes of a page, the smallest ring buffer.
+fn page() -> u32 {
+    u32::try_from(rustix::param::page_size()).unwrap_or(LINES_BYTES)
 }
 
 /// An error with its causes on one line; aya names the system call only in the cause.

@@ -144,6 +144,9 @@ pub enum Unavailable {
     /// `noreuseport`: a bind has one socket, and nothing to choose from.
     #[error("noreuseport")]
     NoReuseport,
+    /// One worker, one socket.
+    #[error("every address has one socket")]
+    OneSocket,
     /// No section leaves bytes to splice(2).
     #[error("not asked for; 'option splice-auto' does")]
     SpliceNotAsked,
@@ -277,7 +280,8 @@ mod tests {
     #[test]
     fn steering_needs_less() {
         let check = |accel, object, host: Host, expected: &str| {
-            let text = steering(accel, object, &host).map_or_else(|reason| reason.to_string(), |()| "on".to_owned());
+            let text =
+                steering(accel, object, &host).map_or_else(|reason| reason.to_string(), |()| "on".to_owned());
             assert_eq!(text, expected);
         };
         check(true, true, Host { btf: false, ..ABLE }, "on");

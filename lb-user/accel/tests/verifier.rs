@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use aya::programs::loaded_programs;
-use sockeye_accel::{Accel, Packet, PacketSizes, SpliceWanted, TABLE_SIZE_MIN, Wanted};
+use sockeye_accel::{Accel, Packet, PacketLoad, PacketSizes, SpliceWanted, TABLE_SIZE_MIN, Wanted};
 
 /// The verifier gives up at a million; a program that comes near would not survive the next kernel.
 const INSTRUCTIONS_MAX: u32 = 500_000;
@@ -15,12 +15,16 @@ fn every_program_is_far_from_the_limit() {
     let before: BTreeSet<u32> = loaded_programs().map_while(Result::ok).map(|program| program.id()).collect();
     let accel = Accel::start(Wanted { accel: true, sockmap: true, splice: SpliceWanted::NotAsked });
     let sizes = PacketSizes { connections: 64, services: 1, table: TABLE_SIZE_MIN };
-    let packet = Packet::load(sizes);
+    let packet = Packet::load(&sizes.into(), None);
+    // Everything that can be switched on, and the least that can be.
+    let all = PacketLoad { sizes, services: true, shield: 1_024, debug: true };
+    let variants =
+        [all, PacketLoad { services: false, debug: false, ..all }].map(|load| Packet::load(&load, None));
     let mut out = std::io::stderr();
     if accel.sockmap().is_none() {
         writeln!(out, "skipped: {accel}").unwrap();
     }
-    if let Err(error) = &packet {
+    for error in variants.iter().chain([&packet]).filter_map(|packet| packet.as_ref().err()) {
         writeln!(out, "skipped: packet: {error}").unwrap();
     }
     for program in loaded_programs().map_while(Result::ok) {

@@ -7,6 +7,7 @@ mod attach;
 mod classifier;
 mod encode;
 mod instance;
+mod lines;
 mod measure;
 mod pins;
 mod tables;
@@ -29,8 +30,9 @@ use attach::Places;
 pub use attach::{AttachError, AttachWanted, Attached};
 pub use encode::endpoint;
 use encode::{FREE, encode};
-pub(crate) use instance::{holder, is_mounted, network_namespace};
 pub use instance::{Instance, InstanceError};
+pub(crate) use instance::{holder, is_mounted, network_namespace};
+pub use lines::PacketLines;
 pub use pins::Notice;
 use pins::{Found, Pins};
 use tables::{Tables, table_entries};
@@ -157,6 +159,7 @@ pub struct Packet {
     statistics: PerCpuArray<MapData, Statistics>,
     counters: PerCpuArray<MapData, u64>,
     shield: Option<Shield>,
+    lines: Option<PacketLines>,
     tables: Tables,
     sizes: PacketSizes,
     object: aya::Ebpf,
@@ -176,8 +179,11 @@ impl Packet {
         }
         let sizes = PacketSizes { services: load.sizes.services.min(PACKET_SERVICES), ..load.sizes };
         let folder = instance.map(|instance| instance.folder.clone());
-        let found = folder.as_ref().map(|folder| Found::look(folder, &sizes)).unwrap_or_default();
+        // Without services their maps are as small as the kernel takes them.
+        let small = PacketSizes { connections: 1_024, services: 1, table: TABLE_SIZE_MIN };
+        let sizes = if load.services { sizes } else { small };
         let load = PacketLoad { sizes, ..*load };
+        let found = folder.as_ref().map(|folder| Found::look(folder, &sizes)).unwrap_or_default();
         let mut object = loader::packet_object(&load, table_entries(&sizes).div_ceil(2), &found.reusable)?;
         let pins = folder.map(|folder| Pins::new(folder, &object)).transpose().map_err(LoadError::Pins)?;
         let services = take(&mut object, "SERVICES")?.try_into()?;
@@ -196,6 +202,7 @@ impl Packet {
                 Some(Shield::new(prefixes, take(&mut object, "SHIELD_HITS")?, capacity)?)
             }
         };
+        let lines = load.debug.then(|| PacketLines::new(&mut object)).transpose()?;
         let program: &mut Xdp = object.program_mut(PROGRAM).ok_or(LoadError::Missing(PROGRAM))?.try_into()?;
         program.load()?;
         classifier::load(&mut object)?;
@@ -206,6 +213,7 @@ impl Packet {
             statistics,
             counters,
             shield,
+            lines,
             tables,
             sizes,
             places: Places::new(pins, found.notices),
@@ -223,6 +231,11 @@ impl Packet {
     /// The shield, if there is one; it goes its own way from here on.
     pub fn take_shield(&mut self) -> Option<Shield> {
         self.shield.take()
+    }
+
+    /// What the program says, if it was asked to say something; it goes its own way from here on.
+    pub fn take_lines(&mut self) -> Option<PacketLines> {
+        self.lines.take()
     }
 
     /// Adds a service, or changes how it forwards; its table stays, and a new one has none.
