@@ -14,7 +14,10 @@ use crate::scope::ProxyScope;
 pub(super) fn prefix(text: &str, scope: &ProxyScope<'_>) -> Result<Option<Expanded>, String> {
     let Some((host, rest)) = text.split_once('/') else { return Ok(None) };
     let Some((bits, ports)) = rest.split_once(':') else { return Ok(None) };
-    let parsed = address::parse_address(&format!("{host}:{ports}"), ParseOptions { names: false, ..ParseOptions::BIND });
+    let parsed = address::parse_address(
+        &format!("{host}:{ports}"),
+        ParseOptions { names: false, ..ParseOptions::BIND },
+    );
     let Ok(parsed) = parsed else { return Ok(None) };
     let ip = match parsed.host {
         Host::Ip(ip) => ip,
@@ -30,7 +33,8 @@ pub(super) fn prefix(text: &str, scope: &ProxyScope<'_>) -> Result<Option<Expand
         Port::None | Port::Offset(_) => return Err(format!("missing port specification in '{text}'")),
     };
     let block = bits.parse().ok().and_then(|bits| AddressBlock::new(ip, bits, low, high));
-    let block = block.filter(|_| low > 0).ok_or_else(|| format!("invalid prefix length '{bits}' in '{text}'"))?;
+    let block =
+        block.filter(|_| low > 0).ok_or_else(|| format!("invalid prefix length '{bits}' in '{text}'"))?;
     let address = BindAddress::Block(block);
     Ok(Some(Expanded { text: text.into(), address, transport: Transport::Tcp }))
 }
