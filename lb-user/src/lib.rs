@@ -2,11 +2,14 @@
 //! crates below.
 //!
 //! `process` starts and ends it; a connection enters through `frontend`, its exchanges are decided in `stream`, sent
-//! by `mux` and the relay to a server that `backend` chooses. `health` watches the servers, `stats` counts.
+//! by `mux` and the relay to a server that `backend` chooses. `health` watches the servers, `packet` has the kernel
+//! forward what needs no connection, `stats` counts.
 
 pub mod process;
 
 pub mod health;
+
+pub mod packet;
 
 pub mod frontend;
 

@@ -13,6 +13,9 @@ use super::services::Service;
 /// Bytes of an outer header.
 const OUTER_V4_BYTES: u32 = 20;
 const OUTER_V6_BYTES: u32 = 40;
+/// Bytes of the headers of IP and TCP, which segments do not count.
+const HEADERS_V4_BYTES: u32 = 40;
+const HEADERS_V6_BYTES: u32 = 60;
 
 /// The machine's network at one moment.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +63,11 @@ impl Network {
         })
     }
 
+    /// The interface that frames of this one come in through: of a VLAN the one below it.
+    pub fn physical<'a>(&'a self, interface: &'a Interface) -> &'a Interface {
+        interface.vlan.and_then(|vlan| self.numbered(vlan.parent)).unwrap_or(interface)
+    }
+
     /// The interfaces that have an address.
     fn holders(&self, address: IpAddr) -> impl Iterator<Item = &Interface> {
         let held = self.addresses.iter().filter(move |held| held.address == address);
@@ -84,7 +92,7 @@ pub struct Way {
 }
 
 /// Something that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Nothing starts with it.
     pub fatal: bool,
@@ -111,11 +119,24 @@ impl Findings {
     fn attach(&mut self, interface: &Interface) {
         self.attach.insert(interface.name.clone(), interface.index);
     }
+
+    /// For programs in drivers, which VLANs have none of: those go where their frames come in.
+    pub fn in_drivers(mut self, network: &Network) -> Self {
+        let named = self.attach.keys().filter_map(|name| network.named(name));
+        let physical = named.map(|interface| network.physical(interface));
+        self.attach = physical.map(|interface| (interface.name.clone(), interface.index)).collect();
+        self
+    }
 }
 
 /// Where programs belong now. `last` has, for each service, the interfaces that its address was on last, by name:
 /// they stay while the address is away, as an address that a cluster moves from node to node often is.
-pub fn look(services: &[Service], ways: &[Way], network: &Network, last: &mut [BTreeSet<String>]) -> Findings {
+pub fn look(
+    services: &[Service],
+    ways: &[Way],
+    network: &Network,
+    last: &mut [BTreeSet<String>],
+) -> Findings {
     let mut findings = Findings::default();
     let mut entries = vec![0; services.len()];
     for ((service, last), entry) in services.iter().zip(last).zip(&mut entries) {
@@ -147,7 +168,9 @@ fn of_service<'a>(service: &Service, network: &'a Network) -> Result<Vec<&'a Int
     let address = service.address.ip();
     if let Some(name) = &service.interface {
         let interface = network.named(name);
-        return interface.map(|interface| vec![interface]).ok_or_else(|| format!("there is no interface '{name}'"));
+        return interface
+            .map(|interface| vec![interface])
+            .ok_or_else(|| format!("there is no interface '{name}'"));
     }
     let holders: Vec<&Interface> = network.holders(address).collect();
     let outside: Vec<&Interface> = holders.iter().copied().filter(|interface| !interface.loopback).collect();
@@ -211,10 +234,19 @@ fn of_server(way: &Way, network: &Network, entry: u32, findings: &mut Findings) 
         _ => 0,
     };
     let room = route.mtu.unwrap_or(interface.mtu).saturating_sub(outer);
-    if entry > room && !way.clamp_mss {
+    if entry > room && !(way.clamp_mss && way.forward == Forward::Nat) {
+        // Only NAT sees the servers' half of a handshake.
+        let remedy = match way.forward {
+            Forward::Nat => "write 'ebpf.clamp-mss'".to_owned(),
+            Forward::Dsr | Forward::Ipip => {
+                let headers = if address.is_ipv4() { HEADERS_V4_BYTES } else { HEADERS_V6_BYTES };
+                let segment = room.saturating_sub(headers);
+                format!("have the servers offer smaller segments ('ip route change … advmss {segment}')")
+            }
+        };
         let text = format!(
             "'server {name}' : packets of up to {entry} bytes come in, and only {room} fit the way over {}: give it an \
-             MTU of {}, or write 'ebpf.clamp-mss'",
+             MTU of {}, or {remedy}",
             interface.name,
             entry + outer
         );
@@ -227,7 +259,7 @@ mod tests {
     use super::*;
 
     fn interface(index: u32, name: &str, mtu: u32) -> Interface {
-        Interface { index, name: name.to_owned(), mtu, up: true, loopback: name == "lo" }
+        Interface { index, name: name.to_owned(), mtu, up: true, loopback: name == "lo", vlan: None }
     }
 
     fn network() -> Network {
@@ -321,16 +353,25 @@ mod tests {
             &[service("192.0.2.3:80", None)],
             &[],
             &[],
-            &["! 'bind ' : address 192.0.2.3 is on no interface: add it to one, or write 'interface NAME' on the bind line"],
+            &[
+                "! 'bind ' : address 192.0.2.3 is on no interface: add it to one, or write 'interface NAME' on the bind line",
+            ],
         );
         check(
             &[service("192.0.2.9:80", None)],
             &[],
             &[],
-            &["! 'bind ' : address 192.0.2.9 is on the loopback interface only: write 'interface NAME' on the bind line, with \
-               the one that the clients' packets come in on"],
+            &[
+                "! 'bind ' : address 192.0.2.9 is on the loopback interface only: write 'interface NAME' on the bind line, with \
+               the one that the clients' packets come in on",
+            ],
         );
-        check(&[service("192.0.2.1:80", Some("eth7"))], &[], &[], &["! 'bind ' : there is no interface 'eth7'"]);
+        check(
+            &[service("192.0.2.1:80", Some("eth7"))],
+            &[],
+            &[],
+            &["! 'bind ' : there is no interface 'eth7'"],
+        );
     }
 
     #[test]
@@ -344,7 +385,8 @@ mod tests {
     #[test]
     fn a_source_that_nobody_has_gets_no_answers() {
         let services = [service("192.0.2.1:80", None)];
-        let with = |source: &str| Way { source: Some(source.parse().unwrap()), ..way("10.0.0.1", Forward::Nat) };
+        let with =
+            |source: &str| Way { source: Some(source.parse().unwrap()), ..way("10.0.0.1", Forward::Nat) };
         check(&services, &[with("10.0.0.250")], &["eth0", "eth1"], &[]);
         let text = "'server be/s' : the source address 10.0.0.251 is on no interface, so that answers may not find us: \
                     add it to eth1";
@@ -356,7 +398,8 @@ mod tests {
         let services = [service("192.0.2.1:80", None)];
         let text = "'server be/s' : there is no route to 10.1.1.1";
         check(&services, &[way("10.1.1.1", Forward::Nat)], &["eth0"], &[text]);
-        let text = "! 'server be/s' : 192.0.2.1 is an address of this machine; 'mode packet' sends to others only";
+        let text =
+            "! 'server be/s' : 192.0.2.1 is an address of this machine; 'mode packet' sends to others only";
         check(&services, &[way("192.0.2.1", Forward::Nat)], &["eth0"], &[text]);
         let text = "! 'server be/s' : 10.9.0.1 is behind 10.0.0.254, and 'ebpf.forward dsr' reaches only servers on a \
                     network of this machine; use 'ebpf.forward ipip'";
@@ -367,15 +410,16 @@ mod tests {
     fn tunnels_need_room_and_a_source() {
         let services = [service("192.0.2.1:80", None)];
         let text = "'server be/s' : packets of up to 1500 bytes come in, and only 1480 fit the way over eth1: give it \
-                    an MTU of 1520, or write 'ebpf.clamp-mss'";
+                    an MTU of 1520, or have the servers offer smaller segments ('ip route change … advmss 1440')";
         check(&services, &[way("10.0.0.1", Forward::Ipip)], &["eth0"], &[text]);
-        let clamped = Way { clamp_mss: true, ..way("10.0.0.1", Forward::Ipip) };
-        check(&services, &[clamped], &["eth0"], &[]);
-        let text = "! 'server be/s' : no address on interface eth2 to send from; add one, or write 'source ADDRESS'";
+        let text =
+            "! 'server be/s' : no address on interface eth2 to send from; add one, or write 'source ADDRESS'";
         check(&services, &[way("2001:db8::1", Forward::Ipip)], &["eth0"], &[text]);
         let text = "'server be/s' : packets of up to 1500 bytes come in, and only 1400 fit the way over eth1: give it \
                     an MTU of 1500, or write 'ebpf.clamp-mss'";
         check(&services, &[way("10.8.0.1", Forward::Nat)], &["eth0", "eth1"], &[text]);
+        let clamped = Way { clamp_mss: true, ..way("10.8.0.1", Forward::Nat) };
+        check(&services, &[clamped], &["eth0", "eth1"], &[]);
     }
 
     #[test]
@@ -390,6 +434,17 @@ mod tests {
         assert_eq!(findings.problems.len(), 1);
         network.interfaces.retain(|interface| interface.name != "eth0");
         assert_eq!(look(&services, &[], &network, &mut last).attach, BTreeMap::new());
+    }
+
+    #[test]
+    fn programs_in_drivers_are_below_vlans() {
+        let vlan = netlink::Vlan { parent: 2, id: 100, protocol: 0x8100 };
+        let mut network = network();
+        network.interfaces.push(Interface { vlan: Some(vlan), ..interface(9, "eth0.100", 1500) });
+        let mut last = [BTreeSet::new()];
+        let findings = look(&[service("192.0.2.9:80", Some("eth0.100"))], &[], &network, &mut last);
+        assert_eq!(findings.attach.keys().collect::<Vec<_>>(), ["eth0.100"]);
+        assert_eq!(findings.in_drivers(&network).attach, BTreeMap::from([("eth0".to_owned(), 2)]));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::interfaces::Network;
-use super::{Plane, ways};
+use super::{Done, Plane, ways};
 use crate::process::run;
 
 /// How long reports of changes to the network are gathered before it is looked at: a change seldom comes alone, and
@@ -32,7 +32,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 pub const QUIET_TIME: Duration = Duration::from_secs(5);
 
 /// Keeps the program's maps and places up to date; ends with the process.
-pub async fn run(plane: Rc<RefCell<Plane>>) {
+pub async fn keep(plane: Rc<RefCell<Plane>>) {
     let changes = plane.borrow().changes.clone();
     let watched = netlink::changes().and_then(readiness::watch);
     if let Err(error) = &watched {
@@ -75,55 +75,67 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Servers' states, weights or addresses have changed. First what ends flows, then who gets new ones.
+/// Servers' states, weights or addresses have changed.
 async fn follow(plane: &Rc<RefCell<Plane>>) {
-    let addresses = {
-        let mut this = plane.borrow_mut();
-        let written = this.write_servers();
-        this.note(written);
-        this.has_moved()
-    };
-    if addresses {
+    let moved = plane.borrow().has_moved();
+    if moved {
         // Where the new addresses are decides where tunnels come from and answers come in.
         look(plane).await;
+    } else {
+        plane.borrow_mut().revive();
+        tables(plane).await;
     }
-    tables(plane).await;
 }
 
-/// Computes tables that are needed, on a thread of their own, and hands them to the program.
+/// Computes tables that are needed, on a thread of their own, and hands them to the program; then ends what has to end.
 async fn tables(plane: &Rc<RefCell<Plane>>) {
     let jobs = plane.borrow().jobs();
     for job in jobs {
         // The thread pool is gone only when the process ends.
         let Ok(done) = spawn_blocking(move || job.run()).await else { return };
-        let mut this = plane.borrow_mut();
-        let written = this.write_table(done);
-        this.note(written);
+        plane.borrow_mut().take_table(done);
     }
-    let mut this = plane.borrow_mut();
-    let freed = this.free_places();
-    this.note(freed);
+    plane.borrow_mut().end();
 }
 
 /// Looks at the machine's network, and puts the program where it belongs now.
 async fn look(plane: &Rc<RefCell<Plane>>) {
     let servers = plane.borrow().addresses();
     let Ok(network) = spawn_blocking(move || Network::read(servers.into_iter())).await else { return };
-    let mut this = plane.borrow_mut();
-    match network {
-        Ok(network) => this.adapt(network),
-        Err(error) => this.tell_once(format!("the network cannot be looked at: {error}")),
-    }
-    drop(this);
+    plane.borrow_mut().looked(network);
     tables(plane).await;
 }
 
 impl Plane {
+    /// Before tables lead to servers that are up again.
+    fn revive(&mut self) {
+        let written = self.write_servers(false);
+        self.note(written);
+    }
+
+    fn take_table(&mut self, done: Done) {
+        let written = self.write_table(done);
+        self.note(written);
+    }
+
+    /// When no table leads any more to servers that are down or have moved.
+    fn end(&mut self) {
+        let written = self.write_servers(true).and_then(|()| self.free_places());
+        self.note(written);
+    }
+
+    fn looked(&mut self, network: io::Result<Network>) {
+        match network {
+            Ok(network) => self.adapt(network),
+            Err(error) => self.tell_once(format!("the network cannot be looked at: {error}")),
+        }
+    }
+
     /// Obeys what the network is now.
     fn adapt(&mut self, network: Network) {
         self.network = network;
-        let placed = self.place_servers().and_then(|()| self.write_servers()).and_then(|()| self.write_backward());
-        self.note(placed);
+        let written = self.obey();
+        self.note(written);
         let findings = self.wanted_interfaces();
         let now: BTreeSet<String> = findings.problems.iter().map(Self::sentence).collect();
         for text in now.difference(&self.problems) {
@@ -141,7 +153,10 @@ impl Plane {
             // The kernel has taken the program off with the interface; this forgets the pin.
             let _ = self.packet.detach(&name);
             self.attached.remove(&name);
-            self.tell(Severity::Warning, &format!("packet: interface {name} is gone, its packets are not forwarded"));
+            self.tell(
+                Severity::Warning,
+                &format!("packet: interface {name} is gone, its packets are not forwarded"),
+            );
         }
         for (name, number) in &findings.attach {
             if !self.attached.contains_key(name) {
@@ -152,14 +167,23 @@ impl Plane {
             self.attached.keys().filter(|name| !findings.attach.contains_key(*name)).cloned().collect();
         for name in left {
             match self.packet.detach(&name) {
-                Ok(()) => self.tell(Severity::Notice, &format!("packet: interface {name} is no longer needed")),
-                Err(error) => self.tell_once(format!("cannot leave interface {name}: {error}")),
+                Ok(()) => {
+                    self.tell(Severity::Notice, &format!("packet: interface {name} is no longer needed"))
+                }
+                Err(error) => self.tell_once(format!("cannot detach: {error}")),
             }
             self.attached.remove(&name);
         }
         if !self.retry {
             self.failures.clear();
         }
+    }
+
+    fn obey(&mut self) -> Result<(), PacketError> {
+        self.place_servers()?;
+        self.write_servers(false)?;
+        self.write_backward()?;
+        self.write_vlans()
     }
 
     fn attach_again(&mut self, name: &str, number: u32) {
@@ -171,7 +195,7 @@ impl Plane {
             }
             Err(error) => {
                 self.retry = true;
-                self.tell_once(format!("cannot attach to interface {name}: {error}"));
+                self.tell_once(format!("cannot attach: {error}"));
             }
         }
     }

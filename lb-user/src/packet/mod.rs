@@ -8,6 +8,7 @@
 pub mod interfaces;
 pub mod life;
 pub mod services;
+pub mod shield;
 mod start;
 pub mod statistics;
 pub mod tables;
@@ -17,13 +18,16 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_common::packet::{Endpoint, SOURCE_HASH, STATELESS, forwarding};
+use lb_common::limits::PACKET_VLANS;
+use lb_common::packet::{
+    BACKWARD_SERVICES, Backward, CLAMP_MSS, Endpoint, LAYOUT, SOURCE_HASH, STATELESS, forwarding,
+};
 use sockeye_accel::{
-    AttachWanted, Instance, Packet, PacketBackward, PacketError, PacketServer, PacketService, PacketSource,
-    endpoint,
+    AttachWanted, Instance, Packet, PacketError, PacketServer, PacketService, PacketVlan, endpoint,
 };
 use sockeye_balance::{MaglevServer, WEIGHT_SCALE};
 use sockeye_config::model::Forward;
+use sockeye_sys::netlink::Vlan;
 use tokio::sync::Notify;
 
 use crate::backend::{Backend, Server, State};
@@ -34,6 +38,38 @@ use statistics::Carried;
 use tables::Member;
 
 pub use start::StartError;
+
+/// What a server sees as the source of its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PacketSource {
+    Client,
+    Tunnel(IpAddr),
+    Translated { address: IpAddr, low: u16, high: u16 },
+}
+
+/// A service that sends to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PacketBackward {
+    service: Endpoint,
+    server: u32,
+    stateless: bool,
+}
+
+fn encode_backward(list: &[PacketBackward]) -> Option<Backward> {
+    let first = list.first()?;
+    let mut services = [first.service; BACKWARD_SERVICES];
+    for (place, one) in services.iter_mut().zip(list) {
+        *place = one.service;
+    }
+    let count = u32::try_from(list.len()).ok()?;
+    Some(Backward {
+        services,
+        count,
+        server: first.server,
+        stateless: u32::from(first.stateless),
+        layout: LAYOUT,
+    })
+}
 
 /// The packet plane of this process.
 pub struct Plane {
@@ -49,6 +85,8 @@ pub struct Plane {
     backward: HashMap<Endpoint, Vec<PacketBackward>>,
     /// The machine's network when it was last looked at.
     network: Network,
+    /// VLAN interfaces that the program knows, by their numbers.
+    vlans: HashMap<u32, PacketVlan>,
     /// Interfaces that each service's address was on last.
     last: Vec<BTreeSet<String>>,
     /// Interfaces that the program is on, with their numbers at that time.
@@ -137,7 +175,8 @@ impl Job {
 impl Plane {
     /// Interfaces that the program belongs on, and what does not fit.
     pub fn wanted_interfaces(&mut self) -> Findings {
-        interfaces::look(&self.services, &ways(&self.farms), &self.network, &mut self.last)
+        let findings = interfaces::look(&self.services, &ways(&self.farms), &self.network, &mut self.last);
+        if self.attach == AttachWanted::Native { findings.in_drivers(&self.network) } else { findings }
     }
 
     /// Gives servers their places, when addresses may have changed.
@@ -173,17 +212,20 @@ impl Plane {
         Ok(())
     }
 
-    /// Writes servers whose state or place has changed.
-    fn write_servers(&mut self) -> Result<(), PacketError> {
+    /// Writes servers whose state or place has changed. Only with `ends` flows of servers that are down end: while a
+    /// table still leads to such a server, new flows would end too.
+    fn write_servers(&mut self, ends: bool) -> Result<(), PacketError> {
         for farm in &mut self.farms {
             for slot in &mut farm.slots {
                 let Some(placed) = slot.placed else { continue };
+                let ended = placed.written.is_some_and(|written| written.drop);
+                let down = slot.server.cfg.check.on_marked_down && slot.server.state() == State::Down;
                 let wanted = PacketServer {
                     address: placed.goal.address,
                     port: placed.goal.port,
-                    source: slot.source(farm.forward, placed.goal.address, &self.network),
+                    source: ip_of(slot.source(farm.forward, placed.goal.address, &self.network)),
                     link: None,
-                    drop: slot.server.cfg.check.on_marked_down && slot.server.state() == State::Down,
+                    drop: down && (ends || ended),
                     generation: placed.index.generation,
                     mtu: 0,
                 };
@@ -212,14 +254,31 @@ impl Plane {
             }
         }
         for from in self.backward.keys().filter(|from| !wanted.contains_key(*from)) {
-            self.packet.set_backward(from, &[])?;
+            self.packet.set_backward(from, None)?;
         }
         for (from, services) in &wanted {
             if self.backward.get(from) != Some(services) {
-                self.packet.set_backward(from, services)?;
+                self.packet.set_backward(from, encode_backward(services).as_ref())?;
             }
         }
         self.backward = wanted;
+        Ok(())
+    }
+
+    /// Tells the program which interfaces are VLANs of which others.
+    fn write_vlans(&mut self) -> Result<(), PacketError> {
+        let known = self.network.interfaces.iter().filter_map(|interface| {
+            let Vlan { parent, id, protocol } = interface.vlan?;
+            Some((interface.index, PacketVlan { parent, id, protocol }))
+        });
+        let wanted: HashMap<u32, PacketVlan> = known.take(PACKET_VLANS as usize).collect();
+        for number in self.vlans.keys().filter(|number| !wanted.contains_key(*number)) {
+            self.packet.set_vlan(*number, None)?;
+        }
+        for (number, vlan) in wanted.iter().filter(|(number, vlan)| self.vlans.get(*number) != Some(*vlan)) {
+            self.packet.set_vlan(*number, Some(*vlan))?;
+        }
+        self.vlans = wanted;
         Ok(())
     }
 
@@ -230,13 +289,19 @@ impl Plane {
             return jobs;
         }
         for (number, farm) in self.farms.iter().enumerate() {
-            let mut families: Vec<Family> = farm.services.iter().map(|service| self.services[*service].family()).collect();
+            let mut families: Vec<Family> =
+                farm.services.iter().map(|service| self.services[*service].family()).collect();
             families.sort_unstable();
             families.dedup();
             for family in families {
                 let sharers = tables::sharers(&farm.members(family), farm.backend.cfg.options.allbackups);
                 if farm.shared.get(&family) != Some(&sharers) {
-                    jobs.push(Job { farm: number, family, sharers, size: farm.backend.cfg.packet.table_size });
+                    jobs.push(Job {
+                        farm: number,
+                        family,
+                        sharers,
+                        size: farm.backend.cfg.packet.table_size,
+                    });
                 }
             }
         }
@@ -288,7 +353,9 @@ impl Slot {
     /// What the server at `address` sees as the source of its packets.
     fn source(&self, forward: Forward, address: IpAddr, network: &Network) -> PacketSource {
         match (forward, self.from) {
-            (Forward::Nat, From::Own { address, low, high }) => PacketSource::Translated { address, low, high },
+            (Forward::Nat, From::Own { address, low, high }) => {
+                PacketSource::Translated { address, low, high }
+            }
             (Forward::Ipip, from) => {
                 let source = network.tunnel_source(address, from.address());
                 source.map_or(PacketSource::Client, PacketSource::Tunnel)
@@ -320,11 +387,9 @@ impl Service {
                 Forward::Dsr => forwarding::DSR,
                 Forward::Ipip => forwarding::IPIP,
             },
-            flags: flag(self.stateless, STATELESS) | flag(self.by_source, SOURCE_HASH),
-            // Part of a second is rounded up, so that no flow is forgotten too early.
-            idle: self.idle.map_or(0, |idle| {
-                u32::try_from(idle.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
-            }),
+            flags: flag(self.stateless, STATELESS)
+                | flag(self.by_source, SOURCE_HASH)
+                | flag(self.clamp_mss, CLAMP_MSS),
         }
     }
 }

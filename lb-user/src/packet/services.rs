@@ -10,8 +10,8 @@ use lb_common::packet::{self as abi, Address, TCP, UDP};
 use sockeye_accel::endpoint;
 use sockeye_balance::{Algorithm, HashSource};
 use sockeye_config::model::{
-    Backend, BackendId, BindAddress, Config, Forward, Frontend, FrontendId, Mode, Place, ServerPort, Transport,
-    UseSource,
+    Backend, BackendId, BindAddress, Config, Forward, Frontend, FrontendId, Mode, Place, ServerPort,
+    Transport, UseSource,
 };
 
 use crate::backend::server::Destination;
@@ -158,12 +158,8 @@ pub struct Indices {
 impl Indices {
     /// `before`: what the process before us had.
     pub fn new(before: &[(u32, abi::Server)]) -> Self {
-        let mut this = Self {
-            before: HashMap::new(),
-            generations: HashMap::new(),
-            used: HashSet::new(),
-            next: 0,
-        };
+        let mut this =
+            Self { before: HashMap::new(), generations: HashMap::new(), used: HashSet::new(), next: 0 };
         for (number, server) in before.iter().rev() {
             this.generations.insert(*number, server.generation);
             if server.state != abi::state::FREE {
@@ -189,7 +185,10 @@ impl Indices {
         let places = (0..PACKET_SERVERS).map(|step| (self.next + step) % PACKET_SERVERS);
         let free = |number: &u32| !self.used.contains(number);
         let waits = |number: &u32| self.before.values().flatten().any(|index| index.number == *number);
-        let number = places.clone().find(|number| free(number) && !waits(number)).or_else(|| places.clone().find(free))?;
+        let number = places
+            .clone()
+            .find(|number| free(number) && !waits(number))
+            .or_else(|| places.clone().find(free))?;
         self.next = (number + 1) % PACKET_SERVERS;
         let generation = self.generations.entry(number).or_default();
         *generation = generation.wrapping_add(1);
@@ -215,12 +214,25 @@ mod tests {
     fn server(text: &str, generation: u32) -> abi::Server {
         let goal = goal(text);
         let to = endpoint(goal.address, goal.port, 0);
-        abi::Server { address: to.address, port: to.port, generation, state: abi::state::UP, ..FREE }
+        abi::Server {
+            address: to.address,
+            source: [0; 4],
+            port: to.port,
+            state: abi::state::UP,
+            flags: 0,
+            generation,
+            ifindex: 0,
+            mac: [0; 6],
+            source_mac: [0; 6],
+            outer_sum: 0,
+            mtu: 0,
+        }
     }
 
     #[test]
     fn old_servers_keep_their_places() {
-        let before = [(3, server("10.0.0.1:80", 7)), (4, server("10.0.0.1:80", 1)), (9, server("[::1]:53", 2))];
+        let before =
+            [(3, server("10.0.0.1:80", 7)), (4, server("10.0.0.1:80", 1)), (9, server("[::1]:53", 2))];
         let mut indices = Indices::new(&before);
         let mut check = |text: &str, expected: Option<(u32, u32)>| {
             let expected = expected.map(|(number, generation)| Index { number, generation });
@@ -241,7 +253,10 @@ mod tests {
 
     #[test]
     fn new_servers_get_places_that_nobody_waits_for() {
-        let before = [(0, server("10.0.0.1:80", 7)), (1, abi::Server { state: abi::state::FREE, ..server("10.0.0.1:80", 5) })];
+        let before = [
+            (0, server("10.0.0.1:80", 7)),
+            (1, abi::Server { state: abi::state::FREE, ..server("10.0.0.1:80", 5) }),
+        ];
         let mut indices = Indices::new(&before);
         let first = indices.fresh().unwrap();
         assert_eq!(first, Index { number: 1, generation: 6 });

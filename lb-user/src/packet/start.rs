@@ -5,15 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
 use sockeye_accel::{
-    AttachError, AttachWanted, Attached, Instance, InstanceError, LoadError, Packet, PacketError, PacketLoad,
+    AttachError, Attached, Host, Instance, InstanceError, LoadError, Packet, PacketError, PacketLoad,
     PacketSizes, Unavailable,
 };
-use sockeye_config::model::{Attach, Config, Forward, Mode};
+use sockeye_config::model::{Config, Forward, Mode};
 use sockeye_syntax::diag::Severity;
 use tokio::sync::Notify;
 
@@ -22,14 +21,16 @@ use super::services::{From as Source, Indices, Service, services};
 use super::statistics::Carried;
 use super::{Family, Farm, Plane, Slot, ways};
 use crate::process::objects::Objects;
-use crate::process::run;
+use crate::process::{offload, run};
 
 /// Why the plane does not start, and with it nothing else.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("it needs kernel programs: {0}; without them use 'mode tcp'")]
-    Unavailable(Unavailable),
-    #[error("it has {0} addresses and ports, at most {PACKET_SERVICES} are possible: write 'ADDRESS:1-65535' for all ports of an address")]
+    #[error("cannot be without kernel programs, and those are not available: {0}; 'mode tcp' does without")]
+    Unavailable(#[from] Unavailable),
+    #[error(
+        "it has {0} addresses and ports, at most {PACKET_SERVICES} are possible: write 'ADDRESS:1-65535' for all ports of an address"
+    )]
     Services(usize),
     #[error("it has {0} servers, at most {PACKET_SERVERS} are possible")]
     Servers(usize),
@@ -43,10 +44,8 @@ pub enum StartError {
     Load(#[from] LoadError),
     #[error("{0}")]
     Packet(#[from] PacketError),
-    #[error("cannot attach to interface {interface}: {error}")]
-    Attach { interface: String, error: AttachError },
-    #[error("cannot keep the program: {0}")]
-    Publish(#[source] AttachError),
+    #[error("{0}")]
+    Attach(#[from] AttachError),
 }
 
 impl StartError {
@@ -57,7 +56,10 @@ impl StartError {
         }
         let packet = config.frontends.iter().find(|frontend| frontend.mode == Mode::Packet);
         let place = packet.map(|frontend| {
-            format!("[{}:{}] : 'mode packet' of proxy {} : ", frontend.place.file, frontend.place.line, frontend.name)
+            format!(
+                "[{}:{}] : 'mode packet' of proxy {} : ",
+                frontend.place.file, frontend.place.line, frontend.name
+            )
         });
         vec![format!("{}{self}.", place.unwrap_or_default())]
     }
@@ -76,9 +78,7 @@ impl Plane {
             return Ok(None);
         }
         let ebpf = &config.global.ebpf;
-        if !ebpf.accel {
-            return Err(StartError::Unavailable(Unavailable::SwitchedOff));
-        }
+        Host::read().packet(ebpf.accel)?;
         if services.len() > PACKET_SERVICES as usize {
             return Err(StartError::Services(services.len()));
         }
@@ -91,13 +91,15 @@ impl Plane {
         let network = Network::read(ways.iter().map(|way| way.address)).map_err(StartError::Network)?;
         let mut last = vec![BTreeSet::new(); services.len()];
         let findings = interfaces::look(&services, &ways, &network, &mut last);
-        let (fatal, warnings): (Vec<_>, Vec<_>) = findings.problems.into_iter().partition(|problem| problem.fatal);
+        let (fatal, warnings): (Vec<_>, Vec<_>) =
+            findings.problems.into_iter().partition(|problem| problem.fatal);
         if !fatal.is_empty() {
             return Err(StartError::Misfits(fatal));
         }
         let instance = Instance::claim(&ebpf.instance, successor)?;
+        let connections = ebpf.connections.unwrap_or(PACKET_CONNECTIONS);
         let sizes = PacketSizes {
-            connections: ebpf.connections.unwrap_or(PACKET_CONNECTIONS),
+            connections,
             services: u32::try_from(services.len()).unwrap_or(PACKET_SERVICES),
             table: farms.iter().map(|farm| farm.backend.cfg.packet.table_size).max().unwrap_or_default(),
         };
@@ -107,12 +109,13 @@ impl Plane {
             indices: Indices::new(packet.before()),
             packet,
             instance,
-            attach: wanted(ebpf.attach),
+            attach: offload::attach(ebpf.attach),
             services,
             farms,
             left: Vec::new(),
             backward: HashMap::new(),
             network,
+            vlans: HashMap::new(),
             last,
             attached: BTreeMap::new(),
             problems: warnings.iter().map(sentence).collect(),
@@ -122,7 +125,7 @@ impl Plane {
             packets: 0,
             changes: Arc::new(Notify::new()),
         };
-        if let Err(error) = plane.bring_up(&findings.attach) {
+        if let Err(error) = plane.bring_up() {
             // What a process before us has left goes on as far as it can.
             if plane.packet.before().is_empty() {
                 plane.packet.unpin_all();
@@ -134,26 +137,26 @@ impl Plane {
     }
 
     /// Fills the maps, then lets packets come.
-    fn bring_up(&mut self, interfaces: &BTreeMap<String, u32>) -> Result<(), StartError> {
+    fn bring_up(&mut self) -> Result<(), StartError> {
+        let interfaces = self.wanted_interfaces().attach;
         for farm in &self.farms {
             farm.backend.follow(Arc::clone(&self.changes));
         }
         self.place_servers()?;
-        self.write_servers()?;
+        self.write_servers(true)?;
         for service in &self.services {
             self.packet.set_service(&service.key(), service.encode())?;
         }
         self.write_backward()?;
+        self.write_vlans()?;
         for job in self.jobs() {
             self.write_table(job.run())?;
         }
         for (name, number) in interfaces {
-            self.packet
-                .attach(name, self.attach)
-                .map_err(|error| StartError::Attach { interface: name.clone(), error })?;
-            self.attached.insert(name.clone(), *number);
+            self.packet.attach(&name, self.attach)?;
+            self.attached.insert(name, number);
         }
-        self.packet.publish().map_err(StartError::Publish)
+        Ok(self.packet.publish()?)
     }
 
     /// Says what there is now, and what the operator should know.
@@ -174,10 +177,15 @@ impl Plane {
                  not be forwarded; mount it at /sys/fs/bpf before the start",
             );
         }
-        let places: Vec<String> =
-            self.packet.attached().iter().map(|(name, kind): &(String, Attached)| format!("{name} ({kind})")).collect();
+        let places: Vec<String> = self
+            .packet
+            .attached()
+            .iter()
+            .map(|(name, kind): &(String, Attached)| format!("{name} ({kind})"))
+            .collect();
         let servers: usize = self.farms.iter().map(|farm| farm.slots.len()).sum();
-        let adopted = if self.instance.is_orphaned() { ", what the last process left is taken over" } else { "" };
+        let adopted =
+            if self.instance.is_orphaned() { ", what the last process left is taken over" } else { "" };
         run::say(
             Severity::Notice,
             &format!(
@@ -233,27 +241,25 @@ fn farms(objects: &Objects, services: &[Service]) -> Vec<Farm> {
                 frontend: objects.frontends[frontend.0],
                 backend,
                 forward: backend.cfg.packet.forward,
-                services: numbered.filter(|(_, service)| service.frontend == frontend).map(|(at, _)| at).collect(),
-                slots: backend.servers.iter().map(|server| Slot {
-                    server,
-                    from: match backend.cfg.packet.forward {
-                        Forward::Dsr => Source::Client,
-                        Forward::Nat | Forward::Ipip => Source::of(backend.cfg, server.cfg),
-                    },
-                    placed: None,
-                    counted: Carried::default(),
-                }).collect(),
+                services: numbered
+                    .filter(|(_, service)| service.frontend == frontend)
+                    .map(|(at, _)| at)
+                    .collect(),
+                slots: backend
+                    .servers
+                    .iter()
+                    .map(|server| Slot {
+                        server,
+                        from: match backend.cfg.packet.forward {
+                            Forward::Dsr => Source::Client,
+                            Forward::Nat | Forward::Ipip => Source::of(backend.cfg, server.cfg),
+                        },
+                        placed: None,
+                        counted: Carried::default(),
+                    })
+                    .collect(),
                 shared: HashMap::new(),
             }
         })
         .collect()
-}
-
-fn wanted(attach: Attach) -> AttachWanted {
-    match attach {
-        Attach::Auto => AttachWanted::Auto,
-        Attach::Native => AttachWanted::Native,
-        Attach::Generic => AttachWanted::Generic,
-        Attach::Tc => AttachWanted::Tc,
-    }
 }

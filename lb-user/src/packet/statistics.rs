@@ -60,7 +60,9 @@ impl Plane {
             for slot in &farm.slots {
                 let total = slot.total(&self.packet);
                 flows = flows.saturating_add(total.flows);
-                let (_, sum) = servers.entry(slot.server.ordinal).or_insert((slot.server, Statistics::default()));
+                let (_, sum) = servers
+                    .entry(slot.server.ordinal)
+                    .or_insert_with(|| (slot.server, Statistics::default()));
                 *sum = combine(sum, &total, u64::saturating_add);
             }
             farm.frontend.accepted.set(flows);

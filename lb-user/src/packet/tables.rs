@@ -45,9 +45,8 @@ pub fn table(sharers: &[MaglevServer], size: u32) -> Option<Vec<u32>> {
 /// What a server's entries follow from: its name, which the nodes in front of the same servers agree upon.
 /// FNV-1a, 64 bits.
 pub fn identity(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -52,8 +52,18 @@ pub struct Args {
     pub dump: Option<Dump>,
     /// `-dK`: print the keywords of these classes.
     pub keywords: Vec<KeywordClass>,
+    /// `-sf`, `-st`: processes that are told to go when this one serves.
+    pub replaced: Option<Replaced>,
     /// What was accepted because HAProxy accepts it and has nothing to act on here: to be said as notices.
     pub notices: Vec<String>,
+}
+
+/// Processes to be told to go once this one serves (management guide 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    pub pids: Vec<u32>,
+    /// `-st`: at once; else when they have finished what they have.
+    pub at_once: bool,
 }
 
 /// What to do with it all.
@@ -237,7 +247,8 @@ pub const OPTIONS: &[(&str, &str)] = &[
         "--unload <name>",
         "removes what a dead process of this instance left in the kernel, and exits: 0 done, 1 not",
     ),
-    ("-W, -Ws, -S, -sf, -st, -x", "master-worker mode and taking over sockets: not implemented yet"),
+    ("-sf|-st <pid>…", "binds beside these processes, then lets them finish (-sf) or ends them (-st)"),
+    ("-W, -Ws, -S, -x", "master-worker mode and taking over sockets: not implemented yet"),
 ];
 
 struct Parser<I: Iterator<Item = String>> {
@@ -300,8 +311,8 @@ impl<I: Iterator<Item = String>> Parser<I> {
                 self.value(word, "-x")?;
                 self.not_implemented("-x", "taking sockets over from a running process");
             }
-            Some('s') if word == "-sf" => self.pids("sf", "-sf")?,
-            Some('s') if word == "-st" => self.pids("st", "-st")?,
+            Some('s') if word == "-sf" => self.pids("-sf", false)?,
+            Some('s') if word == "-st" => self.pids("-st", true)?,
             _ => return Err(ArgsError::Usage),
         }
         Ok(())
@@ -397,21 +408,24 @@ impl<I: Iterator<Item = String>> Parser<I> {
     }
 
     /// Process numbers up to the next option.
-    fn pids(&mut self, option: &'static str, name: &'static str) -> Result<(), ArgsError> {
-        let mut any = false;
+    fn pids(&mut self, option: &'static str, at_once: bool) -> Result<(), ArgsError> {
+        let mut pids = Vec::new();
         while let Some(word) = self.words.next_if(|word| !word.starts_with('-')) {
             // Several may stand in one word, with blanks between them.
             for number in word.split_ascii_whitespace() {
                 let digits = number.bytes().take_while(u8::is_ascii_digit).count();
-                if digits < number.len() {
+                let pid = number[..digits].parse().ok().filter(|_| digits == number.len());
+                let Some(pid) = pid else {
                     return Err(ArgsError::PidList { option, rest: number[digits..].to_owned() });
-                }
-                any = true;
+                };
+                pids.push(pid);
             }
         }
-        // `-sf $(cat old.pid)` with nothing running is a plain start.
-        if any {
-            self.not_implemented(name, "taking over from a running process");
+        // `-sf $(cat old.pid)` with nothing running is a plain start. Of several lists the last says how.
+        if !pids.is_empty() {
+            let replaced = self.args.replaced.get_or_insert(Replaced { pids: Vec::new(), at_once });
+            replaced.pids.append(&mut pids);
+            replaced.at_once = at_once;
         }
         Ok(())
     }
@@ -577,13 +591,23 @@ mod tests {
             ("-Ws -S /s", "'-Ws' (master-worker mode with systemd) is not implemented yet."),
             ("-S /s", "'-S' (the master's command socket) is not implemented yet."),
             ("-x /s", "'-x' (taking sockets over from a running process) is not implemented yet."),
-            ("-sf 1 2", "'-sf' (taking over from a running process) is not implemented yet."),
-            ("-st 1", "'-st' (taking over from a running process) is not implemented yet."),
         ] {
             check_error(&format!("{options} -f a"), expected);
             check(&format!("{options} -c -f a"), Args { command: Command::Check, ..files(&["a"]) });
         }
+    }
+
+    #[test]
+    fn processes_to_replace() {
+        let with = |pids: &[u32], at_once| {
+            let replaced = Some(Replaced { pids: pids.to_vec(), at_once });
+            Args { replaced, ..files(&["a"]) }
+        };
         check("-f a -sf", files(&["a"]));
+        check("-f a -sf 1 2", with(&[1, 2], false));
+        check("-st 1 -f a", with(&[1], true));
+        check("-sf 1 -f a -st 2", with(&[1, 2], true));
+        check_error("-sf 99999999999 -f a", "-sf option: some bytes unconsumed in PID list {}");
         check_error("-sf x -f a", "-sf option: some bytes unconsumed in PID list {x}");
         check_error("-sf 12,13 -f a", "-sf option: some bytes unconsumed in PID list {,13}");
     }
@@ -598,11 +622,11 @@ mod tests {
     #[test]
     fn every_option_of_the_table_is_known() {
         for (option, _) in OPTIONS {
-            for word in option.split([' ', ',']).filter(|word| word.starts_with('-')) {
+            for word in option.split([' ', ',', '|']).filter(|word| word.starts_with('-')) {
                 let name = word.split(['[', '<']).next().unwrap_or(word);
                 let name = if name == "-dK" { "-dKall" } else { name };
                 let line = format!("{name} 1 -c -f a");
-                let line = if option.contains(" <") || ["-S", "-x", "-sf", "-st"].contains(&name) {
+                let line = if option.contains(" <") || ["-S", "-x"].contains(&name) {
                     line
                 } else {
                     format!("{name} -c -f a")

@@ -1,18 +1,20 @@
 //! From a validated configuration to a serving process. The order is the content:
-//! addresses resolved, limits raised, every socket bound, the background, privileges dropped, then threads.
+//! addresses resolved, limits raised, every socket bound, the background, the packet plane, privileges dropped, then
+//! threads.
 
 use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sockeye_accel::Accel;
-use sockeye_config::model::{BindAddress, Config, Identity, Mode, SectionKind};
+use sockeye_config::model::{BindAddress, Config, Frontend, Identity, Mode, SectionKind};
 use sockeye_conn::{BufferLimits, RecordLimits};
 use sockeye_relay::PipeLimits;
 use sockeye_syntax::diag::Severity;
 use sockeye_sys::process::{self as sys, CapabilitySet, Fork};
 use tokio::sync::mpsc;
 
+use super::args::Replaced;
 use super::control::Control;
 use super::logs::Logs;
 use super::objects::{self, Objects};
@@ -22,6 +24,7 @@ use super::{limits, offload, run};
 use crate::backend::{State, pool};
 use crate::frontend;
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
+use crate::packet::Plane;
 use crate::services::ocsp::Updates;
 use crate::stream::rules::world::World;
 
@@ -38,6 +41,8 @@ pub struct Options {
     /// `-m`: megabytes of address space.
     pub memory_megabytes: Option<u64>,
     pub program: String,
+    /// `-sf`, `-st`: processes that this one replaces.
+    pub replaced: Option<Replaced>,
 }
 
 /// Starts everything and stays until the end; the result is the exit status.
@@ -51,11 +56,12 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let limits = limits::apply(config, workers, listeners)?;
     limit_memory(options)?;
     let bound = bind_all(config, workers, limits.maxconn)?;
-    if options.background {
-        go_to_background(options)?;
+    let background = if options.background {
+        Some(go_to_background(options)?)
     } else {
         write_pidfile(options, std::process::id())?;
-    }
+        None
+    };
     // A name of the process that tools look for; it stays as it is where the kernel refuses.
     let _ = sys::set_name(&options.program);
     pipe_limits(config, limits.maxconn).apply();
@@ -74,7 +80,6 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let global_logger = logs.logger(&global.log, None).context("cannot open a log target")?;
     let updates = Updates::new(config, global_logger);
     World::set(config, objects.frontends.clone(), objects.backends.clone(), workers);
-    drop_privileges(config)?;
     for (backend, destinations) in objects.backends.iter().zip(destinations) {
         for (server, destination) in backend.servers.iter().zip(destinations) {
             match destination {
@@ -85,10 +90,37 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
             }
         }
     }
+    let plane = start_plane(objects, options)?;
+    drop_privileges(config, plane.as_ref())?;
+    if let Some(background) = background {
+        background.enter().context("cannot detach from the terminal")?;
+    }
     let (reports, heard) = mpsc::unbounded_channel();
     let workers = start_workers(objects, bound, workers, &reports)?;
     drop(reports);
-    Control { objects, options, workers, reports: heard, logs, accel, updates }.run()
+    if let Some(replaced) = &options.replaced {
+        replace(replaced);
+    }
+    Control { objects, options, workers, reports: heard, logs, accel, updates, plane }.run()
+}
+
+/// Starts the packet plane; if it cannot be, nothing starts and everything that is wrong is listed.
+fn start_plane(objects: &'static Objects, options: &Options) -> Result<Option<Plane>> {
+    Plane::start(objects, options.replaced.is_some()).map_err(|error| {
+        for alert in error.alerts(objects.config) {
+            run::say(Severity::Alert, &alert);
+        }
+        anyhow::anyhow!("[haproxy.main()] Some protocols failed to start their listeners! Exiting.")
+    })
+}
+
+/// Tells the processes that this one replaces to go. One that has gone already is as good.
+fn replace(replaced: &Replaced) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let signal = if replaced.at_once { Signal::TERM } else { Signal::USR1 };
+    for pid in replaced.pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// `maxpipes` and `tune.pipesize`; without them a quarter of `maxconn` and the relay's own size.
@@ -145,7 +177,9 @@ fn limit_memory(options: &Options) -> Result<()> {
 fn bind_all(config: &'static Config, workers: usize, maxconn: u32) -> Result<Vec<Bound>> {
     let mut bound = Vec::new();
     let mut failed = false;
-    for (index, frontend) in config.frontends.iter().enumerate().filter(|(_, frontend)| !frontend.disabled) {
+    // Packets need no sockets.
+    let listens = |frontend: &Frontend| !frontend.disabled && frontend.mode != Mode::Packet;
+    for (index, frontend) in config.frontends.iter().enumerate().filter(|(_, frontend)| listens(frontend)) {
         let context = BindContext {
             workers,
             reuseport: !config.global.noreuseport,
@@ -198,14 +232,36 @@ fn describe(address: &BindAddress, error: &BindError, text: &str) -> (&'static s
     }
 }
 
-/// The parent writes the pidfile and ends, so that whoever started it finds the number as soon as it returns.
-fn go_to_background(options: &Options) -> Result<()> {
+/// The background process until it serves.
+struct Background {
+    /// The parent waits for a byte, or for the end without one.
+    parent: io::PipeWriter,
+}
+
+impl Background {
+    /// Lets the parent end with success, and leaves the terminal.
+    fn enter(mut self) -> io::Result<()> {
+        use std::io::Write as _;
+        sys::detach()?;
+        // A parent that was killed needs no answer.
+        let _ = self.parent.write_all(&[0]);
+        Ok(())
+    }
+}
+
+/// The parent writes the pidfile and ends when the child serves, so that whoever started it finds the number as soon
+/// as it returns, and knows by its exit status whether it serves.
+fn go_to_background(options: &Options) -> Result<Background> {
+    use std::io::Read as _;
+    let (mut serving, parent) = io::pipe().context("cannot make a pipe")?;
     match sys::fork().context("cannot fork")? {
         Fork::Parent { child } => {
+            drop(parent);
             let written = write_pidfile(options, u32::try_from(child).unwrap_or_default());
-            std::process::exit(i32::from(written.is_err()));
+            let serves = serving.read_exact(&mut [0]).is_ok();
+            std::process::exit(i32::from(written.is_err() || !serves));
         }
-        Fork::Child => sys::detach().context("cannot detach from the terminal"),
+        Fork::Child => Ok(Background { parent }),
     }
 }
 
@@ -216,7 +272,7 @@ fn write_pidfile(options: &Options, pid: u32) -> Result<()> {
 }
 
 /// `chroot`, `group`, `user`, in this order: names are looked up before the root changes.
-fn drop_privileges(config: &Config) -> Result<()> {
+fn drop_privileges(config: &Config, plane: Option<&Plane>) -> Result<()> {
     let global = &config.global;
     let (mut uid, mut gid) = (None, None);
     match &global.user {
@@ -231,6 +287,9 @@ fn drop_privileges(config: &Config) -> Result<()> {
         Some(Identity::Id(id)) => gid = Some(*id),
         Some(Identity::Name(name)) => gid = Some(found(name, "group", sys::group(name))?),
         None => {}
+    }
+    if let Some(plane) = plane {
+        plane.give_to(uid, gid).context("cannot give the packet plane's folder to the user")?;
     }
     if let Some(root) = &global.chroot {
         enter(root)?;

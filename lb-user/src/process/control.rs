@@ -1,5 +1,7 @@
 //! The main thread once the workers serve: signals, health checks, the end.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,6 +22,7 @@ use super::threads::{self, Order, Report, Worker};
 use crate::backend::{Backend, State};
 use crate::frontend::worker::{self, Command};
 use crate::health;
+use crate::packet::{Plane, life};
 use crate::services::ocsp::Updates;
 
 /// How long a soft stop waits for the workers to close their listening sockets before it says so.
@@ -36,6 +39,8 @@ pub struct Control<'a> {
     pub accel: Accel,
     /// `ocsp-update on`.
     pub updates: Option<Updates>,
+    /// `mode packet`.
+    pub plane: Option<Plane>,
 }
 
 /// The signals that mean something (manual, management guide 4).
@@ -81,16 +86,22 @@ impl Control<'_> {
         sys::release_signals();
         health::start(self.objects, self.orders());
         let updates = self.updates.take().map(|updates| spawn_local(updates.run()));
+        let plane = self.plane.take().map(|plane| Rc::new(RefCell::new(plane)));
+        if let Some(plane) = &plane {
+            spawn_local(life::keep(Rc::clone(plane)));
+        }
         // `grace`: how long a soft stop keeps accepting; a second signal ends it.
         let mut grace_until: Option<Instant> = None;
         let mut stop_at: Option<Instant> = None;
         let mut hard_stop_at: Option<Instant> = None;
         let mut give_up_at: Option<Instant> = None;
+        // A soft stop: when the flows of `mode packet` are looked at next.
+        let mut quiet_at: Option<Instant> = None;
         let mut running = self.workers.len();
-        while running > 0 {
+        while running > 0 || quiet_at.is_some() {
             tokio::select! {
-                _ = signals.terminate.recv() => self.die(15),
-                _ = signals.interrupt.recv() => self.die(2),
+                _ = signals.terminate.recv() => self.die(15, plane.as_ref()),
+                _ = signals.interrupt.recv() => self.die(2, plane.as_ref()),
                 _ = signals.soft_stop.recv() => {
                     if let Some(grace) = self.objects.config.global.grace.filter(|_| grace_until.is_none()) {
                         grace_until = Some(Instant::now() + grace);
@@ -106,17 +117,29 @@ impl Control<'_> {
                             updates.abort();
                         }
                         worker::begin_stopping(self.objects.config.global.close_spread_time);
+                        if let Some(plane) = &plane {
+                            plane.borrow_mut().stop_taking();
+                            quiet_at = Some(Instant::now() + life::QUIET_TIME);
+                        }
                         hard_stop_at = self.objects.config.global.hard_stop_after.map(|limit| Instant::now() + limit);
                         self.order(Order::SoftStop).await;
                         running -= self.wait_until_closed().await;
-                        self.say_stopped();
+                        self.say_stopped(plane.as_ref());
                     }
                 }
-                _ = signals.dump.recv() => self.dump_states(),
+                () = until(quiet_at) => {
+                    let quiet = plane.as_ref().is_none_or(|plane| plane.borrow_mut().is_quiet());
+                    quiet_at = (!quiet).then(|| Instant::now() + life::QUIET_TIME);
+                }
+                _ = signals.dump.recv() => {
+                    refresh(plane.as_ref());
+                    self.dump_states();
+                }
                 () = until(hard_stop_at) => {
                     hard_stop_at = None;
                     run::say(Severity::Warning, "soft-stop running for too long, performing a hard-stop.");
                     self.order(Order::Do(Command::KillAll)).await;
+                    quiet_at = None;
                     give_up_at = Some(Instant::now() + RESISTANCE_LIMIT);
                 }
                 () = until(give_up_at) => {
@@ -130,7 +153,10 @@ impl Control<'_> {
                 },
             }
         }
-        self.summarize();
+        self.summarize(plane.as_ref());
+        if let Some(plane) = &plane {
+            plane.borrow_mut().withdraw();
+        }
         Ok(0)
     }
 
@@ -164,14 +190,20 @@ impl Control<'_> {
     }
 
     /// The hard stop: everything ends here and now, and the exit status tells the signal.
-    fn die(&self, signal: i32) -> ! {
-        self.summarize();
+    fn die(&self, signal: i32, plane: Option<&Rc<RefCell<Plane>>>) -> ! {
+        self.summarize(plane);
+        if let Some(plane) = plane {
+            plane.borrow_mut().withdraw();
+        }
         sys::die_by_signal(signal)
     }
 
     /// What `-d` promises at the end of the run.
-    fn summarize(&self) {
+    fn summarize(&self, plane: Option<&Rc<RefCell<Plane>>>) {
         if self.options.debug {
+            if let Some(summary) = plane.and_then(|plane| plane.borrow().summary()) {
+                run::print(&format!("{summary}\n"));
+            }
             if let Some(Ok(exits)) = self.accel.sockmap().map(|sockmap| sockmap.counters()) {
                 let exits: Vec<String> =
                     exits.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -185,7 +217,8 @@ impl Control<'_> {
         }
     }
 
-    fn say_stopped(&self) {
+    fn say_stopped(&self, plane: Option<&Rc<RefCell<Plane>>>) {
+        refresh(plane);
         for frontend in &self.objects.frontends {
             let text = format!(
                 "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
@@ -272,6 +305,13 @@ impl Control<'_> {
 
 /// How long sessions may take to end once they have been told to.
 const RESISTANCE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Brings the counters of `mode packet` up to date.
+fn refresh(plane: Option<&Rc<RefCell<Plane>>>) {
+    if let Some(plane) = plane {
+        plane.borrow_mut().refresh();
+    }
+}
 
 async fn until(deadline: Option<Instant>) {
     match deadline {

@@ -249,6 +249,7 @@ fn serve(config: Config, args: &Args, identity: &Identity) -> u8 {
         ignore_unresolved: args.ignore_resolution_failures,
         memory_megabytes: args.memory_mb.map(u64::from),
         program: identity.program.name().to_owned(),
+        replaced: args.replaced.clone(),
     };
     if config.global.quiet && !args.debug {
         QUIET.store(true, Ordering::Relaxed);

@@ -8,7 +8,8 @@ use super::source::Source;
 const ORDER: &[&[&str]] = &[
     &["main"],
     // The checks' results go to every worker thread, through the orders that `process` delivers.
-    &["process", "health"],
+    // So do warnings of the packet plane, which starts and ends with the process.
+    &["process", "health", "packet"],
     &["runtime_api"],
     &["frontend"],
     &["stream"],

@@ -36,6 +36,18 @@ pub struct Interface {
     /// Switched on (`IFF_UP`), with a carrier or without.
     pub up: bool,
     pub loopback: bool,
+    /// What it is, if it is a VLAN of another interface.
+    pub vlan: Option<Vlan>,
+}
+
+/// A VLAN (IEEE 802.1Q).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vlan {
+    /// Index of the interface that its frames leave through.
+    pub parent: u32,
+    pub id: u16,
+    /// Ethernet type of its tag: 0x8100, or 0x88a8 for those of providers.
+    pub protocol: u16,
 }
 
 /// An address of an interface.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::{Interface, InterfaceAddress, Route};
+use super::{Interface, InterfaceAddress, Route, Vlan};
 
 /// The groups of [`super::changes`].
 #[allow(clippy::cast_sign_loss)]
@@ -111,13 +111,15 @@ pub(super) fn interface(answer: &Answer<'_>) -> Option<Interface> {
     if answer.kind != libc::RTM_NEWLINK {
         return None;
     }
-    let (mut name, mut mtu) = (None, 0);
+    let (mut name, mut mtu, mut parent, mut vlan) = (None, 0, None, None);
     for (kind, value) in attributes(answer.body.get(INTERFACE_BYTES..)?) {
         match kind {
             libc::IFLA_IFNAME => {
                 name = std::str::from_utf8(value).ok().map(|text| text.trim_end_matches('\0'))
             }
             libc::IFLA_MTU => mtu = u32_at(value, 0)?,
+            libc::IFLA_LINK => parent = u32_at(value, 0),
+            libc::IFLA_LINKINFO => vlan = vlan_of(value),
             _ => {}
         }
     }
@@ -128,8 +130,29 @@ pub(super) fn interface(answer: &Answer<'_>) -> Option<Interface> {
         mtu,
         up: flags & libc::IFF_UP != 0,
         loopback: flags & libc::IFF_LOOPBACK != 0,
+        vlan: parent.zip(vlan).map(|(parent, (id, protocol))| Vlan { parent, id, protocol }),
     })
 }
+
+/// Number and protocol of a VLAN.
+fn vlan_of(link: &[u8]) -> Option<(u16, u16)> {
+    let part = |kind: u16| attributes(link).find(move |(found, _)| *found == kind).map(|(_, value)| value);
+    if part(libc::IFLA_INFO_KIND)? != b"vlan\0" {
+        return None;
+    }
+    let data = part(libc::IFLA_INFO_DATA)?;
+    let id = attributes(data).find(|(kind, _)| *kind == VLAN_ID)?.1;
+    // Kernels before 3.10 knew only one.
+    let protocol = attributes(data).find(|(kind, _)| *kind == VLAN_PROTOCOL);
+    let protocol = protocol.and_then(|(_, value)| u16_at(value, 0)).map_or(VLAN_DEFAULT, u16::from_be);
+    Some((u16_at(id, 0)?, protocol))
+}
+
+/// `IFLA_VLAN_ID`, `IFLA_VLAN_PROTOCOL` (include/uapi/linux/if_link.h).
+const VLAN_ID: u16 = 1;
+const VLAN_PROTOCOL: u16 = 5;
+/// `ETH_P_8021Q`.
+const VLAN_DEFAULT: u16 = 0x8100;
 
 pub(super) fn address(answer: &Answer<'_>) -> Option<InterfaceAddress> {
     if answer.kind != libc::RTM_NEWADDR {
@@ -249,11 +272,32 @@ mod tests {
             attribute(libc::IFLA_IFNAME, b"eth0\0"),
             attribute(libc::IFLA_MTU, &1500_u32.to_ne_bytes()),
         ];
-        let expected = Interface { index: 7, name: "eth0".to_owned(), mtu: 1500, up: true, loopback: false };
+        let expected =
+            Interface { index: 7, name: "eth0".to_owned(), mtu: 1500, up: true, loopback: false, vlan: None };
         let mut bytes = message(libc::RTM_NEWLINK, &parts);
         assert_eq!(check(&bytes, interface), [Ok(Some(expected.clone()))]);
         bytes.extend(message(3, &[vec![0; 4]]));
         assert_eq!(check(&bytes, interface), [Ok(Some(expected)), Ok(None)]);
+    }
+
+    #[test]
+    fn vlans_with_their_parents() {
+        let data =
+            [attribute(VLAN_ID, &100_u16.to_ne_bytes()), attribute(VLAN_PROTOCOL, &[0x88, 0xa8])].concat();
+        let check_kind = |kind: &[u8], expected: Option<Vlan>| {
+            let info =
+                [attribute(libc::IFLA_INFO_KIND, kind), attribute(libc::IFLA_INFO_DATA, &data)].concat();
+            let parts = [
+                vec![0; INTERFACE_BYTES],
+                attribute(libc::IFLA_IFNAME, b"eth0.100\0"),
+                attribute(libc::IFLA_LINK, &2_u32.to_ne_bytes()),
+                attribute(libc::IFLA_LINKINFO, &info),
+            ];
+            let found = check(&message(libc::RTM_NEWLINK, &parts), interface).remove(0).unwrap().unwrap();
+            assert_eq!(found.vlan, expected);
+        };
+        check_kind(b"vlan\0", Some(Vlan { parent: 2, id: 100, protocol: 0x88a8 }));
+        check_kind(b"veth\0", None);
     }
 
     #[test]
