@@ -1,12 +1,29 @@
 //! What the configuration asks of the kernel, and what `-vv` and `-c -V` say about it.
 
-use sockeye_accel::{Asked, AttachWanted, Report, SpliceWanted, Wanted};
-use sockeye_config::model::{Attach, Config, EbpfSplice, Mode, Steer};
+use sockeye_accel::{Asked, AttachWanted, Host, Report, SpliceWanted, Unavailable, Wanted};
+use sockeye_config::model::{Attach, Config, EbpfSplice, Frontend, Mode, Steer};
 
 /// What the process will try to load.
 pub fn wanted(config: &Config) -> Wanted {
     let ebpf = &config.global.ebpf;
     Wanted { accel: ebpf.accel, sockmap: ebpf.splice == EbpfSplice::Sockmap, splice: splice_wanted(config) }
+}
+
+/// Whether `mode packet` or the shield is asked for and can be had.
+///
+/// # Errors
+/// Why not.
+pub fn packet(config: &Config) -> Result<(), Unavailable> {
+    if wants_packet(config) {
+        Host::read().packet(config.global.ebpf.accel)
+    } else {
+        Err(Unavailable::PacketNotAsked)
+    }
+}
+
+fn wants_packet(config: &Config) -> bool {
+    let packet = |frontend: &Frontend| frontend.mode == Mode::Packet && !frontend.disabled;
+    config.frontends.iter().any(packet) || !config.global.ebpf.shield.is_empty()
 }
 
 /// What would be done by this kernel with these privileges, and why the rest would not; everything there is if no
@@ -20,11 +37,9 @@ pub fn report(config: Option<&Config>) -> String {
     };
     let asked = config.map_or(everything, |config| {
         let ebpf = &config.global.ebpf;
-        let packet =
-            config.frontends.iter().any(|frontend| frontend.mode == Mode::Packet && !frontend.disabled);
         Asked {
             wanted: wanted(config),
-            packet: packet || !ebpf.shield.is_empty(),
+            packet: wants_packet(config),
             steering: ebpf.steer != Steer::Off,
             attach: attach(ebpf.attach),
         }

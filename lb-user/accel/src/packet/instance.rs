@@ -36,8 +36,8 @@ pub enum InstanceError {
     #[error("instance '{0}': a name has 1 to {NAME_MAX} letters, digits, '-' and '_'")]
     Name(String),
     #[error(
-        "instance '{name}' belongs to process {pid}, which is running: end that one first, or give this one another \
-         name by 'ebpf.instance'"
+        "instance '{name}' belongs to process {pid}, which is running: take it over with '-sf {pid}', end it first, or \
+         give this one another name by 'ebpf.instance'"
     )]
     Owned { name: String, pid: u32 },
     #[error("instance '{0}' holds nothing")]
