@@ -3,10 +3,11 @@
 //! It talks to the host through the console, in lines that begin with [`MARK`]; see `report.rs`.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot, uname};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub(super) const PLAN: &str = "/plan.json";
 const COMPRESSED: i32 = 4;
 /// Rounds of the tests with random packets: emulated, each takes ten times as long.
 const ROUNDS: &str = "2000";
+
+/// The longest test takes some ten seconds, emulated.
+const SILENCE_MAX: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
 /// What there is to do.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -76,9 +80,9 @@ fn run_plan() -> Result<()> {
     Ok(())
 }
 
-/// Runs one program; its output goes to the host line by line.
+/// Runs one program; its output goes to the host line by line. One that says nothing for too long is killed.
 fn run_test(name: &str, filter: Option<&str>) -> Result<()> {
-    let (reader, writer) = io::pipe()?;
+    let (mut reader, writer) = io::pipe()?;
     let mut command = Command::new(format!("/tests/{name}"));
     command.args(["--test-threads", "1", "--color", "never"]).args(filter);
     command.env("PATH", "/bin").env("SOCKEYE_TEST_ROUNDS", ROUNDS);
@@ -87,9 +91,26 @@ fn run_test(name: &str, filter: Option<&str>) -> Result<()> {
     let mut child = command.spawn()?;
     // Holds the pipe's writing end; it would never be at its end.
     drop(command);
-    for line in BufReader::new(reader).split(b'\n') {
-        tell(format_args!("| {}", String::from_utf8_lossy(&line?)));
+    let mut pending = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&SILENCE_MAX))? == 0 {
+            // What it started may hold the pipe, so its end is not waited for.
+            pending.extend(b"silent for too long");
+            child.kill()?;
+            break;
+        }
+        let read = reader.read(&mut buffer)?;
+        pending.extend(&buffer[..read]);
+        while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = pending.drain(..=end).collect();
+            tell(format_args!("| {}", String::from_utf8_lossy(&line[..end])));
+        }
+        if read == 0 {
+            break;
+        }
     }
+    tell(format_args!("| {}", String::from_utf8_lossy(&pending)));
     let status = child.wait()?;
     match status.code() {
         Some(0) => tell(format_args!("end {name} ok")),

@@ -30,7 +30,7 @@ const IN_CI: [&str; 2] = ["6.1", "6.12"];
 /// All that are tested by default; the last is whatever is newest.
 const ALL: [&str; 3] = ["6.1", "6.12", fetch::NEWEST];
 /// Emulation is some ten times slower than the processor; a kernel that hangs must not hang CI.
-const PATIENCE: Duration = Duration::from_mins(10);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// The tests' maps and the unpacked initramfs fit twice.
 const MEMORY_MIB: u32 = 1536;
 
@@ -173,7 +173,7 @@ fn boot(kernel: &fetch::Kernel, initrd: &Path, verbose: bool) -> Result<Report> 
         match lines.recv_timeout(left) {
             Ok(line) => {
                 if verbose {
-                    say(format_args!("{release}: {line}"));
+                    say(format_args!("{release} {:.1} s: {line}", begun.elapsed().as_secs_f32()));
                 }
                 report.line(&line);
             }
