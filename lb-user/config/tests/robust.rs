@@ -171,6 +171,34 @@ fn ten_thousand_servers() {
     assert_eq!(config.map(|config| config.backends[0].servers.len()), Some(10_000));
 }
 
+/// As many services as there may be, each with as many servers as there may be, and the same in sections of their own.
+#[test]
+fn services_and_servers_up_to_their_limits() {
+    let check = |text: &str, stateless: &str, accepted: bool| {
+        let text = text.replace("STATELESS", stateless);
+        let begin = Instant::now();
+        let (config, diags) = read(text.as_bytes());
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert_eq!(config.is_some(), accepted, "{:?}", diags.iter().next());
+    };
+    let header = "defaults\n mode packet\n STATELESS\n timeout tunnel 1m\n";
+    let mut one = format!("{header}listen l\n bind 192.0.2.1:1-1024\n");
+    for number in 0..16_384 {
+        let _ = writeln!(one, " server s{number} 10.0.{}.{}", number / 256, number % 256);
+    }
+    check(&one, "", true);
+    check(&one, "ebpf.stateless", true);
+    let mut many = header.to_owned();
+    for number in 1..=1_024 {
+        let _ = writeln!(many, "listen l{number}\n bind 192.0.2.1:{number}");
+        for server in 0..16 {
+            let _ = writeln!(many, " server s{server} 10.0.0.{server}:{}", 1_024 + number);
+        }
+    }
+    check(&many, "", true);
+    check(&many, "ebpf.stateless", true);
+}
+
 #[test]
 fn many_sections_names_and_mistakes() {
     let mut text =

@@ -2,6 +2,7 @@
 
 mod clashes;
 mod servers;
+mod shared;
 
 use lb_common::limits::{PACKET_SERVERS, PACKET_SERVICES};
 use sockeye_balance::{Algorithm, Hash, HashSource};
@@ -62,6 +63,7 @@ pub(super) fn check(
         }
     }
     servers::check(&running, &routes, findings);
+    shared::check(&routes, findings);
     clashes::check(proxies, &running, findings);
     check_limits(&running, &routes, findings);
 }

@@ -1,7 +1,7 @@
-//! Whether packets can get from services to servers and back: families, ports, source addresses, shared servers.
+//! Whether packets can get from services to servers and back: families, ports, source addresses.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use sockeye_syntax::address::Family;
 use sockeye_syntax::diag::Location;
@@ -11,7 +11,7 @@ use crate::draft::{DraftServer, Proxy};
 use crate::keywords::server::title;
 use crate::model::{
     Bind, BindAddress, Forward, Host, PORT_ALL, SOURCE_PORTS, ServerAddress, ServerPort, Source, SourceNat,
-    Transport, UseSource,
+    UseSource,
 };
 use crate::resolve::Findings;
 
@@ -26,7 +26,6 @@ pub(super) fn check(running: &[(usize, &Proxy)], routes: &[Route<'_>], findings:
         check_families(route, findings);
     }
     check_source_ports(running, routes, findings);
-    check_shared(routes, findings);
 }
 
 /// The words of `source`, of the backend and of each server.
@@ -164,13 +163,17 @@ fn check_server(route: &Route<'_>, draft: &DraftServer, findings: &mut Findings<
 /// A service needs servers of its own family, except in tunnels.
 fn check_families(route: &Route<'_>, findings: &mut Findings<'_>) {
     let forward = route.backend.settings.packet.forward;
-    let families: Vec<Option<Family>> =
-        route.backend.servers.iter().map(|draft| family(&draft.server.address)).collect();
+    let mut told: Vec<Option<Family>> = Vec::new();
+    for draft in &route.backend.servers {
+        let family = family(&draft.server.address);
+        if !told.contains(&family) {
+            told.push(family);
+        }
+    }
     // The address of a name is not known yet.
-    if forward == Forward::Ipip || families.is_empty() || families.contains(&None) {
+    if forward == Forward::Ipip || told.is_empty() || told.contains(&None) {
         return;
     }
-    let mut told: Vec<Option<Family>> = families;
     for bind in &route.frontend.binds {
         let family = bind_family(bind);
         if !told.contains(&family) {
@@ -236,84 +239,6 @@ fn check_source_ports(running: &[(usize, &Proxy)], routes: &[Route<'_>], finding
             break;
         }
     }
-}
-
-/// What packets to a backend's servers look like: protocol and port, [`PORT_ALL`] for any.
-type Ports = BTreeSet<(Transport, u16)>;
-
-/// NAT without a table of flows: the address and port an answer comes from must say which service it is of.
-fn check_shared(routes: &[Route<'_>], findings: &mut Findings<'_>) {
-    let stateless = |route: &Route<'_>| route.backend.settings.packet.stateless;
-    let nat: Vec<&Route<'_>> =
-        routes.iter().filter(|route| route.backend.settings.packet.forward == Forward::Nat).collect();
-    if !nat.iter().any(|route| stateless(route)) {
-        return;
-    }
-    let mut users: HashMap<IpAddr, Vec<(usize, &DraftServer)>> = HashMap::new();
-    for (index, route) in nat.iter().enumerate() {
-        for draft in &route.backend.servers {
-            if let ServerAddress::Inet { host: Host::Ip(ip), .. } = draft.server.address {
-                users.entry(ip).or_default().push((index, draft));
-            }
-        }
-    }
-    for (index, route) in nat.iter().enumerate().filter(|(_, route)| stateless(route)) {
-        // One finding for each section: its servers are alike.
-        let clash = route.backend.servers.iter().find_map(|draft| {
-            let ServerAddress::Inet { host: Host::Ip(ip), .. } = &draft.server.address else { return None };
-            let own = ports(route, draft);
-            let within = own.len() < services(route, draft).count();
-            let others = users.get(ip).into_iter().flatten().filter(|(other, _)| *other != index);
-            let mut shared = others.filter(|(other, there)| overlap(&own, &ports(nat[*other], there)));
-            let other = shared.next().map(|(other, _)| nat[*other].frontend);
-            (within || other.is_some()).then_some((draft, other))
-        });
-        if let Some((draft, other)) = clash {
-            let called = |proxy: &Proxy| format!("{} '{}'", proxy.kind.keyword(), proxy.name);
-            let who = match other {
-                Some(other) => format!("{} and {}", called(route.frontend), called(other)),
-                None => called(route.frontend),
-            };
-            findings.alert_at(
-                &draft.location,
-                format!(
-                    "{}several services of {who} send to the same address and port of it, and without a table of flows an answer could be of any. Leave 'ebpf.stateless' out, or give each service a port of its own on the server.",
-                    title(&route.backend.name, &draft.server.name)
-                ),
-            );
-        }
-    }
-}
-
-/// The services that send to a server, of its own family.
-fn services<'a>(
-    route: &Route<'a>,
-    draft: &DraftServer,
-) -> impl Iterator<Item = (SocketAddr, Transport)> + use<'a> {
-    let own = family(&draft.server.address);
-    route.frontend.binds.iter().filter_map(move |bind| match bind.address {
-        BindAddress::Inet(address) if own.is_none_or(|own| own == family_of(address.ip())) => {
-            Some((address, bind.transport))
-        }
-        _ => None,
-    })
-}
-
-fn ports(route: &Route<'_>, draft: &DraftServer) -> Ports {
-    services(route, draft)
-        .map(|(address, transport)| match draft.server.address {
-            ServerAddress::Inet { port: ServerPort::Fixed(port), .. } => (transport, port),
-            _ => (transport, address.port()),
-        })
-        .collect()
-}
-
-fn overlap(one: &Ports, other: &Ports) -> bool {
-    let any = |ports: &Ports, transport| ports.contains(&(transport, PORT_ALL));
-    let of = |ports: &Ports, transport| ports.range((transport, 0)..=(transport, u16::MAX)).next().is_some();
-    [Transport::Tcp, Transport::Udp].into_iter().any(|transport| {
-        (any(one, transport) && of(other, transport)) || (any(other, transport) && of(one, transport))
-    }) || !one.is_disjoint(other)
 }
 
 /// The family of a server's address, if it is known before names are resolved.
