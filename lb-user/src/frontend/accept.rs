@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use sockeye_accel::WorkerLoad;
 use sockeye_config::model::{BindAddress, Level, Mode};
 use sockeye_conn::{Peer, Socket};
 use tokio::io::unix::AsyncFd;
@@ -22,7 +23,7 @@ use super::limit::Admission;
 use super::listener::Listener;
 use super::proxy_header::ProxyHeader;
 use super::session::Session;
-use super::tls;
+use super::{tls, worker};
 use crate::backend::pool;
 use crate::stats::PROCESS;
 
@@ -39,6 +40,7 @@ pub async fn serve(frontend: &'static Frontend, listener: &'static Listener, soc
         let admission = Admission::wait(limits, tls_limit).await;
         match accept(socket.get_ref()) {
             Ok((fd, peer)) => {
+                worker::tell_load(WorkerLoad::accepted);
                 if let Some((fd, peer)) = gate::enter(fd, peer) {
                     PROCESS.accepted.count();
                     frontend.accepted.count();
@@ -48,7 +50,9 @@ pub async fn serve(frontend: &'static Frontend, listener: &'static Listener, soc
                             tokio::task::spawn_local(session.run(admission));
                         }
                         Err(error) => {
-                            frontend.logger.event(Level::Alert, &format!("Proxy {}: {error}", frontend.name()));
+                            frontend
+                                .logger
+                                .event(Level::Alert, &format!("Proxy {}: {error}", frontend.name()));
                         }
                     }
                 }

@@ -11,10 +11,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use sockeye_config::model::{self, Bind, BindAddress, Identity, Shards};
+use sockeye_config::model::{self, AddressBlock, Bind, BindAddress, Identity, Shards};
 use sockeye_sys::{process, sockopt};
 use sockeye_tls::Acceptor;
 
+use super::block::{self, Anchors};
 use super::limit::Limit;
 use crate::backend::connect;
 
@@ -22,12 +23,23 @@ use crate::backend::connect;
 #[derive(Debug)]
 pub struct Listener {
     pub cfg: &'static Bind,
-    /// Position among the binds of its frontend, from 1.
+    /// Position among the listening addresses of its frontend, from 1; of the first one for a range of ports.
     pub number: u32,
     pub limit: Limit,
 }
 
 impl Listener {
+    /// Its number for a connection to this address: in a range every port has its own.
+    pub fn number_at(&self, local: impl FnOnce() -> Option<SocketAddr>) -> u32 {
+        match self.cfg.address {
+            BindAddress::Block(block) if !block.is_prefix() => {
+                let port = local().map_or(block.low, |addr| addr.port());
+                self.number + u32::from(port.saturating_sub(block.low))
+            }
+            _ => self.number,
+        }
+    }
+
     /// What TLS handshakes run on, if clients speak TLS.
     pub fn acceptor(&self) -> Option<&'static Acceptor> {
         self.cfg.tls.as_ref()?.acceptor.as_deref()
@@ -41,6 +53,8 @@ pub struct Bound {
     /// Index into the frontend's binds.
     pub bind: usize,
     pub sockets: Vec<(OwnedFd, Vec<usize>)>,
+    /// What the sockets get beside the address that they are bound to.
+    pub owns: Option<AddressBlock>,
 }
 
 /// Why an address cannot be listened on. The text is what follows the proxy's name in the alert.
@@ -50,6 +64,12 @@ pub enum BindError {
     Create(io::Error),
     #[error("cannot bind socket ({})", Words(.0))]
     Bind(io::Error),
+    #[error("cannot bind socket ({}) to port {port} of the range", Words(.error))]
+    Taken { port: u16, error: io::Error },
+    #[error(
+        "cannot listen on {addresses} addresses and ports: that takes the kernel's help, and steering is off ({reason})"
+    )]
+    TooWide { addresses: u128, reason: String },
     #[error("cannot listen to socket ({})", Words(.0))]
     Listen(io::Error),
     #[error("cannot set {option} on socket ({})", Words(.error))]
@@ -86,6 +106,8 @@ pub struct BindContext<'a> {
     pub maxconn: u32,
     pub frontend: &'a model::Frontend,
     pub tune: &'a model::Tune,
+    /// Where the sockets of blocks are bound, or why the kernel does not help with them.
+    pub steered: Result<&'a Anchors, &'a str>,
 }
 
 /// Creates, binds and listens on all sockets of one bind line.
@@ -98,15 +120,23 @@ pub fn bind(cfg: &Bind, context: &BindContext<'_>) -> Result<Vec<(OwnedFd, Vec<u
     if workers.is_empty() {
         return Err(BindError::NoThread);
     }
-    let BindAddress::Inet(addr) = cfg.address else {
-        let socket = match &cfg.address {
-            BindAddress::Unix(path) => unix(cfg, path, context)?,
-            BindAddress::Abstract { name, padded } => abstract_name(cfg, name, *padded, context)?,
-            BindAddress::Fd(fd) => inherited(*fd, context, cfg)?,
-            BindAddress::Inet(_) => unreachable!("matched above"),
-        };
-        return Ok(vec![(socket, workers)]);
+    let socket = match &cfg.address {
+        BindAddress::Inet(addr) => return group(cfg, *addr, &workers, context),
+        BindAddress::Block(block) => return block::bind(cfg, block, &workers, context),
+        BindAddress::Unix(path) => unix(cfg, path, context)?,
+        BindAddress::Abstract { name, padded } => abstract_name(cfg, name, *padded, context)?,
+        BindAddress::Fd(fd) => inherited(*fd, context, cfg)?,
     };
+    Ok(vec![(socket, workers)])
+}
+
+/// The sockets of one address.
+pub(super) fn group(
+    cfg: &Bind,
+    addr: SocketAddr,
+    workers: &[usize],
+    context: &BindContext<'_>,
+) -> Result<Vec<(OwnedFd, Vec<usize>)>, BindError> {
     let sockets = match (context.reuseport, cfg.shards.unwrap_or(context.default_shards)) {
         (false, _) | (_, Shards::ByProcess | Shards::ByGroup) => 1,
         (true, Shards::ByThread) => workers.len(),
@@ -130,6 +160,15 @@ fn inet(cfg: &Bind, addr: SocketAddr, context: &BindContext<'_>) -> Result<Owned
         process::return_to_network_namespace(home).map_err(BindError::Namespace)?;
     }
     result
+}
+
+/// Whether `addr` could be bound, too.
+pub(super) fn probe(cfg: &Bind, addr: SocketAddr, context: &BindContext<'_>) -> Result<(), BindError> {
+    let kind = Type::STREAM.cloexec();
+    let socket =
+        Socket::new(Domain::for_address(addr), kind, Some(Protocol::TCP)).map_err(BindError::Create)?;
+    inet_options(&socket, cfg, addr, context)?;
+    socket.bind(&addr.into()).map_err(|error| BindError::Taken { port: addr.port(), error })
 }
 
 fn inet_here(cfg: &Bind, addr: SocketAddr, context: &BindContext<'_>) -> Result<OwnedFd, BindError> {

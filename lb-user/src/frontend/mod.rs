@@ -4,6 +4,7 @@
 //! is that task. [`worker`] is what the sessions of one thread share.
 
 pub mod accept;
+pub mod block;
 pub mod fault;
 pub mod gate;
 pub mod h2;

@@ -235,6 +235,11 @@ impl Session {
         self.local_addr()
     }
 
+    /// Which listening address of its frontend the client connected to, from 1.
+    pub fn listener_number(&self) -> u32 {
+        self.listener.number_at(|| self.local_addr())
+    }
+
     /// Our end of the client's connection. The kernel is asked once: it does not change.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         *self.local.get_or_init(|| {

@@ -3,7 +3,7 @@
 //! A session registers once. Waking it costs nothing per request: its task's waker is kept from its first poll,
 //! and it looks at its [`Control`] whenever it is polled.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use slab::Slab;
+use sockeye_accel::WorkerLoad;
 use sockeye_config::model::ServerId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ thread_local! {
     static SESSIONS: RefCell<Slab<Rc<Control>>> = const { RefCell::new(Slab::new()) };
     /// Number of the thread, from 0.
     static INDEX: Cell<usize> = const { Cell::new(0) };
+    /// Where the thread says how much it has to do, when new connections are steered by that.
+    static LOAD: OnceCell<WorkerLoad> = const { OnceCell::new() };
     /// Told during a soft stop when the last session has ended.
     static EMPTY: Rc<Notify> = Rc::new(Notify::new());
 }
@@ -40,6 +43,18 @@ pub fn set_index(index: usize) {
 /// Which worker the calling thread is, from 0.
 pub fn index() -> usize {
     INDEX.get()
+}
+
+/// New connections are steered by what the calling thread says here.
+pub fn set_load(load: WorkerLoad) {
+    // Called once, when the thread starts.
+    let _ = LOAD.with(|cell| cell.set(load));
+}
+
+/// Says something about the calling thread's load, if that counts.
+pub fn tell_load(tell: impl FnOnce(&WorkerLoad)) {
+    // While the thread ends the place may be gone already.
+    let _ = LOAD.try_with(|load| load.get().map(tell));
 }
 
 /// Whether the process is in a soft stop.
@@ -115,7 +130,9 @@ impl Registration {
         let control = Rc::new(Control::default());
         let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
         *control.waker.borrow_mut() = Some(waker);
-        let key = SESSIONS.with_borrow_mut(|sessions| sessions.insert(Rc::clone(&control)));
+        let (key, count) =
+            SESSIONS.with_borrow_mut(|sessions| (sessions.insert(Rc::clone(&control)), sessions.len()));
+        tell_load(|load| load.set_sessions(count));
         Self { key, control }
     }
 }
@@ -123,12 +140,13 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         // While the thread ends the list may be gone already.
-        let empty = SESSIONS.try_with(|sessions| {
+        let left = SESSIONS.try_with(|sessions| {
             let mut sessions = sessions.borrow_mut();
             sessions.try_remove(self.key);
-            sessions.is_empty()
+            sessions.len()
         });
-        if is_stopping() && empty == Ok(true) {
+        tell_load(|load| load.set_sessions(left.unwrap_or_default()));
+        if is_stopping() && left == Ok(0) {
             let _ = EMPTY.try_with(|empty| empty.notify_waiters());
         }
     }

@@ -19,10 +19,11 @@ use super::control::Control;
 use super::logs::Logs;
 use super::objects::{self, Objects};
 use super::resolve::{self, Resolved};
-use super::threads::{self, Report, Share, Worker};
-use super::{limits, offload, run};
+use super::threads::{self, Report, Share, Steered, Worker};
+use super::{limits, offload, run, steer};
 use crate::backend::{State, pool};
 use crate::frontend;
+use crate::frontend::block::{self, Anchors};
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
 use crate::packet::Plane;
 use crate::services::ocsp::Updates;
@@ -52,10 +53,12 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let config: &'static Config = Box::leak(Box::new(config));
     let workers = worker_count(config);
     let destinations = resolve_servers(config, options.ignore_unresolved)?;
-    let listeners = config.frontends.iter().map(|frontend| frontend.binds.len() * workers).sum();
+    let steered = steer::possible(config);
+    let binds = config.frontends.iter().flat_map(|frontend| &frontend.binds);
+    let listeners = binds.map(|bind| block::addresses(bind, steered.is_ok()) * workers).sum();
     let limits = limits::apply(config, workers, listeners)?;
     limit_memory(options)?;
-    let bound = bind_all(config, workers, limits.maxconn)?;
+    let (bound, steering) = steer::bind(config, workers, limits.maxconn, steered)?;
     let background = if options.background {
         Some(go_to_background(options)?)
     } else {
@@ -69,7 +72,9 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     let global = &config.global;
     RecordLimits { first: global.tls.max_record, any: global.tls.hard_max_record }.apply();
     frontend::tls::Limits { connections: global.maxsslconn, per_second: global.maxsslrate }.apply();
-    let accel = Accel::start(offload::wanted(config));
+    let mut accel = Accel::start(offload::wanted(config));
+    accel.set_steering(steering);
+    accel.set_packet(offload::packet(config));
     if !config.global.quiet {
         run::say(Severity::Notice, &accel.to_string());
     }
@@ -96,7 +101,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
         background.enter().context("cannot detach from the terminal")?;
     }
     let (reports, heard) = mpsc::unbounded_channel();
-    let workers = start_workers(objects, bound, workers, &reports)?;
+    let workers = start_workers(objects, bound, workers, &accel, &reports)?;
     drop(reports);
     if let Some(replaced) = &options.replaced {
         replace(replaced);
@@ -174,7 +179,12 @@ fn limit_memory(options: &Options) -> Result<()> {
 }
 
 /// Binds every address; if one fails, all failures are listed and nothing starts.
-fn bind_all(config: &'static Config, workers: usize, maxconn: u32) -> Result<Vec<Bound>> {
+pub(super) fn bind_all(
+    config: &'static Config,
+    workers: usize,
+    maxconn: u32,
+    steered: Result<&Anchors, &str>,
+) -> Result<Vec<Bound>> {
     let mut bound = Vec::new();
     let mut failed = false;
     // Packets need no sockets.
@@ -187,6 +197,7 @@ fn bind_all(config: &'static Config, workers: usize, maxconn: u32) -> Result<Vec
             maxconn,
             frontend,
             tune: &config.global.tune,
+            steered,
         };
         for (at, bind) in frontend.binds.iter().enumerate() {
             match listener::bind(bind, &context) {
@@ -195,6 +206,7 @@ fn bind_all(config: &'static Config, workers: usize, maxconn: u32) -> Result<Vec
                         frontend: sockeye_config::model::FrontendId(index),
                         bind: at,
                         sockets,
+                        owns: block::owned(bind, &context),
                     });
                 }
                 Err(error) => {
@@ -223,6 +235,10 @@ fn describe(address: &BindAddress, error: &BindError, text: &str) -> (&'static s
     match address {
         BindAddress::Inet(addr) if addr.is_ipv4() => ("tcpv4", format!("{error} for [{text}]")),
         BindAddress::Inet(_) => ("tcpv6", format!("{error} for [{text}]")),
+        BindAddress::Block(block) => {
+            let family = if block.first.is_ipv4() { "tcpv4" } else { "tcpv6" };
+            (family, format!("{error} for [{text}]"))
+        }
         BindAddress::Unix(path) => {
             let error = error.to_string().replace("bind socket", "bind UNIX socket");
             ("unix_stream", format!("{error} [{}]", path.display()))
@@ -321,6 +337,7 @@ fn start_workers(
     objects: &'static Objects,
     bound: Vec<Bound>,
     count: usize,
+    accel: &Accel,
     reports: &mpsc::UnboundedSender<Report>,
 ) -> Result<Vec<Worker>> {
     let mut shares: Vec<Vec<Share>> = std::iter::repeat_with(Vec::new).take(count).collect();
@@ -339,7 +356,12 @@ fn start_workers(
         .into_iter()
         .enumerate()
         .map(|(number, shares)| {
-            threads::start(number, shares, buffers, reports.clone())
+            let steering = accel.steering();
+            let steered = Steered {
+                load: steering.and_then(|steering| steering.worker(number)),
+                cpu: steering.and_then(|steering| steering.cpu(number)),
+            };
+            threads::start(number, shares, buffers, steered, reports.clone())
                 .with_context(|| format!("cannot start worker {}", number + 1))
         })
         .collect()

@@ -12,6 +12,7 @@ pub mod objects;
 pub mod offload;
 pub mod resolve;
 pub mod run;
+pub mod steer;
 pub mod subcommands;
 pub mod threads;
 pub mod version;

@@ -4,7 +4,7 @@
 //! the path of a request.
 
 use sockeye_accel::Accel;
-use sockeye_config::model::{self, BackendId, Config, EbpfSplice, FrontendId};
+use sockeye_config::model::{self, BackendId, BindAddress, Config, EbpfSplice, FrontendId};
 use sockeye_log::{Logger, SinkError};
 use sockeye_relay::{Policy, Splice};
 use sockeye_rules::BackendName;
@@ -81,11 +81,18 @@ fn frontend(
     logger: Logger,
     accel: &Accel,
 ) -> Frontend {
+    let mut next = 1;
     let listeners = cfg
         .binds
         .iter()
-        .zip(1..)
-        .map(|(bind, number)| Listener { cfg: bind, number, limit: Limit::new(bind.maxconn) })
+        .map(|bind| {
+            let number = next;
+            next += match bind.address {
+                BindAddress::Block(block) if !block.is_prefix() => u32::from(block.high - block.low) + 1,
+                _ => 1,
+            };
+            Listener { cfg: bind, number, limit: Limit::new(bind.maxconn) }
+        })
         .collect();
     Frontend {
         cfg,

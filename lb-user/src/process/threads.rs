@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::thread::{CpuSet, sched_setaffinity};
+use sockeye_accel::WorkerLoad;
 use sockeye_conn::{BufferLimits, clock};
 use sockeye_sys::readiness;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -49,11 +51,50 @@ pub struct Worker {
     pub thread: std::thread::JoinHandle<()>,
 }
 
+/// What steering asks of a worker.
+#[derive(Debug, Default)]
+pub struct Steered {
+    /// Where it says how much it has to do.
+    pub load: Option<WorkerLoad>,
+    /// The CPU that it stays on.
+    pub cpu: Option<usize>,
+}
+
+impl Steered {
+    /// For the calling thread from now on.
+    fn apply(self) {
+        if let Some(cpu) = self.cpu.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+            let mut set = CpuSet::new();
+            set.set(cpu);
+            // A refusal makes the choice of the worker a worse one, not a wrong one.
+            let _ = sched_setaffinity(None, &set);
+        }
+        if let Some(load) = self.load {
+            worker::set_load(load);
+        }
+    }
+}
+
 /// A runtime for one thread, as workers and the control thread use it.
 pub fn runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .on_thread_park(clock::expire)
+    builder().on_thread_park(clock::expire).build_local(LocalOptions::default())
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all();
+    builder
+}
+
+/// A runtime of a worker that says when it works and when it rests.
+fn telling_runtime() -> io::Result<LocalRuntime> {
+    let rest = || {
+        clock::expire();
+        worker::tell_load(WorkerLoad::rests);
+    };
+    builder()
+        .on_thread_park(rest)
+        .on_thread_unpark(|| worker::tell_load(WorkerLoad::works))
         .build_local(LocalOptions::default())
 }
 
@@ -62,12 +103,14 @@ pub fn start(
     number: usize,
     shares: Vec<Share>,
     buffers: BufferLimits,
+    steered: Steered,
     reports: mpsc::UnboundedSender<Report>,
 ) -> io::Result<Worker> {
     let (orders, inbox) = mpsc::channel(ORDERS_MAX);
     let closed = reports.clone();
     let runtime_ready = move || -> io::Result<()> {
-        let runtime = runtime()?;
+        let runtime = if steered.load.is_some() { telling_runtime()? } else { runtime()? };
+        steered.apply();
         buffers.apply();
         worker::set_index(number);
         runtime.block_on(work(shares, inbox, closed));
@@ -109,7 +152,10 @@ async fn work(shares: Vec<Share>, mut inbox: mpsc::Receiver<Order>, reports: mps
                 Some(Order::Do(command)) => worker::obey(command),
                 None => return,
             },
-            _ = sweep.tick() => pool::sweep(Instant::now()),
+            _ = sweep.tick() => {
+                pool::sweep(Instant::now());
+                worker::tell_load(WorkerLoad::forget);
+            }
             () = worker::none_left(), if stopping => return,
         }
     }

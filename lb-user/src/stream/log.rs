@@ -282,7 +282,7 @@ pub fn connection_error(session: &Session) {
     }
     let formats = &frontend.cfg.log_formats;
     let Some(format) = &formats.error else {
-        let number = session.listener.number.to_string();
+        let number = session.listener_number().to_string();
         let name = session.listener.cfg.name.as_deref().unwrap_or(&number);
         let message = session.fault.message(session.tls.as_deref());
         let message = &*message;

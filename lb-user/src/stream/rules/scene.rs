@@ -114,7 +114,7 @@ impl sample::Facts for View<'_> {
             Number::BackendIndex => index(backend?.id.0)?,
             Number::ServerId => i64::from(self.server()?.cfg.numeric_id),
             Number::ServerIndex => index(self.facts.server?)?,
-            Number::ListenerId => i64::from(self.session.listener.number),
+            Number::ListenerId => i64::from(self.session.listener_number()),
             Number::ListenerConnections => i64::from(self.session.listener.limit.connections.now()),
             Number::FrontHttpMajor => http_major(self.session.client.carrier()),
             Number::BackHttpMajor => http_major(self.facts.server_carrier.as_ref()),
