@@ -259,7 +259,8 @@ mod tests {
     use super::*;
 
     fn interface(index: u32, name: &str, mtu: u32) -> Interface {
-        Interface { index, name: name.to_owned(), mtu, up: true, loopback: name == "lo", vlan: None }
+        let loopback = name == "lo";
+        Interface { index, name: name.to_owned(), mtu, up: true, loopback, ethernet: true, vlan: None }
     }
 
     fn network() -> Network {

@@ -36,6 +36,8 @@ pub struct Interface {
     /// Switched on (`IFF_UP`), with a carrier or without.
     pub up: bool,
     pub loopback: bool,
+    /// Its packets have an Ethernet header, as those of the loopback interface do.
+    pub ethernet: bool,
     /// What it is, if it is a VLAN of another interface.
     pub vlan: Option<Vlan>,
 }

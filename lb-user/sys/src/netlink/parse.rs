@@ -130,6 +130,7 @@ pub(super) fn interface(answer: &Answer<'_>) -> Option<Interface> {
         mtu,
         up: flags & libc::IFF_UP != 0,
         loopback: flags & libc::IFF_LOOPBACK != 0,
+        ethernet: matches!(u16_at(answer.body, 2)?, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK),
         vlan: parent.zip(vlan).map(|(parent, (id, protocol))| Vlan { parent, id, protocol }),
     })
 }
@@ -265,6 +266,7 @@ mod tests {
     #[test]
     fn interfaces_with_names_and_sizes() {
         let mut head = vec![0; INTERFACE_BYTES];
+        head[2] = 1;
         head[4] = 7;
         head[8] = u8::try_from(libc::IFF_UP).unwrap();
         let parts = [
@@ -272,8 +274,15 @@ mod tests {
             attribute(libc::IFLA_IFNAME, b"eth0\0"),
             attribute(libc::IFLA_MTU, &1500_u32.to_ne_bytes()),
         ];
-        let expected =
-            Interface { index: 7, name: "eth0".to_owned(), mtu: 1500, up: true, loopback: false, vlan: None };
+        let expected = Interface {
+            index: 7,
+            name: "eth0".to_owned(),
+            mtu: 1500,
+            up: true,
+            loopback: false,
+            ethernet: true,
+            vlan: None,
+        };
         let mut bytes = message(libc::RTM_NEWLINK, &parts);
         assert_eq!(check(&bytes, interface), [Ok(Some(expected.clone()))]);
         bytes.extend(message(3, &[vec![0; 4]]));
