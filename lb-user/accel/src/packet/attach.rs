@@ -356,7 +356,7 @@ impl Places {
     fn unpin_all(&mut self) {
         match self.pins.take() {
             // A successor's links are not ours to end; closing our descriptors of them changes nothing.
-            Some(pins) => pins.remove_all(),
+            Some(pins) => pins.leave(),
             None => self.end_unpinned(),
         }
         self.held.clear();

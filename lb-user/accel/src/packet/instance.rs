@@ -216,17 +216,23 @@ impl Folder {
         owners(&self.directory)
             .is_ok_and(|owners| owners.iter().any(|owner| owner.epoch > self.epoch && owner.live))
     }
+
+    /// Removes our mark, and the folder if nothing is pinned in it; with the lock held.
+    pub(super) fn leave(&self) {
+        // What cannot be removed is harmless: the next claim finds a mark without a holder.
+        let _ = pins::remove_folder(&self.directory, &self.mark);
+        // A folder that is removed already may have a successor by the same name.
+        if fs::fstat(&self.directory).is_ok_and(|status| status.st_nlink > 0) && fs::rmdir(&self.path).is_ok()
+        {
+            let _ = fs::rmdir(ALL);
+        }
+    }
 }
 
 impl Drop for Folder {
-    /// Removes our mark, and the folder if nothing is pinned in it.
     fn drop(&mut self) {
-        // What cannot be removed is harmless: the next claim finds a mark without a holder.
         if let Ok(_lock) = self.lock() {
-            let _ = pins::remove_folder(&self.directory, &self.mark);
-            if fs::rmdir(&self.path).is_ok() {
-                let _ = fs::rmdir(ALL);
-            }
+            self.leave();
         }
     }
 }

@@ -239,17 +239,18 @@ impl Pins {
         Ok(())
     }
 
-    /// Detaches and removes everything but the marks of processes, unless a later process has taken over.
-    pub(super) fn remove_all(&self) {
+    /// Gives the instance up: detaches and removes everything but the marks of other processes, unless a later process
+    /// has taken over.
+    pub(super) fn leave(&self) {
         // What cannot be removed is found by the next process, or by `--unload`.
         let Ok(_lock) = self.folder.lock() else { return };
-        if self.folder.superseded() {
-            return;
+        if !self.folder.superseded() {
+            let pins = list(self.folder.directory()).unwrap_or_default();
+            for pin in pins.iter().filter(|pin| !matches!(pin, Pin::Owner { .. })) {
+                let _ = remove(self.folder.directory(), pin);
+            }
         }
-        let pins = list(self.folder.directory()).unwrap_or_default();
-        for pin in pins.iter().filter(|pin| !matches!(pin, Pin::Owner { .. })) {
-            let _ = remove(self.folder.directory(), pin);
-        }
+        self.folder.leave();
     }
 }
 
