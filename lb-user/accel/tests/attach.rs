@@ -687,3 +687,23 @@ fn somebody_elses_program_is_named() {
     }
     packet.unpin_all();
 }
+
+#[test]
+fn refusals_of_this_kernel_in_words() {
+    let Some(net) = Net::enter() else { return };
+    let mut packet = Packet::load(&load(), None).unwrap();
+    let check = |packet: &mut Packet, interface: &str, expected: &str| match packet
+        .attach(interface, AttachWanted::Native)
+    {
+        Err(error) => assert_eq!(error.to_string(), expected),
+        Ok(kind) => panic!("{kind}"),
+    };
+    check(&mut packet, "lo", "lo: its driver has no native XDP: 'ebpf.attach' auto, tc or generic");
+    for namespace in [&net.name, &net.peer] {
+        ip(&format!("-n {namespace} link set {OTHER} mtu 9000")).unwrap();
+    }
+    let large = "sk1.5: an MTU of 9000 is too large for native XDP, which ends at about 3506";
+    check(&mut packet, OTHER, large);
+    assert_eq!(packet.attach(OTHER, AttachWanted::Generic).unwrap(), Attached::Generic);
+    assert_eq!(packet.attach("lo", AttachWanted::Auto).unwrap(), Attached::Tc);
+}
