@@ -9,11 +9,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_accel::PacketError;
+use sockeye_accel::{PacketError, PacketLines};
 use sockeye_config::model::Level;
+use sockeye_log::Logger;
 use sockeye_syntax::diag::Severity;
 use sockeye_sys::{netlink, readiness};
 use tokio::task::spawn_blocking;
@@ -98,6 +100,21 @@ async fn tables(plane: &Rc<RefCell<Plane>>) {
     plane.borrow_mut().end();
 }
 
+/// Hands what the program says to the log and to standard error, for as long as the process lives.
+pub async fn debug(mut lines: PacketLines, logger: Logger) {
+    let Ok(watched) = lines.as_fd().try_clone_to_owned().and_then(readiness::watch) else { return };
+    loop {
+        // The runtime is going away when this fails.
+        let Ok(mut ready) = watched.readable().await else { return };
+        ready.clear_ready();
+        for line in lines.read() {
+            let text = format!("packet: {line}.");
+            run::say(Severity::Diag, &text);
+            logger.event(Level::Debug, &text);
+        }
+    }
+}
+
 /// Looks at the machine's network, and puts the program where it belongs now.
 async fn look(plane: &Rc<RefCell<Plane>>) {
     let servers = plane.borrow().addresses();
@@ -141,6 +158,9 @@ impl Plane {
         for text in now.difference(&self.problems) {
             self.tell(Severity::Warning, text);
         }
+        for text in self.problems.difference(&now) {
+            self.tell(Severity::Notice, &format!("no longer so: {text}"));
+        }
         self.problems = now;
         self.retry = false;
         let gone: Vec<String> = self
@@ -153,10 +173,8 @@ impl Plane {
             // The kernel has taken the program off with the interface; this forgets the pin.
             let _ = self.packet.detach(&name);
             self.attached.remove(&name);
-            self.tell(
-                Severity::Warning,
-                &format!("packet: interface {name} is gone, its packets are not forwarded"),
-            );
+            let effect = if self.is_guarded_only(&name) { "" } else { ", its packets are not forwarded" };
+            self.tell(Severity::Warning, &format!("packet: interface {name} is gone{effect}"));
         }
         for (name, number) in &findings.attach {
             if !self.attached.contains_key(name) {
@@ -252,7 +270,7 @@ impl Plane {
     }
 
     /// Warns of something that may come again and again, once until the network is looked at with success.
-    fn tell_once(&mut self, text: String) {
+    pub(super) fn tell_once(&mut self, text: String) {
         let text = format!("packet: {text}");
         if !self.failures.contains(&text) {
             self.tell(Severity::Warning, &text);

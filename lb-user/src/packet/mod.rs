@@ -23,7 +23,8 @@ use lb_common::packet::{
     BACKWARD_SERVICES, Backward, CLAMP_MSS, Endpoint, LAYOUT, SOURCE_HASH, STATELESS, forwarding,
 };
 use sockeye_accel::{
-    AttachWanted, Instance, Packet, PacketError, PacketServer, PacketService, PacketVlan, endpoint,
+    AttachWanted, Instance, Packet, PacketError, PacketLines, PacketServer, PacketService, PacketVlan,
+    endpoint,
 };
 use sockeye_balance::{MaglevServer, WEIGHT_SCALE};
 use sockeye_config::model::Forward;
@@ -37,7 +38,7 @@ use services::{From, Goal, Index, Indices, Service};
 use statistics::Carried;
 use tables::Member;
 
-pub use start::StartError;
+pub use start::{StartError, Started};
 
 /// What a server sees as the source of its packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub struct Plane {
     vlans: HashMap<u32, PacketVlan>,
     /// Interfaces that each service's address was on last.
     last: Vec<BTreeSet<String>>,
+    /// The shield, if there is one.
+    guarded: Option<shield::Guarded>,
     /// Interfaces that the program is on, with their numbers at that time.
     attached: BTreeMap<String, u32>,
     /// What was said to be wrong with the network and has not got better since.
@@ -176,7 +179,30 @@ impl Plane {
     /// Interfaces that the program belongs on, and what does not fit.
     pub fn wanted_interfaces(&mut self) -> Findings {
         let findings = interfaces::look(&self.services, &ways(&self.farms), &self.network, &mut self.last);
-        if self.attach == AttachWanted::Native { findings.in_drivers(&self.network) } else { findings }
+        let mut findings =
+            if self.attach == AttachWanted::Native { findings.in_drivers(&self.network) } else { findings };
+        if let Some(guarded) = &mut self.guarded {
+            let mut found = shield::interfaces(guarded.config, &self.network);
+            found.retain(|name, _| !findings.attach.contains_key(name));
+            guarded.only = found.keys().cloned().collect();
+            findings.attach.append(&mut found);
+        }
+        findings
+    }
+
+    /// Whether there are services, and not the shield alone.
+    pub fn forwards(&self) -> bool {
+        !self.services.is_empty()
+    }
+
+    /// What the program says (`ebpf.debug on`).
+    pub fn take_lines(&mut self) -> Option<PacketLines> {
+        self.packet.take_lines()
+    }
+
+    /// Whether the program is on this interface for the shield alone.
+    fn is_guarded_only(&self, name: &str) -> bool {
+        self.guarded.as_ref().is_some_and(|guarded| guarded.only.contains(name))
     }
 
     /// Gives servers their places, when addresses may have changed.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
 use sockeye_accel::{
     AttachError, Attached, Host, Instance, InstanceError, LoadError, Packet, PacketError, PacketLoad,
-    PacketSizes, Unavailable,
+    PacketSizes, ShieldError, ShieldList, TooManyPrefixes, Unavailable, boot_clock,
 };
 use sockeye_config::model::{Config, Forward, Mode};
 use sockeye_syntax::diag::Severity;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::interfaces::{self, Network, Problem};
 use super::services::{From as Source, Indices, Service, services};
+use super::shield::{self, Guarded, Shield};
 use super::statistics::Carried;
 use super::{Family, Farm, Plane, Slot, ways};
 use crate::process::objects::Objects;
@@ -46,9 +47,28 @@ pub enum StartError {
     Packet(#[from] PacketError),
     #[error("{0}")]
     Attach(#[from] AttachError),
+    #[error("the shield's list is too long: {0}")]
+    TooManyPrefixes(#[from] TooManyPrefixes),
+    #[error("the kernel does not take the shield's list: {0}")]
+    Shield(#[from] ShieldError),
+}
+
+/// What has started; nothing of it where the file asks for nothing.
+#[derive(Debug, Default)]
+pub struct Started {
+    pub plane: Option<Plane>,
+    pub shield: Option<Shield>,
 }
 
 impl StartError {
+    /// Why the shield is not in the kernel.
+    fn reason(&self) -> String {
+        match self {
+            Self::Unavailable(reason) => reason.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     /// What the operator reads, a line each.
     pub fn alerts(&self, config: &Config) -> Vec<String> {
         if let Self::Misfits(problems) = self {
@@ -66,17 +86,38 @@ impl StartError {
 }
 
 impl Plane {
-    /// Loads, fills and attaches the program; `None` if no section is in `mode packet`. The servers have their addresses
-    /// by now. `successor`: a process that has the instance now will go (`-sf`, `-st`).
+    /// Loads, fills and attaches the program, if a section is in `mode packet` or there is a shield. The servers have
+    /// their addresses by now. `successor`: a process that has the instance now will go (`-sf`, `-st`).
     ///
     /// # Errors
-    /// When anything is missing; nothing is left attached then that was not before.
-    pub fn start(objects: &'static Objects, successor: bool) -> Result<Option<Self>, StartError> {
-        let config = objects.config;
-        let services = services(config);
-        if services.is_empty() {
-            return Ok(None);
+    /// When anything is missing; nothing is left attached then that was not before. A shield alone can do without the
+    /// kernel, which is said then.
+    pub fn start(objects: &'static Objects, successor: bool) -> Result<Started, StartError> {
+        let services = services(objects.config);
+        let list = shield::list(objects.config, boot_clock())?;
+        let alone = services.is_empty();
+        if alone && list.is_none() {
+            return Ok(Started::default());
         }
+        let (plane, kernel) = match Self::create(objects, services, list.as_ref(), successor) {
+            Ok((plane, kernel)) => (Some(plane), kernel),
+            Err(error) if alone => {
+                let text = "shield: denied clients are refused when their connections are accepted";
+                run::say(Severity::Notice, &format!("{text}, not in the kernel: {}.", error.reason()));
+                (None, None)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Started { plane, shield: list.map(|list| Shield::new(list, kernel)) })
+    }
+
+    fn create(
+        objects: &'static Objects,
+        services: Vec<Service>,
+        list: Option<&ShieldList>,
+        successor: bool,
+    ) -> Result<(Self, Option<sockeye_accel::Shield>), StartError> {
+        let config = objects.config;
         let ebpf = &config.global.ebpf;
         Host::read().packet(ebpf.accel)?;
         if services.len() > PACKET_SERVICES as usize {
@@ -103,8 +144,17 @@ impl Plane {
             services: u32::try_from(services.len()).unwrap_or(PACKET_SERVICES),
             table: farms.iter().map(|farm| farm.backend.cfg.packet.table_size).max().unwrap_or_default(),
         };
-        let load = PacketLoad { sizes, services: true, debug: ebpf.debug, ..PacketLoad::default() };
-        let packet = Packet::load(&load, Some(&instance))?;
+        let load = PacketLoad {
+            sizes,
+            services: !services.is_empty(),
+            shield: list.map_or(0, |list| sockeye_accel::Shield::capacity(list.len())),
+            debug: ebpf.debug,
+        };
+        let mut packet = Packet::load(&load, Some(&instance))?;
+        let mut kernel = packet.take_shield();
+        if let Some((kernel, list)) = kernel.as_mut().zip(list) {
+            kernel.set(list.clone())?;
+        }
         let mut plane = Self {
             indices: Indices::new(packet.before()),
             packet,
@@ -117,6 +167,7 @@ impl Plane {
             network,
             vlans: HashMap::new(),
             last,
+            guarded: list.map(|_| Guarded { config, only: BTreeSet::new() }),
             attached: BTreeMap::new(),
             problems: warnings.iter().map(sentence).collect(),
             failures: BTreeSet::new(),
@@ -133,7 +184,7 @@ impl Plane {
             return Err(error);
         }
         plane.introduce();
-        Ok(Some(plane))
+        Ok((plane, kernel))
     }
 
     /// Fills the maps, then lets packets come.
@@ -153,8 +204,17 @@ impl Plane {
             self.write_table(job.run())?;
         }
         for (name, number) in interfaces {
-            self.packet.attach(&name, self.attach)?;
-            self.attached.insert(name, number);
+            match self.packet.attach(&name, self.attach) {
+                Ok(_) => {
+                    self.attached.insert(name, number);
+                }
+                // There the gate at accept is what is left of the shield.
+                Err(error) if self.is_guarded_only(&name) => {
+                    self.retry = true;
+                    self.tell_once(format!("cannot attach: {error}"));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(self.packet.publish()?)
     }
@@ -186,14 +246,15 @@ impl Plane {
         let servers: usize = self.farms.iter().map(|farm| farm.slots.len()).sum();
         let adopted =
             if self.instance.is_orphaned() { ", what the last process left is taken over" } else { "" };
+        let shield = if self.guarded.is_some() { ", the shield" } else { "" };
+        let what = match self.services.len() {
+            0 => shield.to_owned(),
+            services => format!(", {services} services, {servers} servers{shield}"),
+        };
+        let places = if places.is_empty() { "no interface".to_owned() } else { places.join(", ") };
         run::say(
             Severity::Notice,
-            &format!(
-                "packet: instance {} on {}, {} services, {servers} servers{adopted}",
-                self.instance.name(),
-                places.join(", "),
-                self.services.len()
-            ),
+            &format!("packet: instance {} on {places}{what}{adopted}", self.instance.name()),
         );
     }
 

@@ -25,7 +25,7 @@ use crate::backend::{State, pool};
 use crate::frontend;
 use crate::frontend::block::{self, Anchors};
 use crate::frontend::listener::{self, BindContext, BindError, Bound};
-use crate::packet::Plane;
+use crate::packet::{Plane, Started};
 use crate::services::ocsp::Updates;
 use crate::stream::rules::world::World;
 
@@ -95,7 +95,7 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
             }
         }
     }
-    let plane = start_plane(objects, options)?;
+    let Started { plane, shield } = start_plane(objects, options)?;
     drop_privileges(config, plane.as_ref())?;
     if let Some(background) = background {
         background.enter().context("cannot detach from the terminal")?;
@@ -106,11 +106,11 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
     if let Some(replaced) = &options.replaced {
         replace(replaced);
     }
-    Control { objects, options, workers, reports: heard, logs, accel, updates, plane }.run()
+    Control { objects, options, workers, reports: heard, logs, accel, updates, plane, shield }.run()
 }
 
-/// Starts the packet plane; if it cannot be, nothing starts and everything that is wrong is listed.
-fn start_plane(objects: &'static Objects, options: &Options) -> Result<Option<Plane>> {
+/// Starts the packet plane and the shield; if one cannot be, nothing starts and everything that is wrong is listed.
+fn start_plane(objects: &'static Objects, options: &Options) -> Result<Started> {
     Plane::start(objects, options.replaced.is_some()).map_err(|error| {
         for alert in error.alerts(objects.config) {
             run::say(Severity::Alert, &alert);

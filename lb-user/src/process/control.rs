@@ -22,6 +22,7 @@ use super::threads::{self, Order, Report, Worker};
 use crate::backend::{Backend, State};
 use crate::frontend::worker::{self, Command};
 use crate::health;
+use crate::packet::shield::Shield;
 use crate::packet::{Plane, life};
 use crate::services::ocsp::Updates;
 
@@ -41,6 +42,8 @@ pub struct Control<'a> {
     pub updates: Option<Updates>,
     /// `mode packet`.
     pub plane: Option<Plane>,
+    /// `ebpf.shield`.
+    pub shield: Option<Shield>,
 }
 
 /// The signals that mean something (manual, management guide 4).
@@ -86,6 +89,13 @@ impl Control<'_> {
         sys::release_signals();
         health::start(self.objects, self.orders());
         let updates = self.updates.take().map(|updates| spawn_local(updates.run()));
+        if let Some(shield) = &self.shield {
+            spawn_local(shield.clone().expire());
+        }
+        if let Some(lines) = self.plane.as_mut().and_then(Plane::take_lines) {
+            let logger = self.logs.logger(&self.objects.config.global.log, None);
+            spawn_local(life::debug(lines, logger.context("cannot open a log target")?));
+        }
         let plane = self.plane.take().map(|plane| Rc::new(RefCell::new(plane)));
         if let Some(plane) = &plane {
             spawn_local(life::keep(Rc::clone(plane)));
@@ -119,7 +129,8 @@ impl Control<'_> {
                         worker::begin_stopping(self.objects.config.global.close_spread_time);
                         if let Some(plane) = &plane {
                             plane.borrow_mut().stop_taking();
-                            quiet_at = Some(Instant::now() + life::QUIET_TIME);
+                            let forwards = plane.borrow().forwards();
+                            quiet_at = forwards.then(|| Instant::now() + life::QUIET_TIME);
                         }
                         hard_stop_at = self.objects.config.global.hard_stop_after.map(|limit| Instant::now() + limit);
                         self.order(Order::SoftStop).await;
@@ -201,6 +212,9 @@ impl Control<'_> {
     /// What `-d` promises at the end of the run.
     fn summarize(&self, plane: Option<&Rc<RefCell<Plane>>>) {
         if self.options.debug {
+            for line in self.shield.iter().flat_map(Shield::summary) {
+                run::print(&format!("{line}\n"));
+            }
             if let Some(summary) = plane.and_then(|plane| plane.borrow().summary()) {
                 run::print(&format!("{summary}\n"));
             }
@@ -241,6 +255,11 @@ impl Control<'_> {
     /// SIGHUP: the state of every server and proxy, to the log and to standard error.
     fn dump_states(&self) {
         run::say(Severity::Warning, "SIGHUP received, dumping servers states.");
+        if let (Some(shield), Some(frontend)) = (&self.shield, self.objects.frontends.first()) {
+            for line in shield.summary() {
+                self.warn(&frontend.logger, Level::Notice, &format!("SIGHUP: {line}"));
+            }
+        }
         for frontend in &self.objects.frontends {
             if frontend.backend_is_own() {
                 continue;
