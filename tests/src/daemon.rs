@@ -100,8 +100,8 @@ impl Setup {
     }
 
     /// Runs the daemon through this program, which ends by executing its arguments.
-    pub fn wrap(mut self, wrapper: &[&str]) -> Self {
-        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+    pub fn wrap(mut self, wrapper: &[impl AsRef<str>]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 

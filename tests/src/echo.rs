@@ -1,7 +1,7 @@
 //! Servers that say who they are, and clients that count: what tests of balancing look at.
 //!
-//! Over TCP a server begins with its name, a line, and then returns what it gets. Over UDP each answer is the name, a
-//! colon and what came.
+//! Over TCP a server begins with a line, its name and the client's address as it sees it, and then returns what it gets.
+//! Over UDP each answer is that line and what came.
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,15 +44,15 @@ impl Echo {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         self.tasks.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Some(stream) = receiver.recv().await {
-                connections.spawn(serve(stream, name.clone()));
+            while let Some((stream, from)) = receiver.recv().await {
+                connections.spawn(serve(stream, greeting(&name, from)));
             }
             connections.join_all().await;
         });
         self.listeners.push(self.tasks.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok(one) = listener.accept().await {
                 accepted.fetch_add(1, Ordering::Relaxed);
-                if sender.send(stream).is_err() {
+                if sender.send(one).is_err() {
                     return;
                 }
             }
@@ -69,7 +69,7 @@ impl Echo {
             loop {
                 // An error is an earlier answer that nobody wanted.
                 let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-                let answer = [name.as_bytes(), b":", &buffer[..length]].concat();
+                let answer = [greeting(&name, from).as_bytes(), &buffer[..length]].concat();
                 drop(socket.send_to(&answer, from).await);
             }
         }));
@@ -124,8 +124,12 @@ impl Echo {
     }
 }
 
-async fn serve(mut stream: TcpStream, name: String) {
-    if stream.write_all(format!("{name}\n").as_bytes()).await.is_err() {
+fn greeting(name: &str, from: SocketAddr) -> String {
+    format!("{name} {from}\n")
+}
+
+async fn serve(mut stream: TcpStream, greeting: String) {
+    if stream.write_all(greeting.as_bytes()).await.is_err() {
         return;
     }
     let (mut read, mut write) = stream.split();
@@ -137,6 +141,8 @@ async fn serve(mut stream: TcpStream, name: String) {
 /// A client's connection, and the server at its other end.
 pub struct Flow {
     pub server: String,
+    /// The client's address as the server sees it.
+    pub seen: SocketAddr,
     stream: BufReader<TcpStream>,
 }
 
@@ -145,12 +151,15 @@ impl Flow {
     pub async fn open(client: &Namespace, to: SocketAddr) -> io::Result<Self> {
         let mut stream = BufReader::new(client.connect(to).await?);
         stream.get_ref().set_nodelay(true)?;
-        let mut server = String::new();
-        stream.read_line(&mut server).await?;
-        if server.pop() != Some('\n') {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Self { server, stream })
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        let (server, seen) = greeted(&line)?;
+        Ok(Self { server, seen, stream })
+    }
+
+    /// The client's own address.
+    pub fn local(&self) -> SocketAddr {
+        self.stream.get_ref().local_addr().expect("a connected socket")
     }
 
     /// Like [`Flow::open`], as soon as somebody listens there.
@@ -176,6 +185,18 @@ impl Flow {
         if answer == bytes { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
+    /// Sends these bytes while reading what comes back, up to the end.
+    pub async fn exchange(mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut all = self.stream.buffer().to_vec();
+        let (mut read, mut write) = self.stream.get_mut().split();
+        let send = async {
+            write.write_all(bytes).await?;
+            write.shutdown().await
+        };
+        tokio::try_join!(send, read.read_to_end(&mut all))?;
+        Ok(all)
+    }
+
     /// Ends it in order: what the server does is waited for.
     pub async fn close(mut self) -> io::Result<()> {
         self.stream.get_mut().shutdown().await?;
@@ -185,15 +206,25 @@ impl Flow {
     }
 }
 
-/// One datagram and its answer; the server's name.
-pub async fn ask_udp(socket: &UdpSocket, bytes: &[u8]) -> io::Result<String> {
+/// The server's name and the address it sees, from its line.
+fn greeted(line: &str) -> io::Result<(String, SocketAddr)> {
+    let parse = || {
+        let (name, seen) = line.strip_suffix('\n')?.split_once(' ')?;
+        Some((name.to_owned(), seen.parse().ok()?))
+    };
+    // A connection that ends before its line was not served.
+    parse().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// One datagram and its answer: the server's name and the address it sees.
+pub async fn ask_udp(socket: &UdpSocket, bytes: &[u8]) -> io::Result<(String, SocketAddr)> {
     socket.send(bytes).await?;
     let mut buffer = vec![0; DATAGRAM_MAX];
     let length = socket.recv(&mut buffer).await?;
     let answer = &buffer[..length];
-    let at = answer.iter().position(|&byte| byte == b':').ok_or(io::ErrorKind::InvalidData)?;
-    if &answer[at + 1..] != bytes {
+    let end = answer.iter().position(|&byte| byte == b'\n').ok_or(io::ErrorKind::InvalidData)? + 1;
+    if &answer[end..] != bytes {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    Ok(String::from_utf8_lossy(&answer[..at]).into_owned())
+    greeted(&String::from_utf8_lossy(&answer[..end]))
 }

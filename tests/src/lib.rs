@@ -14,6 +14,7 @@ pub mod log;
 pub mod multiplex;
 pub mod netns;
 pub mod origin;
+pub mod packet;
 pub mod pattern;
 pub mod peer;
 pub mod port;

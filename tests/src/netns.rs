@@ -246,9 +246,10 @@ impl Namespace {
         run_words(&format!(
             "ip link add {INTERFACE} netns {own} type veth peer name {end} netns {other_name}"
         ))?;
-        // Packets as on a wire: whole checksums, nothing larger than the interface's MTU.
-        for (namespace, interface) in [(self, INTERFACE), (other, end)] {
-            let off = ["tx", "off", "tso", "off", "gso", "off", "gro", "on"];
+        // Packets as on a wire: whole checksums, nothing larger than the interface's MTU. An end takes what XDP of the
+        // other end sends only if it polls, as it does for GRO.
+        for (namespace, interface, gro) in [(self, INTERFACE, "off"), (other, end, "on")] {
+            let off = ["tx", "off", "tso", "off", "gso", "off", "gro", gro];
             namespace.run(&[&["ethtool", "-K", interface][..], &off].concat())?;
         }
         other.ip_all(&[format!("link set {end} up")])?;

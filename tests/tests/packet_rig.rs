@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use lb_tests::echo::ask_udp;
 use lb_tests::netns::server;
 use lb_tests::{Echo, Flow, Net, within};
 
@@ -25,8 +26,8 @@ async fn client_reaches_servers_and_they_answer_through_the_balancer() {
             within("an answer", flow.ask(b"hello")).await.expect("an answer");
             within("the end", flow.close()).await.expect("an end");
             let socket = net.client.connect_udp(at).await.expect("a socket");
-            let name = within("an answer", lb_tests::echo::ask_udp(&socket, b"hello")).await.expect("one");
-            assert_eq!(name, echo.name());
+            let (name, seen) = within("an answer", ask_udp(&socket, b"hello")).await.expect("an answer");
+            assert_eq!((&*name, seen), (echo.name(), socket.local_addr().expect("a bound socket")));
         }
     }
     let sent = net.balancers[0].ip("-s link show eth0").expect("ip");
