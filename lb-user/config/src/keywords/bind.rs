@@ -12,7 +12,9 @@ use super::{block, global, packet, tls, values};
 use crate::keyword::{
     Keyword, Sections, Status, find, hint, no_effect, not_yet, not_yet_message, removed, supported, takes,
 };
-use crate::model::{AddressBlock, BLOCK_PORTS_MIN, Bind, BindAddress, PORT_ALL, Place, Shards, Tls, Transport, UnixOptions};
+use crate::model::{
+    AddressBlock, BLOCK_PORTS_MIN, Bind, BindAddress, PORT_ALL, Place, Shards, Tls, Transport, UnixOptions,
+};
 use crate::scope::ProxyScope;
 
 /// Listening addresses of one proxy: every port there is, once.

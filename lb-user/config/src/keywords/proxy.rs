@@ -5,8 +5,8 @@ use sockeye_syntax::units::TimeUnit;
 use sockeye_syntax::words::Words;
 
 use super::{
-    balance, bind, capture, check, errorfile, log, log_format, option, packet, ruleset, server, source, timeout,
-    values,
+    balance, bind, capture, check, errorfile, log, log_format, option, packet, ruleset, server, source,
+    timeout, values,
 };
 use crate::draft::Kind;
 use crate::keyword::{Keyword, Sections, Status, find, hint, not_yet, removed, supported};
