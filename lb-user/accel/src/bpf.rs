@@ -101,6 +101,16 @@ pub(crate) fn link_info(link: impl AsFd) -> io::Result<Option<LinkInfo>> {
     Ok(known.then_some(LinkInfo { interface: info.interface, program: info.program }))
 }
 
+/// The program that a link has now.
+pub(crate) fn link_program(link: impl AsFd) -> io::Result<OwnedFd> {
+    let info = link_info(link)?.ok_or(io::ErrorKind::InvalidInput)?;
+    program(info.program)
+}
+
+fn program(id: u32) -> io::Result<OwnedFd> {
+    descriptor(call(command::PROG_GET_FD_BY_ID, &mut [id, 0, 0])?)
+}
+
 /// The start of `struct bpf_prog_info`.
 #[repr(C)]
 #[derive(Default)]
@@ -126,7 +136,7 @@ pub(crate) fn program_id(program: impl AsFd) -> io::Result<u32> {
 
 /// The name of the program with this number; empty if it has none.
 pub(crate) fn program_name(id: u32) -> io::Result<String> {
-    let program = descriptor(call(command::PROG_GET_FD_BY_ID, &mut [id, 0, 0])?)?;
+    let program = program(id)?;
     let mut info = ProgramInfo::default();
     object_info(program, &mut info)?;
     let name = CStr::from_bytes_until_nul(&info.name).unwrap_or_default();

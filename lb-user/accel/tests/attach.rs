@@ -597,6 +597,54 @@ fn a_successor_that_fails_changes_nothing() {
     assert_eq!(net.pinned(), Vec::<String>::new());
 }
 
+/// A start that fails gives back what it took, and takes nothing with it.
+#[test]
+fn an_abandoned_start_leaves_things_as_they_were() {
+    let Some(net) = Net::enter() else { return };
+    let start = |services, wanted| {
+        let instance = Instance::claim(&net.instance(), true).unwrap();
+        let mut packet = Packet::load(&PacketLoad { services, ..load() }, Some(&instance)).unwrap();
+        packet.set_server(1, Some(&server(if services { 3 } else { 2 }))).unwrap();
+        packet.attach(INTERFACE, wanted).unwrap();
+        (instance, packet)
+    };
+    // Nothing was there.
+    let (instance, mut packet) = start(false, AttachWanted::Tc);
+    packet.attach(INTERFACE, AttachWanted::Tc).unwrap();
+    packet.abandon();
+    assert!(!fs::exists(net.folder()).unwrap());
+    drop((packet, instance));
+    // What counts packets tells which program is there.
+    let counts = |packet: &Packet| {
+        let counters = packet.counters().unwrap();
+        ["shield_passed", "no_service"]
+            .map(|name| counters.iter().find(|(counted, _)| *counted == name).unwrap().1)
+    };
+    for wanted in [AttachWanted::Tc, AttachWanted::Generic] {
+        let (instance, mut packet) = start(false, wanted);
+        packet.publish().unwrap();
+        net.send(1);
+        let pinned = net.pinned();
+        let (next_instance, mut next) = start(true, wanted);
+        next.attach(OTHER, wanted).unwrap();
+        next.attach(INTERFACE, wanted).unwrap();
+        net.send(1);
+        assert_eq!(counts(&packet), [1, 1]);
+        next.abandon();
+        net.send(1);
+        assert_eq!(counts(&packet), [2, 1]);
+        assert_eq!(net.pinned(), pinned);
+        drop((next, next_instance));
+        assert!(!instance.is_superseded());
+        let reader = Instance::claim(&net.instance(), true).unwrap();
+        let found = Packet::load(&load(), Some(&reader)).unwrap();
+        assert_eq!(found.before()[0].1.generation, 2);
+        drop((found, reader));
+        packet.unpin_all();
+        drop(instance);
+    }
+}
+
 #[test]
 fn an_interface_that_vanished_and_came_back() {
     let Some(net) = Net::enter() else { return };

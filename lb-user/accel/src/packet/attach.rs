@@ -140,6 +140,12 @@ struct Held {
     /// Number of the interface.
     index: u32,
     pinned: bool,
+    /// It was there before us.
+    found: bool,
+    /// Our program runs there.
+    ours: bool,
+    /// The program that was there before ours, until we have [published](Places::publish).
+    previous: Option<OwnedFd>,
 }
 
 impl Held {
@@ -216,8 +222,8 @@ impl Places {
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
-        // What was there goes on.
-        self.held.extend(existing.into_iter().filter(|held| held.link.is_some()));
+        // What is there goes on; whose it is stays as it was.
+        self.held.extend(existing.into_iter().filter(|held| held.ours));
         self.list();
         Err(refused.unwrap_or(AttachError::Missing(PROGRAM)))
     }
@@ -245,7 +251,14 @@ impl Places {
                 Pin::Link { interface, network, .. } if *network == folder.network() => {
                     let Ok(link) = bpf::object_get(folder.directory(), &pin.to_string()) else { continue };
                     let index = bpf::link_info(&link).ok().flatten().map_or(0, |info| info.interface);
-                    let held = Held { pin: pin.clone(), link: Some(link), index, pinned: true };
+                    let held = Held {
+                        pin: pin.clone(),
+                        link: Some(link),
+                        index,
+                        pinned: true,
+                        found: true,
+                        previous: None,
+                    };
                     if index == facts.index {
                         existing.push(held);
                     } else if index == 0 && *interface == facts.name {
@@ -255,7 +268,14 @@ impl Places {
                 Pin::Filter { interface, network }
                     if *network == folder.network() && *interface == facts.name =>
                 {
-                    existing.push(Held { pin, link: None, index: facts.index, pinned: true });
+                    existing.push(Held {
+                        pin,
+                        link: None,
+                        index: facts.index,
+                        pinned: true,
+                        found: true,
+                        previous: None,
+                    });
                 }
                 _ => {}
             }
@@ -274,11 +294,15 @@ impl Places {
         let program = program(object, kind)?;
         let at = existing.iter().position(|held| held.kind() == kind && held.link.is_some());
         if let Some(at) = at.filter(|_| kind != Attached::Tc || !self.filters_only) {
-            let held = existing.swap_remove(at);
-            if let Some(link) = &held.link
-                && bpf::link_update(link, &program).is_ok()
-            {
-                return Ok(held);
+            let mut held = existing.swap_remove(at);
+            if let Some(link) = &held.link {
+                let returns = held.found && self.pins.as_ref().is_some_and(|pins| !pins.is_published());
+                let previous = returns.then(|| bpf::link_program(link).ok()).flatten();
+                if bpf::link_update(link, &program).is_ok() {
+                    held.previous = held.previous.or(previous);
+                    held.ours = true;
+                    return Ok(held);
+                }
             }
             held.end(self.pins.as_ref().map(Pins::folder));
         }
@@ -318,7 +342,7 @@ impl Places {
             Some(pins) => pins.pin(program, &pin).map(|()| true).map_err(AttachError::Pins)?,
             None => false,
         };
-        Ok(Held { pin, link: None, index: facts.index, pinned })
+        Ok(Held { pin, link: None, index: facts.index, pinned, found: false, ours: true, previous: None })
     }
 
     fn hold_link(&self, link: OwnedFd, kind: Attached, facts: &Interface) -> Result<Held, AttachError> {
@@ -328,7 +352,15 @@ impl Places {
             Some(pins) => pins.pin(&link, &pin).map(|()| true).map_err(AttachError::Pins)?,
             None => false,
         };
-        Ok(Held { pin, link: Some(link), index: facts.index, pinned })
+        Ok(Held {
+            pin,
+            link: Some(link),
+            index: facts.index,
+            pinned,
+            found: false,
+            ours: true,
+            previous: None,
+        })
     }
 
     fn list(&mut self) {
@@ -350,7 +382,25 @@ impl Places {
         let Some(pins) = &mut self.pins else { return Ok(()) };
         let _lock = pins.enter()?;
         let held = &self.held;
-        pins.keep_only(|pin| held.iter().any(|held| held.pin == *pin)).map_err(AttachError::Pins)
+        pins.keep_only(|pin| held.iter().any(|held| held.pin == *pin)).map_err(AttachError::Pins)?;
+        pins.forget_previous();
+        self.held.iter_mut().for_each(|held| held.previous = None);
+        Ok(())
+    }
+
+    fn abandon(&mut self) {
+        let Some(pins) = self.pins.take() else { return self.unpin_all() };
+        let restore = |held: Held| match (&held.link, &held.previous) {
+            (Some(link), Some(previous)) => {
+                // A link without an interface has nothing to go back to.
+                let _ = bpf::link_update(link, previous);
+            }
+            _ if held.found => {}
+            _ => held.end(Some(pins.folder())),
+        };
+        pins.give_back(|| self.held.drain(..).for_each(restore));
+        self.held.clear();
+        self.attached.clear();
     }
 
     fn unpin_all(&mut self) {
@@ -418,6 +468,12 @@ impl Packet {
     /// Afterwards this process has nothing attached, and does not own the instance.
     pub fn unpin_all(&mut self) {
         self.places.unpin_all();
+    }
+
+    /// Instead of [`publish`](Self::publish), when the start fails: gives back to the program before us the interfaces
+    /// that it had, with its servers, and takes ours off all others. Filters of `clsact` (kernels before 6.6) keep ours.
+    pub fn abandon(&mut self) {
+        self.places.abandon();
     }
 
     /// From now on tc uses filters of `clsact`, as on kernels without tcx (before 6.6).

@@ -180,6 +180,9 @@ pub(super) struct Pins {
     maps: Vec<(Pin, OwnedFd)>,
     /// Whether the maps are there.
     pinned: bool,
+    /// What had the names of our maps before, until we have published.
+    previous: Vec<(Pin, OwnedFd)>,
+    published: bool,
 }
 
 impl Pins {
@@ -190,7 +193,7 @@ impl Pins {
                 maps.push((surviving.pin(), data.fd().as_fd().try_clone_to_owned()?));
             }
         }
-        Ok(Self { folder, maps, pinned: false })
+        Ok(Self { folder, maps, pinned: false, previous: Vec::new(), published: false })
     }
 
     pub(super) fn folder(&self) -> &Folder {
@@ -208,6 +211,11 @@ impl Pins {
         }
         if !self.pinned {
             for (pin, map) in &self.maps {
+                if !self.published
+                    && let Ok(before) = bpf::object_get(self.folder.directory(), &pin.to_string())
+                {
+                    self.previous.push((pin.clone(), before));
+                }
                 self.pin(map, pin).map_err(AttachError::Pins)?;
             }
             self.pinned = true;
@@ -237,6 +245,36 @@ impl Pins {
             }
         }
         Ok(())
+    }
+
+    /// From now on what was before us is gone.
+    pub(super) fn forget_previous(&mut self) {
+        self.previous.clear();
+        self.published = true;
+    }
+
+    /// Whether there is no way back to what was before us.
+    pub(super) fn is_published(&self) -> bool {
+        self.published
+    }
+
+    /// Gives the instance up as it was found: `places` brings the programs back. Does nothing if a later process has
+    /// taken over.
+    pub(super) fn give_back(&self, places: impl FnOnce()) {
+        // What fails is found by the next process, or by `--unload`.
+        let Ok(_lock) = self.folder.lock() else { return };
+        if !self.folder.superseded() {
+            places();
+            if self.pinned {
+                for (pin, _) in &self.maps {
+                    let _ = match self.previous.iter().find(|(before, _)| before == pin) {
+                        Some((_, map)) => self.pin(map, pin).is_ok(),
+                        None => remove(self.folder.directory(), pin).is_ok(),
+                    };
+                }
+            }
+        }
+        self.folder.leave();
     }
 
     /// Gives the instance up: detaches and removes everything but the marks of other processes, unless a later process
