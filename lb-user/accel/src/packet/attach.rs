@@ -257,6 +257,7 @@ impl Places {
                         index,
                         pinned: true,
                         found: true,
+                        ours: false,
                         previous: None,
                     };
                     if index == facts.index {
@@ -274,6 +275,7 @@ impl Places {
                         index: facts.index,
                         pinned: true,
                         found: true,
+                        ours: false,
                         previous: None,
                     });
                 }
