@@ -67,12 +67,10 @@ const _: () = assert!(size_of::<Load>() == 128, "a cache line for each side");
 
 /// A worker that has not been idle for this long is busy: nothing new for it while another is not. An ordinary turn of
 /// its loop takes some ten microseconds, a handshake with an RSA key 1 to 2 ms.
-pub const BUSY_NS: u64 = 3_000_000;
+pub const BUSY_NS: u64 = 5_000_000;
 
-/// How much longer than it has been busy a worker counts as such: what kept it is probably not over.
-pub const BUSY_AFTER: u64 = 4;
-
-/// But never longer than this, so that one long turn does not cost it its share.
+/// A worker that was busy counts as such for as long again, because what kept it is probably not over. But never longer
+/// than this, so that one long turn does not cost it its share.
 pub const BUSY_AFTER_NS_MAX: u64 = 100_000_000;
 
 /// What a prefix leads to: ranges, the most specific first.

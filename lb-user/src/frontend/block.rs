@@ -77,21 +77,23 @@ pub fn bind(
     workers: &[usize],
     context: &BindContext<'_>,
 ) -> Result<Vec<(OwnedFd, Vec<usize>)>, BindError> {
-    if let (Some(_), Ok(anchors)) = (owned(cfg, context), context.steered) {
+    // A bind of one address comes first, and its sockets must not meet ours.
+    let ours = || block.addresses().filter(|address| !context.anchors.exact.contains(address));
+    if owned(cfg, context).is_some() {
         if !block.is_prefix() {
             // A port that somebody else listens on is not ours to take, as it would not be with a socket for each.
-            for address in block.addresses().filter(|address| !anchors.exact.contains(address)) {
+            for address in ours() {
                 listener::probe(cfg, address, context)?;
             }
         }
-        return listener::group(cfg, anchors.choose(block), workers, context);
+        return listener::group(cfg, context.anchors.choose(block), workers, context);
     }
     if block.count() > BLOCK_SOCKETS_MAX {
         let reason = context.steered.err().unwrap_or("another network namespace");
         return Err(BindError::TooWide { addresses: block.count(), reason: reason.to_owned() });
     }
     let mut sockets = Vec::new();
-    for address in block.addresses() {
+    for address in ours() {
         sockets.extend(listener::group(cfg, address, workers, context)?);
     }
     Ok(sockets)

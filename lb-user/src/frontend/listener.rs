@@ -106,8 +106,9 @@ pub struct BindContext<'a> {
     pub maxconn: u32,
     pub frontend: &'a model::Frontend,
     pub tune: &'a model::Tune,
-    /// Where the sockets of blocks are bound, or why the kernel does not help with them.
-    pub steered: Result<&'a Anchors, &'a str>,
+    pub anchors: &'a Anchors,
+    /// Whether the kernel helps with blocks, or why not.
+    pub steered: Result<(), &'a str>,
 }
 
 /// Creates, binds and listens on all sockets of one bind line.

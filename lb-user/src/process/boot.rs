@@ -183,8 +183,9 @@ pub(super) fn bind_all(
     config: &'static Config,
     workers: usize,
     maxconn: u32,
-    steered: Result<&Anchors, &str>,
+    steered: Result<(), &str>,
 ) -> Result<Vec<Bound>> {
+    let anchors = Anchors::new(config);
     let mut bound = Vec::new();
     let mut failed = false;
     // Packets need no sockets.
@@ -197,6 +198,7 @@ pub(super) fn bind_all(
             maxconn,
             frontend,
             tune: &config.global.tune,
+            anchors: &anchors,
             steered,
         };
         for (at, bind) in frontend.binds.iter().enumerate() {

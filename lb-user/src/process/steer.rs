@@ -6,7 +6,7 @@ use sockeye_accel::{SteerExact, SteerGroup, SteerMode, SteerOwned, SteerPlan, St
 use sockeye_config::model::{AddressBlock, Bind, BindAddress, Config, Steer};
 
 use super::boot;
-use crate::frontend::block::{Anchors, running};
+use crate::frontend::block::running;
 use crate::frontend::listener::Bound;
 
 /// Whether the kernel may help, asked before anything is bound.
@@ -35,7 +35,7 @@ pub fn bind(
 ) -> anyhow::Result<(Vec<Bound>, Result<Steering, Unavailable>)> {
     let reason = match possible {
         Ok(()) => {
-            let bound = boot::bind_all(config, workers, maxconn, Ok(&Anchors::new(config)))?;
+            let bound = boot::bind_all(config, workers, maxconn, Ok(()))?;
             let steering = start(config, &bound, workers);
             match steering {
                 Err(reason) if bound.iter().any(|bound| bound.owns.is_some()) => reason,

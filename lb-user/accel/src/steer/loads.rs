@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::MapData;
-use lb_common::steer::{BUSY_AFTER, BUSY_AFTER_NS_MAX, BUSY_NS, Load};
+use lb_common::steer::{BUSY_AFTER_NS_MAX, BUSY_NS, Load};
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -121,8 +121,7 @@ impl WorkerLoad {
         let now = now();
         let worked = now.saturating_sub(since);
         if worked > BUSY_NS {
-            let after = (worked * BUSY_AFTER).min(BUSY_AFTER_NS_MAX);
-            load.busy_until.store(now + after, Ordering::Relaxed);
+            load.busy_until.store(now + worked.min(BUSY_AFTER_NS_MAX), Ordering::Relaxed);
         }
     }
 
