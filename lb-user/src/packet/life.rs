@@ -248,11 +248,16 @@ impl Plane {
         }
     }
 
-    /// Whether a soft stop may end: a successor has taken over, or no packet has come since the last call.
+    /// Whether another process has taken over what is attached.
+    pub fn is_superseded(&self) -> bool {
+        self.instance.is_superseded()
+    }
+
+    /// Whether a soft stop may end: a successor has taken over, or no packet has come since the last look at them.
     pub fn is_quiet(&mut self) -> bool {
         let before = self.packets;
         self.refresh();
-        self.packets == before || self.instance.is_superseded()
+        self.packets == before || self.is_superseded()
     }
 
     /// Takes the program off all interfaces and forgets all flows, unless a successor has taken over.

@@ -128,9 +128,11 @@ impl Control<'_> {
                         }
                         worker::begin_stopping(self.objects.config.global.close_spread_time);
                         if let Some(plane) = &plane {
-                            plane.borrow_mut().stop_taking();
-                            let forwards = plane.borrow().forwards();
-                            quiet_at = forwards.then(|| Instant::now() + life::QUIET_TIME);
+                            let mut plane = plane.borrow_mut();
+                            plane.stop_taking();
+                            // What a successor has taken over is not ours to wait for.
+                            let waits = plane.forwards() && !plane.is_superseded();
+                            quiet_at = waits.then(|| Instant::now() + life::QUIET_TIME);
                         }
                         hard_stop_at = self.objects.config.global.hard_stop_after.map(|limit| Instant::now() + limit);
                         self.order(Order::SoftStop).await;
