@@ -45,7 +45,8 @@ pub fn list(config: &Config, now: u64) -> Result<Option<ShieldList>, TooManyPref
 }
 
 /// The interfaces that packets to our addresses come in on, with their indices: those that have a bind address, and all
-/// that are up if one is on none (`*`, `transparent`, a prefix). What comes in on others meets the gate.
+/// that are up if one is on none (`*`, `transparent`, a prefix) or only on the loopback interface, as those of several
+/// balancers for one service are. What comes in on others meets the gate.
 pub fn interfaces(config: &Config, network: &Network) -> BTreeMap<String, u32> {
     let up = || network.interfaces.iter().filter(|interface| interface.up);
     let mut found = Vec::new();
@@ -80,7 +81,12 @@ pub fn interfaces(config: &Config, network: &Network) -> BTreeMap<String, u32> {
 
 fn held_by(network: &Network, address: IpAddr) -> Vec<&Interface> {
     let held = network.addresses.iter().filter(|held| held.address == address);
-    held.filter_map(|held| network.numbered(held.interface)).collect()
+    let holders = held.filter_map(|held| network.numbered(held.interface));
+    if address.is_loopback() {
+        // The whole of 127.0.0.0/8 is there, whatever is written on it.
+        return network.interfaces.iter().filter(|interface| interface.loopback).collect();
+    }
+    holders.filter(|interface| !interface.loopback).collect()
 }
 
 /// What the plane knows of the shield.
