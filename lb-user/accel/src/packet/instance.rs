@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{self, AtFlags, CWD, Dir, FlockOperation, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::attach;
+use super::filter;
 use super::pins::{self, Pin};
 use crate::bpf;
 use crate::netlink::Interface;
@@ -357,7 +357,7 @@ pub(crate) fn holder(interface: &Interface, network: u64, but: Option<&str>) -> 
                 Pin::Filter { interface: name, network: of } => {
                     *of == network
                         && *name == interface.name
-                        && attach::filter_program(interface.index).is_some_and(|id| {
+                        && filter::program(interface.index).is_some_and(|id| {
                             bpf::object_get(&directory, &pin.to_string())
                                 .and_then(bpf::program_id)
                                 .is_ok_and(|ours| ours == id)

@@ -6,10 +6,12 @@
 mod attach;
 mod classifier;
 mod encode;
+mod filter;
 mod instance;
 mod lines;
 mod measure;
 mod pins;
+mod places;
 mod tables;
 mod vlan;
 
@@ -26,7 +28,7 @@ use crate::Shield;
 use crate::loader::{self, LoadError};
 
 pub(crate) use attach::NATIVE_MTU_MAX;
-use attach::Places;
+use places::Places;
 pub use attach::{AttachError, AttachWanted, Attached};
 pub use encode::endpoint;
 use encode::{FREE, encode};

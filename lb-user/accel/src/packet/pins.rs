@@ -18,8 +18,9 @@ use rustix::fs::{self, AtFlags, Dir};
 use rustix::io::Errno;
 
 use super::PacketSizes;
-use super::attach::{self, AttachError, Attached};
+use super::attach::{AttachError, Attached};
 use super::instance::{Folder, open_folder};
+use super::places;
 use crate::bpf;
 
 /// The map that a new process has its own of; it reads in the last one's which server had which index.
@@ -423,11 +424,11 @@ pub(super) fn remove(directory: &OwnedFd, pin: &Pin) -> rustix::io::Result<Optio
     let name = pin.to_string();
     let line = match pin {
         Pin::Link { interface, kind, .. } => {
-            attach::detach_pinned(directory, pin);
+            places::detach_pinned(directory, pin);
             Some(format!("program on {interface} ({kind})"))
         }
         Pin::Filter { interface, .. } => {
-            attach::detach_pinned(directory, pin);
+            places::detach_pinned(directory, pin);
             Some(format!("program on {interface} (tc)"))
         }
         Pin::Map { name, .. } => Some(format!("map {name}")),
