@@ -87,20 +87,12 @@ impl Net {
         let mut net = Self { client, router, balancers: Vec::new(), servers: Vec::new() };
         for index in 0..balancers {
             let this = Balancer::new(Namespace::new(number, &format!("b{index}"))?)?;
-            let port = format!("b{index}");
-            this.join(&net.router, &port, balancer(index))?;
-            net.router.ip_all(&[format!("link set {port} master lan")])?;
-            this.ip_all(&[
-                format!("addr add {}/32 dev {INTERFACE}", SERVICE[0]),
-                format!("addr add {}/128 dev {INTERFACE} nodad", SERVICE[1]),
-                format!("route add default via {}", ROUTER[0]),
-                format!("route add default via {}", ROUTER[1]),
-            ])?;
             this.set("net/ipv4/ip_forward", "1")?;
             this.set("net/ipv6/conf/all/forwarding", "1")?;
             this.set("net/ipv4/conf/all/send_redirects", "0")?;
-            this.set(&format!("net/ipv4/conf/{INTERFACE}/send_redirects"), "0")?;
+            this.set("net/ipv4/conf/default/send_redirects", "0")?;
             net.balancers.push(this);
+            net.connect_balancer(index)?;
         }
         for index in 0..servers {
             let this = Namespace::new(number, &format!("s{index}"))?;
@@ -114,6 +106,24 @@ impl Net {
             net.answer_by(&balancer(0))?;
         }
         Ok(net)
+    }
+
+    /// Gives a balancer its interface, with its own address, those of the services, and the way to the clients.
+    pub fn connect_balancer(&self, index: usize) -> Result<(), String> {
+        let (this, port) = (&self.balancers[index], format!("b{index}"));
+        this.join(&self.router, &port, balancer(index))?;
+        self.router.ip_all(&[format!("link set {port} master lan")])?;
+        // A new interface has a new Ethernet address, which who knew the old one learns only after seconds.
+        self.router.ip_all(&["neigh flush dev lan"])?;
+        for server in &self.servers {
+            server.ip_all(&[format!("neigh flush dev {INTERFACE}")])?;
+        }
+        this.ip_all(&[
+            format!("addr add {}/32 dev {INTERFACE}", SERVICE[0]),
+            format!("addr add {}/128 dev {INTERFACE} nodad", SERVICE[1]),
+            format!("route add default via {}", ROUTER[0]),
+            format!("route add default via {}", ROUTER[1]),
+        ])
     }
 
     /// Waits until every interface carries packets: what is sent before is lost, and sent again only after a second.
@@ -181,7 +191,7 @@ impl Balancer {
         ["ip", "netns", "exec", self.name(), "sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
     }
 
-    /// Everything that is pinned, folders included.
+    /// Everything that somebody has pinned, folders included.
     pub fn pinned(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.pins.path().to_owned()];
@@ -190,7 +200,10 @@ impl Balancer {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     folders.push(entry.path());
                 }
-                found.push(entry.path());
+                // The kernel's own: lists of all programs and maps.
+                if !entry.file_name().to_string_lossy().ends_with(".debug") {
+                    found.push(entry.path());
+                }
             }
         }
         found
@@ -294,7 +307,8 @@ impl Namespace {
         self.enter(|| fs::write(&path, value)).map_err(|err| format!("{name}: {err}"))
     }
 
-    fn is_up(&self, interface: &str) -> bool {
+    /// Whether an interface carries packets.
+    pub fn is_up(&self, interface: &str) -> bool {
         self.ip(&format!("link show {interface}")).is_ok_and(|text| text.contains(" state UP "))
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::daemon::Setup;
@@ -161,18 +162,22 @@ pub struct Tally {
 }
 
 impl Load {
-    /// `short` clients open flow after flow, `long` ones keep theirs, in turn over both families.
-    pub fn start(farm: &Farm, short: usize, long: usize) -> Self {
+    /// `short` clients open flow after flow, `long` ones keep theirs, in turn over both families. Returns once all of
+    /// these have theirs.
+    pub async fn start(farm: &Farm, short: usize, long: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
+        let open = Arc::new(Semaphore::new(0));
         for number in 0..short + long {
             let (net, stop, to) = (Arc::clone(&farm.net), Arc::clone(&stop), service(number % 2));
             if number < short {
                 tasks.spawn(open_and_close(net, stop, to));
             } else {
-                tasks.spawn(keep(net, stop, to));
+                tasks.spawn(keep(net, stop, to, Arc::clone(&open)));
             }
         }
+        let all = u32::try_from(long).expect("few");
+        drop(within("the flows of the load", open.acquire_many(all)).await.expect("an open semaphore"));
         Self { stop, tasks }
     }
 
@@ -216,9 +221,11 @@ async fn open_and_close(net: Arc<Net>, stop: Arc<AtomicBool>, to: SocketAddr) ->
     tally
 }
 
-async fn keep(net: Arc<Net>, stop: Arc<AtomicBool>, to: SocketAddr) -> Tally {
+async fn keep(net: Arc<Net>, stop: Arc<AtomicBool>, to: SocketAddr, open: Arc<Semaphore>) -> Tally {
     let mut tally = Tally::default();
-    let mut flow = match Flow::open(&net.client, to).await {
+    let opened = Flow::open(&net.client, to).await;
+    open.add_permits(1);
+    let mut flow = match opened {
         Ok(flow) => flow,
         Err(error) => {
             tally.errors.push(format!("a flow to {to}: {error}"));
