@@ -5,7 +5,8 @@
 use aya_ebpf::bindings::{
     BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_FIXED_GSO,
     BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC,
-    bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_fib_lookup as Route,
+    bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_fib_lookup as Route, bpf_redir_neigh,
+    bpf_redir_neigh__bindgen_ty_1 as NextHop,
 };
 use aya_ebpf::helpers::{
     bpf_csum_update, bpf_fib_lookup, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh,
@@ -16,12 +17,12 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::TcContext;
 use lb_common::counters::PacketExit as Exit;
-use lb_common::packet::TCP;
+use lb_common::packet::{TCP, is_v4};
 
 use crate::checksum::fold;
 use crate::frame::{Frame, checksum_place};
 use crate::headers::{ETHERNET, Packet, V4, V6, VLAN_TAGS_MAX, is_tag, read};
-use crate::route::{Link, Tag};
+use crate::route::{AF_INET, AF_INET6, Link, Tag};
 
 /// `pkt_type` of a frame that an interface received for another Ethernet address (include/uapi/linux/if_packet.h).
 const PACKET_OTHERHOST: u32 = 3;
@@ -40,6 +41,7 @@ impl Frame for TcContext {
     /// What other classifiers of the interface do not want either goes to the kernel.
     const PASS: u32 = TC_ACT_UNSPEC as u32;
     const DROP: u32 = TC_ACT_SHOT as u32;
+    const WAITS: bool = true;
 
     #[inline(always)]
     fn start(&self) -> usize {
@@ -117,9 +119,18 @@ impl Frame for TcContext {
     #[inline(always)]
     fn transmit_unknown(&self, packet: &Packet, link: &Link) -> Result<u32, Exit> {
         self.retag(packet, link.tag)?;
-        // The kernel looks up the route once more, and keeps the packet while it asks for the next hop's address.
-        // SAFETY: no parameters are given.
-        Ok(unsafe { bpf_redirect_neigh(link.ifindex, core::ptr::null_mut(), 0, 0) as u32 })
+        // The kernel keeps the packet while it asks for the next hop's address.
+        let next = if is_v4(&link.next) {
+            bpf_redir_neigh {
+                nh_family: AF_INET as u32,
+                __bindgen_anon_1: NextHop { ipv6_nh: [link.next[3], 0, 0, 0] },
+            }
+        } else {
+            bpf_redir_neigh { nh_family: AF_INET6 as u32, __bindgen_anon_1: NextHop { ipv6_nh: link.next } }
+        };
+        let (place, bytes) = (&raw const next, size_of::<bpf_redir_neigh>() as i32);
+        // SAFETY: the parameters are on the stack with their size. An IPv4 address is the first word of the union.
+        Ok(unsafe { bpf_redirect_neigh(link.ifindex, place.cast_mut(), bytes, 0) as u32 })
     }
 
     #[inline(always)]

@@ -46,7 +46,7 @@ pub fn send(ctx: &impl Frame, packet: &mut Packet, target: &Target) -> Result<Ve
             same_family(packet, server)?;
             let link =
                 route(ctx, packet, on_wire(ctx, packet), &packet.key.source, &server.address, Some(server))?;
-            let link = known(packet, link, 0)?;
+            let link = known(ctx, packet, link, 0)?;
             leave(ctx, packet, &link, false)?
         }
         _ => tunnel(ctx, packet, server)?,
@@ -84,12 +84,12 @@ fn same_family(packet: &Packet, server: &Server) -> Result<(), Exit> {
 
 /// A link over which the packet, with `outer` bytes around it, can be sent at once and in one piece.
 #[inline(always)]
-fn known(packet: &mut Packet, link: Link, outer: u32) -> Result<Link, Exit> {
+fn known<F: Frame>(_ctx: &F, packet: &mut Packet, link: Link, outer: u32) -> Result<Link, Exit> {
     if !link.fits {
         packet.mtu = link.mtu.saturating_sub(outer);
         return Err(Exit::TooBig);
     }
-    if link.known { Ok(link) } else { Err(Exit::NoLink) }
+    if link.known || F::WAITS { Ok(link) } else { Err(Exit::NoLink) }
 }
 
 /// Sends the packet as it is now over `link`, or gives it to the kernel to find the next hop.
@@ -184,7 +184,7 @@ fn tunnel(ctx: &impl Frame, packet: &mut Packet, server: &Server) -> Result<Verd
     // What stands for several packets may be larger; each of them gets its own length when they are parted.
     let length = (packet.length + room).min(u16::MAX as u32);
     let link = route(ctx, packet, on_wire, &server.source, &server.address, Some(server))?;
-    let link = known(packet, link, room)?;
+    let link = known(ctx, packet, link, room)?;
     let service = service_type(ctx, packet)?;
     let network = ctx.wrap(packet, over_v4)?;
     let ethertype = at::<u16>(ctx, network - 2).ok_or(Exit::NoRoom)?;

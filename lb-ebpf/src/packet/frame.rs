@@ -19,6 +19,8 @@ pub trait Frame {
     /// The action that gives the packet to the kernel.
     const PASS: u32;
     const DROP: u32;
+    /// Whether a packet can wait until its next hop's Ethernet address has been found.
+    const WAITS: bool;
 
     /// Address of the Ethernet header.
     fn start(&self) -> usize;
@@ -44,7 +46,7 @@ pub trait Frame {
     fn retag(&self, packet: &Packet, tag: Tag) -> Result<(), Exit>;
     /// The action that sends the packet as it is now out of an interface.
     fn transmit(&self, ifindex: u32) -> u32;
-    /// The same when the next hop's Ethernet address is not known.
+    /// The same when the next hop's Ethernet address is not known: [`WAITS`](Self::WAITS), or else the kernel takes over.
     fn transmit_unknown(&self, packet: &Packet, link: &Link) -> Result<u32, Exit>;
     /// Makes room for an outer IP header, and returns where; what becomes of it and of the Ethernet addresses is the
     /// caller's.
@@ -71,6 +73,7 @@ pub fn checksum_place(packet: &Packet) -> usize {
 impl Frame for XdpContext {
     const PASS: u32 = xdp_action::XDP_PASS;
     const DROP: u32 = xdp_action::XDP_DROP;
+    const WAITS: bool = false;
 
     #[inline(always)]
     fn start(&self) -> usize {

@@ -2,13 +2,13 @@
 
 use aya_ebpf::bindings::bpf_fib_lookup as Route;
 use lb_common::counters::PacketExit as Exit;
-use lb_common::packet::{Address, LINKED, Server, is_v4};
+use lb_common::packet::{Address, LINKED, MAPPED, Server, is_v4};
 
 use crate::frame::Frame;
 use crate::headers::Packet;
 
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
+pub const AF_INET: u8 = 2;
+pub const AF_INET6: u8 = 10;
 
 /// What `bpf_fib_lookup` returns (include/uapi/linux/bpf.h).
 const FIB_SUCCESS: i64 = 0;
@@ -44,6 +44,8 @@ pub struct Link {
     /// Destination and source as the Ethernet header has them; all zero when the kernel has to find them out.
     pub addresses: [u16; 6],
     pub known: bool,
+    /// The next hop's IP address, when that is all that is known of it.
+    pub next: Address,
     /// Whether the packet is not larger than the way allows; if it is, only `mtu` is right.
     pub fits: bool,
     /// Largest IP packet; 0 when it is not known.
@@ -56,13 +58,19 @@ impl Link {
         let word = |bytes: &[u8; 6], at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         let addresses = [word(to, 0), word(to, 2), word(to, 4), word(from, 0), word(from, 2), word(from, 4)];
         let (ifindex, tag) = ctx.lower(ifindex);
-        Self { ifindex, tag, addresses, known: true, fits: true, mtu }
+        Self { ifindex, tag, addresses, known: true, next: [0; 4], fits: true, mtu }
     }
 
-    /// To an interface alone, or nowhere.
+    /// To a next hop whose Ethernet address the kernel has to find out.
     #[inline(always)]
-    fn unknown(ifindex: u32, fits: bool, mtu: u32) -> Self {
-        Self { ifindex, tag: Tag::NONE, addresses: [0; 6], known: false, fits, mtu }
+    fn unknown(ifindex: u32, next: Address) -> Self {
+        Self { ifindex, tag: Tag::NONE, addresses: [0; 6], known: false, next, fits: true, mtu: 0 }
+    }
+
+    /// Not at all.
+    #[inline(always)]
+    fn too_small(mtu: u32) -> Self {
+        Self { fits: false, mtu, ..Self::unknown(0, [0; 4]) }
     }
 }
 
@@ -86,7 +94,7 @@ pub fn route(
 ) -> Result<Link, Exit> {
     if let Some(server) = server {
         if server.mtu != 0 && length > server.mtu {
-            return Ok(Link::unknown(0, false, server.mtu));
+            return Ok(Link::too_small(server.mtu));
         }
         if server.flags & LINKED != 0 {
             return Ok(Link::new(ctx, server.ifindex, &server.mac, &server.source_mac, server.mtu));
@@ -98,8 +106,18 @@ pub fn route(
     let mtu = unsafe { params.__bindgen_anon_1.mtu_result } as u32;
     match found {
         FIB_SUCCESS => Ok(Link::new(ctx, params.ifindex, &params.dmac, &params.smac, mtu)),
-        FIB_NO_NEIGHBOUR => Ok(Link::unknown(params.ifindex, true, 0)),
-        FIB_TOO_BIG => Ok(Link::unknown(0, false, mtu)),
+        FIB_NO_NEIGHBOUR => {
+            // SAFETY: the kernel puts the next hop's address where the destination was. All fields are integers.
+            let next = unsafe {
+                if params.family == AF_INET {
+                    [0, 0, MAPPED, params.__bindgen_anon_4.ipv4_dst]
+                } else {
+                    params.__bindgen_anon_4.ipv6_dst
+                }
+            };
+            Ok(Link::unknown(params.ifindex, next))
+        }
+        FIB_TOO_BIG => Ok(Link::too_small(mtu)),
         FIB_FORWARDING_OFF => Err(Exit::ForwardingOff),
         // The answer to a question of this host itself, such as a health check, or an answer to nowhere.
         FIB_NOT_FORWARDED if server.is_none() => Err(Exit::NotForwarded),

@@ -104,6 +104,20 @@ impl Rig {
         self.packet.set_server(u32::try_from(index).unwrap(), Some(&server)).unwrap();
     }
 
+    /// A server of which the daemon does not know how to reach it.
+    fn unlinked(&mut self, index: usize, address: &str) {
+        let server = PacketServer {
+            address: address.parse().unwrap(),
+            port: 8080,
+            source: Some(TUNNEL[usize::from(address.contains(':'))].parse().unwrap()),
+            link: None,
+            drop: false,
+            generation: 1,
+            mtu: 0,
+        };
+        self.packet.set_server(u32::try_from(index).unwrap(), Some(&server)).unwrap();
+    }
+
     fn table(&mut self, family: usize, protocol: u8, server: u32) {
         let key = endpoint(SERVICE[family].parse().unwrap(), 80, protocol);
         self.packet.set_table(&key, Some(&vec![server; TABLE_SIZE_MIN as usize])).unwrap();
@@ -322,16 +336,7 @@ fn by_the_routes_of_a_namespace() {
 
         // To a server without a known link: the kernel is asked, and given the packet if it must ask in turn.
         for (family, address) in SERVER.into_iter().enumerate() {
-            let server = PacketServer {
-                address: address.parse().unwrap(),
-                port: 8080,
-                source: None,
-                link: None,
-                drop: false,
-                generation: 1,
-                mtu: 0,
-            };
-            rig.packet.set_server(u32::try_from(family).unwrap(), Some(&server)).unwrap();
+            rig.unlinked(family, address);
             ip(&format!("neigh flush dev v0 to {address}"));
             let (run, why) = rig.run(&request(family, TCP).build());
             let action = if hook == Hook::Tc { TX } else { PASS };
@@ -339,6 +344,26 @@ fn by_the_routes_of_a_namespace() {
             assert_eq!(check(&run.packet).destination.to_string(), address);
             ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:55 dev v0 nud permanent"));
             let (run, why) = rig.run(&request(family, TCP).build());
+            assert_eq!((run.action, why), (REDIRECT, "redirected"));
+            assert_eq!(run.packet[..12], [2, 0, 0, 0, 0, 0x55, 2, 0, 0, 0, 0, 1]);
+            ip(&format!("neigh del {address} dev v0"));
+        }
+    }
+    for (hook, mode) in HOOKS.into_iter().flat_map(|hook| [(hook, forwarding::DSR), (hook, forwarding::IPIP)])
+    {
+        let Some(mut rig) = Rig::with(hook, mode, 0) else { return };
+        for (family, address) in SERVER.into_iter().enumerate() {
+            rig.unlinked(family, address);
+            ip(&format!("neigh flush dev v0 to {address}"));
+            // Only a socket buffer can wait until the next hop has been asked for.
+            if hook == Hook::Xdp {
+                rig.untouched(&request(family, UDP).build(), DROP, "no_link");
+            } else {
+                let (run, why) = rig.run(&request(family, UDP).build());
+                assert_eq!((run.action, why), (TX, "no_neighbour"));
+            }
+            ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:55 dev v0 nud permanent"));
+            let (run, why) = rig.run(&request(family, UDP).build());
             assert_eq!((run.action, why), (REDIRECT, "redirected"));
             assert_eq!(run.packet[..12], [2, 0, 0, 0, 0, 0x55, 2, 0, 0, 0, 0, 1]);
             ip(&format!("neigh del {address} dev v0"));
