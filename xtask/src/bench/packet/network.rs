@@ -85,9 +85,10 @@ impl Network {
             .context("cannot enter the namespace")
     }
 
-    /// XDP in veth sees checksums that the sender left to a card which is not there; `off` makes it compute them.
-    pub(super) fn checksum_offload(&self, on: bool) -> Result<()> {
-        let state = if on { "on" } else { "off" };
+    /// XDP in veth sees checksums that the sender left to a card which is not there, so the sender must compute them;
+    /// and it hands packets only to a peer that polls, which one with GRO does.
+    pub(super) fn as_cards(&self, on: bool) -> Result<()> {
+        let state = if on { "off gro on" } else { "on gro off" };
         for interface in ["{c} ethtool -K client0", "{s} ethtool -K server0"] {
             self.run(&format!("ip netns exec {interface} tx {state}"))?;
         }

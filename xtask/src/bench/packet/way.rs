@@ -118,7 +118,7 @@ impl<'a> Open<'a> {
             ))?;
         }
         if way == Way::PacketXdp {
-            network.checksum_offload(false)?;
+            network.as_cards(true)?;
         }
         Ok(Some(open))
     }
@@ -181,7 +181,7 @@ impl Drop for Open<'_> {
         // What is not there need not be undone.
         match self.way {
             Way::Nftables => drop(self.network.run("ip netns exec {b} nft delete table ip bench")),
-            Way::PacketXdp => drop(self.network.checksum_offload(true)),
+            Way::PacketXdp => drop(self.network.as_cards(false)),
             _ => {}
         }
     }
