@@ -81,6 +81,10 @@ pub enum Notice {
     Map { instance: String, name: &'static str },
     /// The map of flows that was taken over has another size than the configuration asks for.
     Connections { kept: u32, wanted: u32 },
+    /// The program is attached, but it will not outlive this process.
+    Unpinned { interface: String },
+    /// Native XDP, on an interface that packets may not leave through.
+    NoTransmit { interface: String },
     /// The program is attached, but not in the best way.
     Fallback { interface: String, kind: Attached, reason: Box<AttachError> },
 }
@@ -101,6 +105,16 @@ impl fmt::Display for Notice {
                 f,
                 "the table of flows was taken over with its {kept} entries; 'ebpf.connections {wanted}' counts from \
                  the first start after a clean stop"
+            ),
+            Self::Unpinned { interface } => write!(
+                f,
+                "{interface}: the program cannot be pinned any more (a kernel before 6.5 needs /proc for that): it ends \
+                 with this process"
+            ),
+            Self::NoTransmit { interface } => write!(
+                f,
+                "{interface}: its driver does not send what native XDP takes in on another interface: if packets are to \
+                 leave there, 'ebpf.attach tc'"
             ),
             Self::Fallback { interface, kind, reason } => {
                 write!(f, "{interface}: attached by {kind}, since {reason}")
@@ -279,17 +293,19 @@ impl Pins {
     }
 
     /// Gives the instance up: detaches and removes everything but the marks of other processes, unless a later process
-    /// has taken over.
-    pub(super) fn leave(&self) {
+    /// has taken over. Whether it was still ours.
+    pub(super) fn leave(&self) -> bool {
         // What cannot be removed is found by the next process, or by `--unload`.
-        let Ok(_lock) = self.folder.lock() else { return };
-        if !self.folder.superseded() {
+        let Ok(_lock) = self.folder.lock() else { return true };
+        let ours = !self.folder.superseded();
+        if ours {
             let pins = list(self.folder.directory()).unwrap_or_default();
             for pin in pins.iter().filter(|pin| !matches!(pin, Pin::Owner { .. })) {
                 let _ = remove(self.folder.directory(), pin);
             }
         }
         self.folder.leave();
+        ours
     }
 }
 
