@@ -105,6 +105,8 @@ exits! {
     NoServer = "no_server",
     /// Dropped: its server is down and `on-marked-down` ends its flows.
     ServerDown = "server_down",
+    /// Dropped: every source port that a new flow could have at its server belongs to another one.
+    NoPort = "no_port",
     /// Dropped: its time to live ends here.
     TimeToLive = "time_to_live",
     /// Dropped: larger than the way allows, and its sender is not to be told, or too many have been told.

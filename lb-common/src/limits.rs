@@ -4,6 +4,10 @@
 /// 130 bytes for each at once.
 pub const PACKET_CONNECTIONS: u32 = 1 << 20;
 
+/// Source ports that are tried for a new flow in NAT mode: with four of five taken, one flow in 35 finds none of them
+/// free and takes the place of one that is over.
+pub const PACKET_PORTS_TRIED: u32 = 16;
+
 /// Datagrams whose later fragments find their way: a fragment follows its first within milliseconds.
 pub const PACKET_FRAGMENTS: u32 = 4_096;
 

@@ -1,13 +1,13 @@
 //! `mode packet`: which server a packet goes to, and how it gets there.
 //!
-//! A packet to a service finds its server in the connection table, or by its hash in the service's Maglev table;
-//! one from a server finds its way back by the same connection. Every address here is 16 bytes in network order,
-//! an IPv4 one in its mapped form (RFC 4291 section 2.5.5.2), so that both families share keys and maps. Ports are
-//! in network order too. [`LAYOUT`] is in the values that
-//! lead to the others.
+//! A packet to a service finds its server in the connection table, or by its hash in the service's Maglev table. In
+//! NAT mode a flow has a second entry by which the server's answers find their way back. Every address here is 16
+//! bytes in network order, an IPv4 one in its mapped form (RFC 4291 section 2.5.5.2), so that both families share keys
+//! and maps. Ports are in network order too, unless they say otherwise. [`LAYOUT`] is in the values that lead to the
+//! others.
 
 /// Version of this file's layouts. A process that finds pinned maps of another one starts with empty maps.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// An IPv6 address as four words in network order, or a mapped IPv4 one.
 pub type Address = [u32; 4];
@@ -29,7 +29,8 @@ pub const UDP: u8 = 17;
 /// Largest packet that every IPv6 link carries (RFC 8200 section 5).
 pub const LINK_MIN_V6: u32 = 1_280;
 
-/// Both ends of a packet: the key of the connection table, always as the client's packets have them.
+/// Both ends of a packet. In the connection table they are as the client's packets have them, in the table of ways
+/// back as the server's.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowKey {
@@ -84,7 +85,8 @@ pub fn entry(hash: u32, size: u32) -> u32 {
     ((hash as u64 * size as u64) >> 32) as u32
 }
 
-/// An address with its port: a service as clients call it, or a server as it answers.
+/// An address with its port: a service as clients call it, or a server as it answers. Port 0 stands for all ports that
+/// have no entry of their own.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -113,6 +115,10 @@ pub const SOURCE_HASH: u8 = 2;
 /// [`Service::flags`]: TCP handshakes offer no larger segments than fit the way (`ebpf.clamp-mss`; NAT alone).
 pub const CLAMP_MSS: u8 = 4;
 
+/// The clock of [`Connection::last_seen`] and its like: nanoseconds since the start of the system, shifted by this
+/// (1.07 seconds each), because a program would have to divide to know seconds.
+pub const TICK_SHIFT: u32 = 30;
+
 /// What clients call. The map replaces it whole, so a program sees either the old one or the new one.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,9 +133,20 @@ pub struct Service {
     pub table_offset: u32,
     /// Entries of its Maglev table; 0 while no server is there for new flows.
     pub table_size: u32,
+    /// Ticks without a packet after which a flow is forgotten; 0 for never.
+    pub idle: u32,
 }
 
-const _: () = assert!(size_of::<Service>() == 12);
+const _: () = assert!(size_of::<Service>() == 16);
+
+/// Which kinds of services there are, for look-ups that most programs can do without: the value of a map with one
+/// element.
+pub mod features {
+    /// Some [`Service`](super::Service) has port 0.
+    pub const ALL_PORTS: u32 = 1;
+    /// Some [`Backward`](super::Backward) has port 0.
+    pub const ALL_PORTS_BACK: u32 = 2;
+}
 
 /// An entry of a Maglev table that belongs to no server.
 pub const NO_SERVER: u32 = u32::MAX;
@@ -140,19 +157,28 @@ pub mod state {
     pub const FREE: u8 = 0;
     /// Takes what the tables give it. A server in drain is one that has left the Maglev table.
     pub const UP: u8 = 1;
-    /// Dead: packets of its established flows are dropped.
+    /// Dead: packets of its established TCP flows are dropped, in both directions. A datagram to it begins a new flow.
     pub const DROP: u8 = 2;
 }
 
 /// [`Server::flags`]: `ifindex`, `mac` and `source_mac` are known, no route is looked up.
 pub const LINKED: u8 = 1;
+/// [`Server::flags`]: NAT changes the client's address to `source`, and its port to one of `extra` if need be.
+pub const SOURCE_NAT: u8 = 2;
+
+/// Lowest and highest port of [`Server::extra`], in the host's order.
+#[inline(always)]
+pub const fn source_ports(extra: u32) -> (u16, u16) {
+    (extra as u16, (extra >> 16) as u16)
+}
 
 /// Where packets go.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Server {
     pub address: Address,
-    /// IPIP: source address of the outer header, of the same family as `address`.
+    /// Of the same family as `address`. IPIP: source address of the outer header. NAT with [`SOURCE_NAT`]: what the
+    /// server sees in place of the client.
     pub source: Address,
     /// NAT: the port that the server listens on; 0 keeps the packet's.
     pub port: u16,
@@ -168,8 +194,9 @@ pub struct Server {
     pub mac: [u8; 6],
     /// Our Ethernet address on that interface.
     pub source_mac: [u8; 6],
-    /// IPIP over IPv4: the sum of the outer header without total length, service type and identification.
-    pub outer_sum: u32,
+    /// IPIP over IPv4: the sum of the outer header without total length, service type and identification. NAT with
+    /// [`SOURCE_NAT`]: [`source_ports`].
+    pub extra: u32,
     /// Largest IP packet that fits the way to it; 0 leaves that to the route.
     pub mtu: u32,
 }
@@ -184,30 +211,68 @@ pub struct Connection {
     pub server: u32,
     /// [`Server::generation`] when the flow began.
     pub generation: u32,
+    /// Tick of a packet, in either direction; written once a tick, and only where it is needed (NAT, or
+    /// [`Service::idle`]).
+    pub last_seen: u32,
+    /// NAT: the client's port as the server sees it.
+    pub port: u16,
+    /// NAT: [`life`] as far as this side knows it, so that a change is seen without the way back.
+    pub life: u16,
 }
 
-const _: () = assert!(size_of::<Connection>() == 8);
+const _: () = assert!(size_of::<Connection>() == 16);
 
-/// How many services may send to the same address and port of a server in NAT mode: each makes the way back one
-/// look-up longer.
-pub const BACKWARD_SERVICES: usize = 4;
+/// How far a flow has come: bits of [`Reverse::life`]. They say how soon another flow may have its port.
+pub mod life {
+    /// The client sent more than its first packet.
+    pub const ANSWERED: u8 = 1;
+    /// The client sent a FIN.
+    pub const CLIENT_END: u8 = 2;
+    /// The server sent a FIN.
+    pub const SERVER_END: u8 = 4;
+    /// Both ends sent a FIN, or one of them a RST.
+    pub const OVER: u8 = CLIENT_END | SERVER_END;
+}
 
-/// NAT: whose answers come from this address and port.
+/// NAT: whose flow a server answers. The key has the ends of the server's packets.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reverse {
+    /// The client's packets, which is also the key of the [`Connection`].
+    pub flow: FlowKey,
+    /// As in the [`Connection`].
+    pub server: u32,
+    /// As in the [`Connection`].
+    pub generation: u32,
+    /// As in the [`Connection`]; never older than there.
+    pub last_seen: u32,
+    /// [`Service::idle`] when it was last looked at.
+    pub idle: u32,
+    /// The client's port as the server sees it, which is in the key too: what was read while another CPU put another
+    /// flow into this place is noticed.
+    pub port: u16,
+    /// Bits of [`life`].
+    pub life: u8,
+    pub padding: u8,
+}
+
+const _: () = assert!(size_of::<Reverse>() == 60);
+
+/// NAT: what is known of an address and port that servers answer from, when a packet of it belongs to no [`Reverse`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backward {
-    /// The services that send there; the first `count` count.
-    pub services: [Endpoint; BACKWARD_SERVICES],
-    pub count: u32,
+    /// The service whose answers these are, if it is [`STATELESS`]; port 0 keeps the packet's.
+    pub service: Endpoint,
     /// Index of the server.
     pub server: u32,
-    /// Not 0: the one service is [`STATELESS`], its answers need no connection.
-    pub stateless: u32,
+    /// [`STATELESS`] or 0.
+    pub flags: u16,
     /// [`LAYOUT`].
-    pub layout: u32,
+    pub layout: u16,
 }
 
-const _: () = assert!(size_of::<Backward>() == 96);
+const _: () = assert!(size_of::<Backward>() == 28);
 
 /// The fragments of one datagram, of which only the first has ports.
 #[repr(C)]
@@ -225,8 +290,10 @@ const _: () = assert!(size_of::<FragmentKey>() == 40);
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fragment {
-    /// What takes the place of the packet's address: the server's, or on the way back the service's.
-    pub address: Address,
+    /// What takes the place of the packet's source.
+    pub source: Address,
+    /// What takes the place of its destination.
+    pub destination: Address,
     pub server: u32,
     pub generation: u32,
     /// One of [`forwarding`].
@@ -236,7 +303,7 @@ pub struct Fragment {
     pub padding: [u8; 6],
 }
 
-const _: () = assert!(size_of::<Fragment>() == 32);
+const _: () = assert!(size_of::<Fragment>() == 48);
 
 /// A VLAN interface, by whose index routes name it: what an XDP program has to do in its place.
 #[repr(C)]
@@ -290,6 +357,10 @@ unsafe impl aya::Pod for Connection {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 #[allow(unsafe_code)]
+unsafe impl aya::Pod for Reverse {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+#[allow(unsafe_code)]
 unsafe impl aya::Pod for Backward {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
@@ -327,10 +398,12 @@ mod tests {
         let address = size_of::<Address>();
         assert_eq!(size_of::<FlowKey>(), 2 * address + 2 + 2 + 4);
         assert_eq!(size_of::<Endpoint>(), address + 2 + 2);
-        assert_eq!(size_of::<Service>(), 1 + 1 + 2 + 4 + 4);
+        assert_eq!(size_of::<Service>(), 1 + 1 + 2 + 4 + 4 + 4);
         assert_eq!(size_of::<Server>(), 2 * address + 2 + 1 + 1 + 4 + 4 + 6 + 6 + 4 + 4);
-        assert_eq!(size_of::<Backward>(), BACKWARD_SERVICES * size_of::<Endpoint>() + 4 * 4);
-        assert_eq!(size_of::<Fragment>(), address + 4 + 4 + 1 + 1 + 6);
+        assert_eq!(size_of::<Connection>(), 4 + 4 + 4 + 2 + 2);
+        assert_eq!(size_of::<Reverse>(), size_of::<FlowKey>() + 4 * 4 + 2 + 1 + 1);
+        assert_eq!(size_of::<Backward>(), size_of::<Endpoint>() + 4 + 2 + 2);
+        assert_eq!(size_of::<Fragment>(), 2 * address + 4 + 4 + 1 + 1 + 6);
     }
 
     /// 40,000 flows over 100 entries: 400 each, give or take five standard deviations.

@@ -11,6 +11,18 @@ pub fn address(address: &Address) -> u64 {
     address[0] as u64 + address[1] as u64 + address[2] as u64 + address[3] as u64
 }
 
+/// The same of two addresses.
+#[inline(always)]
+pub fn addresses(source: &Address, destination: &Address) -> u64 {
+    address(source) + address(destination)
+}
+
+/// Sum of two ports.
+#[inline(always)]
+pub fn sum(ports: [u16; 2]) -> u64 {
+    ports[0] as u64 + ports[1] as u64
+}
+
 /// What a checksum changes by when words with sum `old` become words with sum `new`.
 #[inline(always)]
 pub fn difference(old: u64, new: u64) -> u64 {

@@ -7,10 +7,10 @@ use lb_common::limits::PACKET_TCP_OPTIONS;
 use lb_common::packet::{Address, CLAMP_MSS};
 
 use crate::checksum::difference;
-use crate::decide::{Target, endpoint};
+use crate::decide::{Target, service};
 use crate::frame::Frame;
 use crate::headers::{Packet, V4, V6, at, forget, read, recall};
-use crate::maps::{SERVICES, server};
+use crate::maps::server;
 use crate::route::mtu;
 
 /// Bytes of a TCP header without options; the segment size does not count them either (RFC 6691).
@@ -40,22 +40,10 @@ pub fn lower(ctx: &impl Frame, packet: &mut Packet, target: &Target) {
 #[inline(always)]
 fn wanted(packet: &Packet, target: &Target) -> bool {
     let key = &packet.key;
-    let (address, port) = if target.backward {
-        (&target.address, target.port)
+    let found = if target.backward {
+        service(&target.source, target.source_port, key.protocol)
     } else {
-        (&key.destination, key.destination_port)
-    };
-    let mut service = endpoint(address, port, key.protocol);
-    // SAFETY: the value is replaced whole and stays until the program ends.
-    let found = unsafe { SERVICES.get(&service) };
-    let found = match found {
-        Some(found) => Some(found),
-        None => {
-            // All ports of an address are one service.
-            service.port = 0;
-            // SAFETY: as above.
-            unsafe { SERVICES.get(&service) }
-        }
+        service(&key.destination, key.destination_port, key.protocol)
     };
     found.is_some_and(|service| service.flags & CLAMP_MSS != 0)
 }
@@ -64,8 +52,7 @@ fn wanted(packet: &Packet, target: &Target) -> bool {
 #[inline(always)]
 fn both_ways(ctx: &impl Frame, packet: &Packet, target: &Target) -> u32 {
     let Some(server) = server(target.server) else { return 0 };
-    let key = &packet.key;
-    let client: &Address = if target.backward { &key.destination } else { &key.source };
+    let client: &Address = if target.backward { &target.destination } else { &packet.key.source };
     let mut least = server.mtu;
     for way in [&server.address, client] {
         let fits = mtu(ctx, packet, way);

@@ -6,7 +6,7 @@ use lb_common::counters::PacketExit as Exit;
 use lb_common::packet::{Address, Server, forwarding, is_v4};
 
 use crate::Verdict;
-use crate::checksum::{self, apply, difference};
+use crate::checksum::{self, addresses, apply, difference, sum};
 use crate::decide::Target;
 use crate::frame::Frame;
 use crate::headers::{ETHERTYPE_V4, ETHERTYPE_V6, Packet, Part, V4, V6, at, read};
@@ -61,18 +61,15 @@ fn nat(ctx: &impl Frame, packet: &mut Packet, target: &Target, server: &Server) 
     if packet.ttl <= 1 {
         return Err(Exit::TimeToLive);
     }
-    let link = if target.backward {
-        route(ctx, packet, on_wire(ctx, packet), &target.address, &packet.key.destination, None)?
-    } else {
-        route(ctx, packet, on_wire(ctx, packet), &packet.key.source, &target.address, Some(server))?
-    };
+    let server = if target.backward { None } else { Some(server) };
+    let link = route(ctx, packet, on_wire(ctx, packet), &target.source, &target.destination, server)?;
     if !link.fits && (packet.whole || target.backward) {
         packet.mtu = link.mtu;
         return Err(Exit::TooBig);
     }
-    let difference = rewrite_address(ctx, packet, target.backward, &target.address)?;
+    let change = rewrite_addresses(ctx, packet, &target.source, &target.destination)?;
     if packet.part != Part::Later {
-        rewrite_transport(ctx, packet, target, difference)?;
+        rewrite_transport(ctx, packet, target, change)?;
     }
     leave(ctx, packet, &link, target.backward)
 }
@@ -114,23 +111,23 @@ pub fn leave(ctx: &impl Frame, packet: &Packet, link: &Link, backward: bool) -> 
     Ok(Verdict { action: ctx.transmit(link.ifindex), why })
 }
 
-/// Replaces the source or the destination in the IP header and takes one from the time to live. Returns what
-/// checksums that cover the addresses change by.
+/// Replaces source and destination in the IP header and takes one from the time to live. Returns what checksums that
+/// cover the addresses change by.
 #[inline(always)]
-pub fn rewrite_address(
+pub fn rewrite_addresses(
     ctx: &impl Frame,
     packet: &Packet,
-    is_source: bool,
-    address: &Address,
+    source: &Address,
+    destination: &Address,
 ) -> Result<u64, Exit> {
-    let old = if is_source { &packet.key.source } else { &packet.key.destination };
-    let change = difference(checksum::address(old), checksum::address(address));
+    let old = addresses(&packet.key.source, &packet.key.destination);
+    let change = difference(old, addresses(source, destination));
     if packet.v6 {
         let header = at::<V6>(ctx, packet.network).ok_or(Exit::Malformed)?;
         // SAFETY: `at` checked the bounds; headers may lie at any address.
         unsafe {
-            let place = if is_source { &raw mut (*header).source } else { &raw mut (*header).destination };
-            place.write_unaligned(*address);
+            (&raw mut (*header).source).write_unaligned(*source);
+            (&raw mut (*header).destination).write_unaligned(*destination);
             (&raw mut (*header).hop_limit).write(packet.ttl - 1);
         }
         let hops = |limit: u8| u16::from_ne_bytes([0, limit]) as u64;
@@ -140,8 +137,8 @@ pub fn rewrite_address(
     let header = at::<V4>(ctx, packet.network).ok_or(Exit::Malformed)?;
     // SAFETY: as above.
     unsafe {
-        let place = if is_source { &raw mut (*header).source } else { &raw mut (*header).destination };
-        place.write_unaligned(address[3]);
+        (&raw mut (*header).source).write_unaligned(source[3]);
+        (&raw mut (*header).destination).write_unaligned(destination[3]);
         (&raw mut (*header).ttl).write(packet.ttl - 1);
         let sum = &raw mut (*header).checksum;
         // The time to live is the first byte of its word.
@@ -152,23 +149,18 @@ pub fn rewrite_address(
     Ok(change)
 }
 
-/// Replaces a port, and corrects the checksum for it and for the addresses.
+/// Replaces both ports, and corrects the checksum for them and for the addresses.
 #[inline(always)]
 fn rewrite_transport(ctx: &impl Frame, packet: &Packet, target: &Target, addresses: u64) -> Result<(), Exit> {
-    let old = if target.backward { packet.key.source_port } else { packet.key.destination_port };
-    let port = if target.port == 0 { old } else { target.port };
-    write_port(ctx, packet.transport, target.backward, port)?;
-    ctx.correct(packet, addresses, difference(old as u64, port as u64))
-}
-
-/// Writes the source or the destination port of the transport header at `transport`.
-#[inline(always)]
-pub fn write_port(ctx: &impl Frame, transport: usize, is_source: bool, port: u16) -> Result<(), Exit> {
-    // The side is part of the offset that is checked: the verifier would not take it as a step behind the check.
-    let place = at::<u16>(ctx, transport + if is_source { 0 } else { 2 }).ok_or(Exit::Malformed)?;
+    let ports = [target.source_port, target.destination_port];
+    let place = at::<[u16; 2]>(ctx, packet.transport).ok_or(Exit::Malformed)?;
     // SAFETY: `at` checked the bounds.
-    unsafe { place.write_unaligned(port) };
-    Ok(())
+    unsafe { place.write_unaligned(ports) };
+    ctx.correct(
+        packet,
+        addresses,
+        difference(sum([packet.key.source_port, packet.key.destination_port]), sum(ports)),
+    )
 }
 
 /// Puts the packet into another one that goes to the server.
@@ -217,7 +209,7 @@ fn tunnel(ctx: &impl Frame, packet: &mut Packet, server: &Server) -> Result<Verd
 fn outer_v4(server: &Server, service: u8, length: u32, protocol: u8) -> V4 {
     let total_length = (length as u16).to_be();
     let word = |high: u8, low: u8| u16::from_ne_bytes([high, low]) as u64;
-    let sum = server.outer_sum as u64 + word(0, service) + word(OUTER_TTL, protocol) + total_length as u64;
+    let sum = server.extra as u64 + word(0, service) + word(OUTER_TTL, protocol) + total_length as u64;
     V4 {
         version_length: 0x45,
         service,

@@ -40,7 +40,9 @@ const V4_MORE: u16 = 0x2000;
 const V4_WHOLE: u16 = 0x4000;
 
 /// The flags of a TCP header that matter here.
+pub const TCP_FIN: u8 = 0x01;
 const TCP_SYN: u8 = 0x02;
+pub const TCP_RST: u8 = 0x04;
 const TCP_ACK: u8 = 0x10;
 
 /// The same value, of which the compiler knows nothing.
@@ -144,6 +146,8 @@ pub struct Packet {
     pub ttl: u8,
     /// A TCP segment that begins a flow.
     pub syn: bool,
+    /// All flags of a TCP segment.
+    pub tcp_flags: u8,
     /// Either half of a TCP handshake.
     pub handshake: bool,
     pub part: Part,
@@ -237,6 +241,7 @@ pub fn network_v4(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     packet.protocol = header.protocol;
     packet.ttl = header.ttl;
     packet.syn = false;
+    packet.tcp_flags = 0;
     packet.handshake = false;
     packet.part = match (fragment & V4_OFFSET, fragment & V4_MORE) {
         (0, 0) => Part::Whole,
@@ -277,6 +282,7 @@ pub fn network_v6(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     packet.whole = true;
     packet.ttl = header.hop_limit;
     packet.syn = false;
+    packet.tcp_flags = 0;
     packet.handshake = false;
     packet.part = Part::Whole;
     packet.identification = 0;
@@ -351,6 +357,7 @@ pub fn transport(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
             if bytes < 20 || bytes > room {
                 return Err(Exit::Malformed);
             }
+            packet.tcp_flags = header[13];
             packet.syn = header[13] & (TCP_SYN | TCP_ACK) == TCP_SYN;
             packet.handshake = header[13] & TCP_SYN != 0;
             packet.key.source_port = u16::from_ne_bytes([header[0], header[1]]);

@@ -4,12 +4,12 @@ use lb_common::counters::PacketExit as Exit;
 use lb_common::packet::{FlowKey, TCP, UDP};
 
 use crate::Verdict;
-use crate::checksum::{self, apply, difference};
-use crate::decide::{Target, endpoint, service_of, to_server};
-use crate::forward::{leave, rewrite_address, write_port};
+use crate::checksum::{addresses, apply, difference, sum};
+use crate::decide::{Target, Told, service, to_client, to_server};
+use crate::forward::{leave, rewrite_addresses};
 use crate::frame::Frame;
 use crate::headers::{Packet, Part, V4, V6, at, forget, network_v4, network_v6, read};
-use crate::maps::{BACKWARD, SERVICES, server};
+use crate::maps::server;
 use crate::route::route;
 
 /// Bytes before the packet inside (RFC 792, RFC 4443 section 3).
@@ -38,37 +38,36 @@ pub fn parse(ctx: &impl Frame, packet: &Packet, inner: &mut Packet) -> Result<()
     Ok(())
 }
 
-/// The target of an ICMP error, by the flow of the packet inside.
+/// Finds the target of an ICMP error, by the flow of the packet inside.
 #[inline(never)]
-pub fn target(packet: &Packet, inner: &Packet) -> Result<Target, Exit> {
+pub fn target(packet: &Packet, inner: &Packet, found: &mut Target) -> Result<(), Exit> {
     let key = &inner.key;
+    // The flow in the other direction than the packet inside.
+    let back = FlowKey {
+        source: key.destination,
+        destination: key.source,
+        source_port: key.destination_port,
+        destination_port: key.source_port,
+        protocol: key.protocol,
+    };
     // About an answer of ours to a client: it must reach the server that sent it.
-    // SAFETY: the value is replaced whole and stays until the program ends.
-    if let Some(service) = unsafe { SERVICES.get(&endpoint(&key.source, key.source_port, key.protocol)) } {
+    if let Some(service) = service(&key.source, key.source_port, key.protocol) {
         if packet.key.destination != key.source {
             return Err(Exit::NoService);
         }
-        let flow = FlowKey {
-            source: key.destination,
-            destination: key.source,
-            source_port: key.destination_port,
-            destination_port: key.source_port,
-            protocol: key.protocol,
-        };
-        return to_server(&flow, service, false, false);
+        *found = to_server(&back, service, Told::Nothing)?;
+        return Ok(());
     }
     // About a packet of the client to a server, from that server or a router before it.
-    let to = endpoint(&key.destination, key.destination_port, key.protocol);
-    // SAFETY: as above.
-    let backward = unsafe { BACKWARD.get(&to) }.ok_or(Exit::OtherProtocol)?;
-    if packet.key.destination != key.source {
-        return Err(Exit::NoFlow);
+    match to_client(&back, Told::Nothing) {
+        Ok(target) => *found = target,
+        Err(Exit::NoService) => return Err(Exit::OtherProtocol),
+        Err(why) => return Err(why),
     }
-    service_of(backward, &key.source, key.source_port, key.protocol)
+    if packet.key.destination == key.source { Ok(()) } else { Err(Exit::NoFlow) }
 }
 
-/// Rewrites the message and the packet inside. On the way to the server that is the outer destination and the inner
-/// source; on the way back the inner destination, and the outer source if the server itself complains.
+/// Rewrites the message, and the packet inside, which went the other way.
 #[inline(never)]
 pub fn translate(
     ctx: &impl Frame,
@@ -80,45 +79,43 @@ pub fn translate(
         return Err(Exit::TimeToLive);
     }
     let about = server(target.server).ok_or(Exit::NoServer)?;
-    let link = if target.backward {
-        route(ctx, packet, packet.length, &target.address, &packet.key.destination, None)?
+    // A router's own address stays, unless clients have another one towards servers: those may know no way to it.
+    let keeps_source = if target.backward {
+        packet.key.source != about.address
     } else {
-        route(ctx, packet, packet.length, &packet.key.source, &target.address, Some(about))?
+        target.source == inner.key.destination
     };
+    let source = if keeps_source { &packet.key.source } else { &target.source };
+    let server = if target.backward { None } else { Some(about) };
+    let link = route(ctx, packet, packet.length, source, &target.destination, server)?;
     if !link.fits {
         return Err(Exit::TooBig);
     }
-    let (old, old_port) = if target.backward {
-        (&inner.key.destination, inner.key.destination_port)
-    } else {
-        (&inner.key.source, inner.key.source_port)
-    };
-    let port = if target.port == 0 { old_port } else { target.port };
-    // A router's own address stays, but the time to live changes all the same.
-    let keeps_source = target.backward && packet.key.source != about.address;
-    let outer = if keeps_source { &packet.key.source } else { &target.address };
-    let outer_change = rewrite_address(ctx, packet, target.backward, outer)?;
+    let outer_change = rewrite_addresses(ctx, packet, source, &target.destination)?;
 
-    let inner_change = difference(checksum::address(old), checksum::address(&target.address));
-    let mut change = difference(old_port as u64, port as u64);
+    let inner_change = difference(
+        addresses(&inner.key.source, &inner.key.destination),
+        addresses(&target.destination, &target.source),
+    );
+    let ports = [target.destination_port, target.source_port];
+    let mut change = difference(sum([inner.key.source_port, inner.key.destination_port]), sum(ports));
     // SAFETY: `at` checks the bounds each time; headers may lie at any address.
     unsafe {
         if packet.v6 {
             let header = at::<V6>(ctx, inner.network).ok_or(Exit::Malformed)?;
-            let place =
-                if target.backward { &raw mut (*header).destination } else { &raw mut (*header).source };
-            place.write_unaligned(target.address);
+            (&raw mut (*header).source).write_unaligned(target.destination);
+            (&raw mut (*header).destination).write_unaligned(target.source);
             // ICMPv6 covers the outer addresses too, and IPv6 has no checksum that would outweigh the inner ones.
             change += outer_change + inner_change;
         } else {
             let header = at::<V4>(ctx, inner.network).ok_or(Exit::Malformed)?;
-            let place =
-                if target.backward { &raw mut (*header).destination } else { &raw mut (*header).source };
-            place.write_unaligned(target.address[3]);
+            (&raw mut (*header).source).write_unaligned(target.destination[3]);
+            (&raw mut (*header).destination).write_unaligned(target.source[3]);
             let sum = &raw mut (*header).checksum;
             sum.write_unaligned(apply(sum.read_unaligned(), inner_change));
         }
-        write_port(ctx, inner.transport, !target.backward, port)?;
+        let place = at::<[u16; 2]>(ctx, inner.transport).ok_or(Exit::Malformed)?;
+        place.write_unaligned(ports);
         let sum = at::<u16>(ctx, packet.transport + 2).ok_or(Exit::Malformed)?;
         sum.write_unaligned(apply(sum.read_unaligned(), change));
     }

@@ -18,6 +18,7 @@ mod icmp;
 mod maps;
 mod route;
 mod shield;
+mod snat;
 mod too_big;
 
 use aya_ebpf::Global;
@@ -89,23 +90,24 @@ fn try_packet(ctx: &impl Frame) -> Result<Verdict, Exit> {
         Err(Exit::Malformed | Exit::NotIp) if ctx.gather(usize::MAX) => facts(ctx, packet)?,
         other => other?,
     }
+    let target = maps::target().ok_or(Exit::Malformed)?;
     if (packet.protocol == ICMP || packet.protocol == ICMP6) && packet.part != Part::Later {
         ctx.gather(usize::MAX);
         let inner = maps::scratch(1).ok_or(Exit::Malformed)?;
         icmp::parse(ctx, packet, inner)?;
-        let target = icmp::target(packet, inner)?;
+        icmp::target(packet, inner, target)?;
         if target.forwarding == forwarding::NAT {
-            return icmp::translate(ctx, packet, inner, &target);
+            return icmp::translate(ctx, packet, inner, target);
         }
-        return forward::send(ctx, packet, &target);
+        return forward::send(ctx, packet, target);
     }
-    let target = decide::target(packet)?;
+    decide::target(packet, target)?;
     if packet.handshake && target.forwarding == forwarding::NAT {
-        clamp::lower(ctx, packet, &target);
+        clamp::lower(ctx, packet, target);
     }
-    match forward::send(ctx, packet, &target) {
+    match forward::send(ctx, packet, target) {
         Err(Exit::TooBig) => {
-            let source = if target.backward { target.address } else { packet.key.destination };
+            let source = if target.backward { target.source } else { packet.key.destination };
             too_big::tell(ctx, packet, &source)
         }
         other => other,

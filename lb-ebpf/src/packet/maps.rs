@@ -8,9 +8,11 @@ use lb_common::limits::{
     PACKET_CONNECTIONS, PACKET_FRAGMENTS, PACKET_SERVERS, PACKET_SERVICES, PACKET_VLANS,
 };
 use lb_common::packet::{
-    Backward, Connection, Endpoint, FlowKey, Fragment, FragmentKey, Server, Service, Statistics, VlanDevice,
+    Backward, Connection, Endpoint, FlowKey, Fragment, FragmentKey, Reverse, Server, Service, Statistics,
+    VlanDevice,
 };
 
+use crate::decide::Target;
 use crate::headers::Packet;
 
 #[map]
@@ -26,7 +28,11 @@ pub static TABLES: Array<[u32; 2]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static CONNECTIONS: LruHashMap<FlowKey, Connection> =
     LruHashMap::with_max_entries(PACKET_CONNECTIONS, BPF_F_NO_COMMON_LRU);
-/// Addresses that NAT servers answer from.
+/// NAT: the flows by what their servers send.
+#[map]
+pub static REVERSE: LruHashMap<FlowKey, Reverse> =
+    LruHashMap::with_max_entries(PACKET_CONNECTIONS, BPF_F_NO_COMMON_LRU);
+/// NAT: addresses that servers answer from.
 #[map]
 pub static BACKWARD: HashMap<Endpoint, Backward> = HashMap::with_max_entries(PACKET_SERVERS, 0);
 /// VLAN interfaces by their index.
@@ -39,6 +45,24 @@ pub static STATISTICS: PerCpuArray<Statistics> = PerCpuArray::with_max_entries(P
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(PACKET_EXITS, 0);
 
+/// One element: [`lb_common::packet::features`].
+#[map]
+static FEATURES: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Room for what is made for a look-up, which the stack has none for.
+#[map]
+static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for what is decided about the packet in hand.
+#[map]
+static TARGET: PerCpuArray<Target> = PerCpuArray::with_max_entries(1, 0);
+
+/// A flow's way back on its way into [`REVERSE`].
+pub struct Room {
+    pub key: FlowKey,
+    pub reverse: Reverse,
+}
+
 /// Room for the facts about a packet and about the one inside it.
 #[map]
 static SCRATCH: PerCpuArray<Packet> = PerCpuArray::with_max_entries(2, 0);
@@ -48,6 +72,25 @@ static SCRATCH: PerCpuArray<Packet> = PerCpuArray::with_max_entries(2, 0);
 pub fn scratch(number: u32) -> Option<&'static mut Packet> {
     // SAFETY: the element belongs to this CPU and this run, and each number is asked for once.
     SCRATCH.get_ptr_mut(number).map(|packet| unsafe { &mut *packet })
+}
+
+#[inline(always)]
+pub fn target() -> Option<&'static mut Target> {
+    // SAFETY: as above.
+    TARGET.get_ptr_mut(0).map(|target| unsafe { &mut *target })
+}
+
+#[inline(always)]
+pub fn room() -> Option<&'static mut Room> {
+    // SAFETY: the element belongs to this CPU and this run, and no step asks for it while another one has it.
+    ROOM.get_ptr_mut(0).map(|room| unsafe { &mut *room })
+}
+
+/// Whether there is any service of this kind ([`lb_common::packet::features`]).
+#[inline(always)]
+pub fn has(feature: u32) -> bool {
+    // SAFETY: one aligned word, which the daemon writes whole.
+    FEATURES.get_ptr(0).is_some_and(|features| unsafe { features.read_volatile() } & feature != 0)
 }
 
 #[inline(always)]

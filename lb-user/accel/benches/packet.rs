@@ -18,7 +18,9 @@ use aya::{Ebpf, EbpfLoader};
 use frame::{Frame, TCP};
 use lb_common::limits::TRAFFIC_WORDS;
 use lb_common::packet::forwarding;
-use sockeye_accel::{Packet, PacketLink, PacketServer, PacketService, PacketSizes, TABLE_SIZE_MIN, endpoint};
+use sockeye_accel::{
+    Packet, PacketLink, PacketServer, PacketService, PacketSizes, PacketSource, TABLE_SIZE_MIN, endpoint,
+};
 
 const BYTES: usize = TRAFFIC_WORDS * size_of::<u64>();
 const CLIENT: [&str; 2] = ["198.51.100.7", "2001:db8:1::7"];
@@ -99,10 +101,11 @@ fn line(out: &mut impl Write, name: &str, order: Order, servers: u32, nanosecond
 /// The packet program with so many flows over so many servers, behind the program that makes the packets.
 fn forwarded(order: Order, mode: u8, servers: u32) -> u64 {
     let family = order.family;
-    let sizes = PacketSizes { connections: CONNECTIONS, services: 8, table: TABLE_SIZE_MIN };
+    let sizes =
+        PacketSizes { connections: CONNECTIONS, nat: CONNECTIONS, services: 8, table: TABLE_SIZE_MIN };
     let mut packet = Packet::load(&sizes.into(), None).unwrap();
     let key = endpoint(SERVICE[family].parse().unwrap(), 80, TCP);
-    packet.set_service(&key, PacketService { forwarding: mode, flags: 0 }).unwrap();
+    packet.set_service(&key, PacketService { forwarding: mode, flags: 0, idle: 0 }).unwrap();
     for index in 0..servers {
         packet.set_server(index, Some(&server(family, index))).unwrap();
     }
@@ -127,7 +130,7 @@ fn server(family: usize, index: u32) -> PacketServer {
     PacketServer {
         address,
         port: 8080,
-        source: Some(TUNNEL[family].parse().unwrap()),
+        source: PacketSource::Tunnel(TUNNEL[family].parse().unwrap()),
         link: Some(PacketLink { ifindex: LOOPBACK, mac: [2, 0, 0, 0, 0, 2], source_mac: [2, 0, 0, 0, 0, 1] }),
         drop: false,
         generation: 1,

@@ -29,9 +29,9 @@ use std::sync::Arc;
 pub use btf::BtfError;
 pub use loader::LoadError;
 pub use packet::{
-    AttachError, AttachWanted, Attached, Instance, InstanceError, Notice, Packet, PacketError, PacketLines,
-    PacketLink, PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_MIN,
-    endpoint,
+    AttachError, AttachWanted, Attached, Instance, InstanceError, Notice, Packet, PacketBackward,
+    PacketError, PacketLines, PacketLink, PacketLoad, PacketRun, PacketServer, PacketService, PacketSizes,
+    PacketSource, PacketVlan, TABLE_SIZE_MIN, endpoint,
 };
 pub use probe::{Host, Unavailable};
 pub use report::{Asked, Report, xdp_transmit};

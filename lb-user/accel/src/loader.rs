@@ -68,6 +68,7 @@ pub(crate) fn packet_object(
         .override_global("WITH_SHIELD", &shield, true)
         .override_global("WITH_DEBUG", &debug, true)
         .map_max_entries("CONNECTIONS", load.sizes.connections)
+        .map_max_entries("REVERSE", load.sizes.nat.max(1))
         .map_max_entries("TABLES", table_elements)
         .map_max_entries("SHIELD_PREFIXES", load.shield.max(1))
         .map_max_entries("SHIELD_HITS", load.shield.max(1))

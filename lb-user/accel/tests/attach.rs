@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sockeye_accel::{
     AttachError, AttachWanted, Attached, Instance, InstanceError, Packet, PacketLoad, PacketServer,
-    PacketSizes, TABLE_SIZE_MIN,
+    PacketSizes, PacketSource, TABLE_SIZE_MIN,
 };
 use sockeye_sys::process::{self, CapabilitySet};
 
@@ -155,7 +155,7 @@ fn run(program: &str, words: &[&str]) -> Result<String, String> {
 
 /// A program that lets everything pass and counts it: what it takes to verify the whole one is tested elsewhere.
 fn load() -> PacketLoad {
-    let sizes = PacketSizes { connections: 4_096, services: 1, table: TABLE_SIZE_MIN };
+    let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 1, table: TABLE_SIZE_MIN };
     PacketLoad { sizes, services: false, ..PacketLoad::default() }
 }
 
@@ -428,7 +428,7 @@ fn server(generation: u32) -> PacketServer {
     PacketServer {
         address: "198.18.0.9".parse().unwrap(),
         port: 8080,
-        source: None,
+        source: PacketSource::Client,
         link: None,
         drop: false,
         generation,

@@ -11,7 +11,7 @@ use lb_common::limits::DEBUG_LINES;
 use sockeye_accel::{Packet, PacketLoad, PacketService, PacketSizes, TABLE_SIZE_MIN, endpoint};
 
 fn load(debug: bool) -> Option<Packet> {
-    let sizes = PacketSizes { connections: 4_096, services: 8, table: TABLE_SIZE_MIN };
+    let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 8, table: TABLE_SIZE_MIN };
     match Packet::load(&PacketLoad { sizes, debug, ..PacketLoad::default() }, None) {
         Ok(packet) => Some(packet),
         Err(error) => {
@@ -56,7 +56,7 @@ fn what_is_wrong_with_a_packet_is_said() {
     assert_eq!(said(&Frame::new("192.0.2.7", "198.51.100.1", TCP).build()), [""; 0]);
 
     let key = endpoint("198.51.100.1".parse().unwrap(), 80, TCP);
-    let service = PacketService { forwarding: 0, flags: 0 };
+    let service = PacketService { forwarding: 0, flags: 0, idle: 0 };
     packet.set_service(&key, service).unwrap();
     packet.run(&Frame::new("192.0.2.7", "198.51.100.1", TCP).build(), 1).unwrap();
     assert_eq!(lines.read(), ["no_server on interface 1: TCP from 192.0.2.7:40000 to 198.51.100.1:80"]);

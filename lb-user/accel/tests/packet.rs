@@ -7,187 +7,13 @@ mod frame;
 use std::io::Write;
 use std::process::Command;
 
-use frame::{ACK, Frame, SYN, TCP, UDP, check, icmp, network};
-use lb_common::packet::{Backward, CLAMP_MSS, STATELESS, forwarding};
-use sockeye_accel::{
-    LoadError, Packet, PacketLink, PacketRun, PacketServer, PacketService, PacketSizes, PacketVlan,
-    TABLE_SIZE_MIN, endpoint,
+use frame::rig::{
+    CLIENT, DROP, HOOKS, Hook, LOOPBACK, MAC, PASS, REDIRECT, ROUTER, Rig, SERVER, SERVICE, TC_REDIRECT,
+    TUNNEL, TX, answer, each, request, with_both,
 };
-
-const DROP: u32 = 1;
-const PASS: u32 = 2;
-const TX: u32 = 3;
-const REDIRECT: u32 = 4;
-/// The actions of the tc program: `TC_ACT_UNSPEC`, `TC_ACT_SHOT`, `TC_ACT_REDIRECT`.
-const TC_PASS: u32 = u32::MAX;
-const TC_DROP: u32 = 2;
-const TC_REDIRECT: u32 = 7;
-
-const CLIENT: [&str; 2] = ["198.51.100.7", "2001:db8:1::7"];
-const SERVICE: [&str; 2] = ["192.0.2.1", "2001:db8:2::1"];
-const SERVER: [&str; 2] = ["10.0.0.5", "fd00::5"];
-const ROUTER: [&str; 2] = ["203.0.113.9", "2001:db8:9::9"];
-const TUNNEL: [&str; 2] = ["10.0.0.1", "fd00::1"];
-/// Test runs come from the loopback interface; a server there is answered over the same interface.
-const LOOPBACK: u32 = 1;
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x55];
-
-/// The two programs of the object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hook {
-    Xdp,
-    Tc,
-}
-
-const HOOKS: [Hook; 2] = [Hook::Xdp, Hook::Tc];
-
-struct Rig {
-    packet: Packet,
-    hook: Hook,
-    /// The interface that servers are behind.
-    link: u32,
-    /// What fits the way to them.
-    mtu: u32,
-}
-
-impl Rig {
-    fn load(hook: Hook) -> Option<Self> {
-        let sizes = PacketSizes { connections: 4_096, services: 8, table: TABLE_SIZE_MIN };
-        match Packet::load(&sizes.into(), None) {
-            Ok(packet) => Some(Self { packet, hook, link: LOOPBACK, mtu: 0 }),
-            // Whoever may make maps may load programs; only the verifier can have said no.
-            Err(error @ LoadError::Program(_)) => panic!("{error}"),
-            Err(error) => {
-                writeln!(std::io::stderr(), "skipped: {error}").expect("standard error");
-                None
-            }
-        }
-    }
-
-    /// Both families' services, TCP and UDP, with server 0 (IPv4) or 1 (IPv6) behind all entries.
-    fn with(hook: Hook, mode: u8, flags: u8) -> Option<Self> {
-        let mut rig = Self::load(hook)?;
-        for family in 0..2 {
-            rig.server(family, SERVER[family], 1, false);
-            for protocol in [TCP, UDP] {
-                let key = endpoint(SERVICE[family].parse().unwrap(), 80, protocol);
-                rig.packet.set_service(&key, PacketService { forwarding: mode, flags }).unwrap();
-                rig.table(family, protocol, u32::try_from(family).unwrap());
-                let from = endpoint(SERVER[family].parse().unwrap(), 8080, protocol);
-                let backward = Backward {
-                    services: [key; 4],
-                    count: 1,
-                    server: u32::try_from(family).unwrap(),
-                    stateless: (flags & STATELESS).into(),
-                    layout: 1,
-                };
-                rig.packet.set_backward(&from, Some(&backward)).unwrap();
-            }
-        }
-        Some(rig)
-    }
-
-    fn server(&mut self, index: usize, address: &str, generation: u32, drop: bool) {
-        self.server_at(index, address, 8080, generation, drop);
-    }
-
-    fn server_at(&mut self, index: usize, address: &str, port: u16, generation: u32, drop: bool) {
-        let server = PacketServer {
-            address: address.parse().unwrap(),
-            port,
-            source: Some(TUNNEL[usize::from(address.contains(':'))].parse().unwrap()),
-            link: Some(PacketLink { ifindex: self.link, mac: MAC, source_mac: [2, 0, 0, 0, 0, 1] }),
-            drop,
-            generation,
-            mtu: self.mtu,
-        };
-        self.packet.set_server(u32::try_from(index).unwrap(), Some(&server)).unwrap();
-    }
-
-    /// A server of which the daemon does not know how to reach it.
-    fn unlinked(&mut self, index: usize, address: &str) {
-        let server = PacketServer {
-            address: address.parse().unwrap(),
-            port: 8080,
-            source: Some(TUNNEL[usize::from(address.contains(':'))].parse().unwrap()),
-            link: None,
-            drop: false,
-            generation: 1,
-            mtu: 0,
-        };
-        self.packet.set_server(u32::try_from(index).unwrap(), Some(&server)).unwrap();
-    }
-
-    fn table(&mut self, family: usize, protocol: u8, server: u32) {
-        let key = endpoint(SERVICE[family].parse().unwrap(), 80, protocol);
-        self.packet.set_table(&key, Some(&vec![server; TABLE_SIZE_MIN as usize])).unwrap();
-    }
-
-    /// Runs a packet once; names the one counter that moved.
-    fn run(&self, bytes: &[u8]) -> (PacketRun, &'static str) {
-        let before = self.packet.counters().unwrap();
-        let mut run = self.once(bytes);
-        let after = self.packet.counters().unwrap();
-        let moved: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
-        assert!(moved.len() == 1 && moved[0].1.1 == moved[0].0.1 + 1, "{moved:?}");
-        let why = moved[0].1.0;
-        // tc redirects in either case.
-        if self.hook == Hook::Tc && run.action == TX && why.starts_with("redirected") {
-            run.action = REDIRECT;
-        }
-        (run, why)
-    }
-
-    /// One run, with the action as XDP calls it.
-    fn once(&self, bytes: &[u8]) -> PacketRun {
-        match self.hook {
-            Hook::Xdp => self.packet.run(bytes, 1).unwrap(),
-            Hook::Tc => {
-                let run = self.packet.run_tc(bytes, 0, 1).unwrap();
-                let action = match run.action {
-                    TC_PASS => PASS,
-                    TC_DROP => DROP,
-                    TC_REDIRECT => TX,
-                    other => panic!("action {other}"),
-                };
-                PacketRun { action, ..run }
-            }
-        }
-    }
-
-    /// A packet that must go on unchanged, for this reason.
-    fn untouched(&self, bytes: &[u8], action: u32, why: &str) {
-        let (run, counter) = self.run(bytes);
-        assert_eq!((run.action, counter), (action, why));
-        assert_eq!(run.packet, bytes);
-    }
-}
-
-fn each(mut body: impl FnMut(usize, u8)) {
-    for family in 0..2 {
-        for protocol in [TCP, UDP] {
-            body(family, protocol);
-        }
-    }
-}
-
-/// Makes a test of each of these for either program.
-macro_rules! with_both {
-    ($($name:ident,)+) => {
-        mod xdp {
-            $(#[test]
-            fn $name() {
-                super::$name(super::Hook::Xdp);
-            })+
-        }
-        mod tc {
-            $(#[test]
-            fn $name() {
-                super::$name(super::Hook::Tc);
-            })+
-        }
-    };
-}
+use frame::{ACK, Frame, SYN, TCP, UDP, check, icmp, network};
+use lb_common::packet::{CLAMP_MSS, STATELESS, forwarding};
+use sockeye_accel::{Packet, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_MIN, endpoint};
 
 with_both! {
     nat_translates_both_directions,
@@ -203,16 +29,6 @@ with_both! {
     icmp_errors_find_the_other_side,
     bad_lengths_are_left_alone,
     random_bytes_never_make_a_wrong_packet,
-}
-
-fn request(family: usize, protocol: u8) -> Frame {
-    Frame::new(CLIENT[family], SERVICE[family], protocol)
-}
-
-fn answer(family: usize, protocol: u8) -> Frame {
-    let mut frame = Frame::new(SERVER[family], CLIENT[family], protocol);
-    frame.ports = [8080, 40_000];
-    frame
 }
 
 fn nat_translates_both_directions(hook: Hook) {
@@ -839,13 +655,14 @@ fn nanoseconds_per_packet() {
     let mut out = std::io::stderr();
     for (name, mode) in [("nat", forwarding::NAT), ("dsr", forwarding::DSR), ("ipip", forwarding::IPIP)] {
         for (family, flows) in [(0, 1_u32), (0, 100_000), (0, 1_000_000), (1, 1), (1, 1_000_000)] {
-            let sizes = PacketSizes { connections: 4 << 20, services: 8, table: TABLE_SIZE_MIN };
+            let sizes =
+                PacketSizes { connections: 4 << 20, nat: 4 << 20, services: 8, table: TABLE_SIZE_MIN };
             let Ok(packet) = Packet::load(&sizes.into(), None) else { return };
             let mut rig = Rig { packet, hook: Hook::Xdp, link: LOOPBACK, mtu: 0 };
             let address = if mode == forwarding::NAT { SERVICE[family] } else { SERVER[family] };
             rig.server_at(family, address, 80, 1, false);
             let key = endpoint(SERVICE[family].parse().unwrap(), 80, UDP);
-            rig.packet.set_service(&key, PacketService { forwarding: mode, flags: 0 }).unwrap();
+            rig.packet.set_service(&key, PacketService { forwarding: mode, flags: 0, idle: 0 }).unwrap();
             rig.table(family, UDP, u32::try_from(family).unwrap());
             let mut frame = Frame { ttl: 255, ..request(family, UDP) }.build();
             let client = 14 + [12, 8][family];

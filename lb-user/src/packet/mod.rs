@@ -17,14 +17,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lb_common::limits::PACKET_VLANS;
-use lb_common::packet::{
-    BACKWARD_SERVICES, Backward, CLAMP_MSS, Endpoint, LAYOUT, SOURCE_HASH, STATELESS, forwarding,
-};
+use lb_common::packet::{CLAMP_MSS, Endpoint, SOURCE_HASH, STATELESS, forwarding};
 use sockeye_accel::{
-    AttachWanted, Instance, Packet, PacketError, PacketLines, PacketServer, PacketService, PacketVlan,
-    endpoint,
+    AttachWanted, Instance, Packet, PacketBackward, PacketError, PacketLines, PacketServer, PacketService,
+    PacketSource, PacketVlan, endpoint,
 };
 use sockeye_balance::{MaglevServer, WEIGHT_SCALE};
 use sockeye_config::model::Forward;
@@ -39,38 +38,6 @@ use statistics::Carried;
 use tables::Member;
 
 pub use start::{StartError, Started};
-
-/// What a server sees as the source of its packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PacketSource {
-    Client,
-    Tunnel(IpAddr),
-    Translated { address: IpAddr, low: u16, high: u16 },
-}
-
-/// A service that sends to a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PacketBackward {
-    service: Endpoint,
-    server: u32,
-    stateless: bool,
-}
-
-fn encode_backward(list: &[PacketBackward]) -> Option<Backward> {
-    let first = list.first()?;
-    let mut services = [first.service; BACKWARD_SERVICES];
-    for (place, one) in services.iter_mut().zip(list) {
-        *place = one.service;
-    }
-    let count = u32::try_from(list.len()).ok()?;
-    Some(Backward {
-        services,
-        count,
-        server: first.server,
-        stateless: u32::from(first.stateless),
-        layout: LAYOUT,
-    })
-}
 
 /// The packet plane of this process.
 pub struct Plane {
@@ -249,7 +216,7 @@ impl Plane {
                 let wanted = PacketServer {
                     address: placed.goal.address,
                     port: placed.goal.port,
-                    source: ip_of(slot.source(farm.forward, placed.goal.address, &self.network)),
+                    source: slot.source(farm.forward, placed.goal.address, &self.network),
                     link: None,
                     drop: down && (ends || ended),
                     generation: placed.index.generation,
@@ -280,11 +247,11 @@ impl Plane {
             }
         }
         for from in self.backward.keys().filter(|from| !wanted.contains_key(*from)) {
-            self.packet.set_backward(from, None)?;
+            self.packet.set_backward(from, &[])?;
         }
         for (from, services) in &wanted {
             if self.backward.get(from) != Some(services) {
-                self.packet.set_backward(from, encode_backward(services).as_ref())?;
+                self.packet.set_backward(from, services)?;
             }
         }
         self.backward = wanted;
@@ -416,8 +383,15 @@ impl Service {
             flags: flag(self.stateless, STATELESS)
                 | flag(self.by_source, SOURCE_HASH)
                 | flag(self.clamp_mss, CLAMP_MSS),
+            idle: self.idle.map_or(0, whole_seconds),
         }
     }
+}
+
+/// Rounded up: nothing is forgotten too early, and 0 would be never.
+fn whole_seconds(time: Duration) -> u32 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() != 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
 }
 
 fn ip_of(source: PacketSource) -> Option<IpAddr> {

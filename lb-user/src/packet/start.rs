@@ -141,6 +141,7 @@ impl Plane {
         let connections = ebpf.connections.unwrap_or(PACKET_CONNECTIONS);
         let sizes = PacketSizes {
             connections,
+            nat: if farms.iter().any(|farm| farm.forward == Forward::Nat) { connections } else { 0 },
             services: u32::try_from(services.len()).unwrap_or(PACKET_SERVICES),
             table: farms.iter().map(|farm| farm.backend.cfg.packet.table_size).max().unwrap_or_default(),
         };
@@ -177,10 +178,8 @@ impl Plane {
             changes: Arc::new(Notify::new()),
         };
         if let Err(error) = plane.bring_up() {
-            // What a process before us has left goes on as far as it can.
-            if plane.packet.before().is_empty() {
-                plane.packet.unpin_all();
-            }
+            // What a process before us has goes on as if we had never been.
+            plane.packet.abandon();
             return Err(error);
         }
         plane.introduce();

@@ -12,31 +12,34 @@ mod lines;
 mod measure;
 mod pins;
 mod places;
+mod services;
 mod tables;
 mod vlan;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Map, MapData, MapError, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lb_common::counters::{PACKET_EXITS, PACKET_NAMES};
 use lb_common::limits::{PACKET_CONNECTIONS, PACKET_SERVERS, PACKET_SERVICES};
-use lb_common::packet::{Backward, Endpoint, LAYOUT, Server, Service, Statistics};
+use lb_common::packet::{Server, Statistics};
 
 use crate::Shield;
 use crate::loader::{self, LoadError};
 
 pub(crate) use attach::NATIVE_MTU_MAX;
-use places::Places;
 pub use attach::{AttachError, AttachWanted, Attached};
 pub use encode::endpoint;
-use encode::{FREE, encode};
 pub use instance::{Instance, InstanceError};
 pub(crate) use instance::{holder, is_mounted, network_namespace};
 pub use lines::PacketLines;
 pub use pins::Notice;
 use pins::{Found, Pins};
+use places::Places;
+use services::Services;
+pub use services::{PacketBackward, PacketLink, PacketServer, PacketService, PacketSource};
 use tables::{Tables, table_entries};
 pub use vlan::PacketVlan;
 
@@ -50,15 +53,18 @@ pub const TABLE_SIZE_MIN: u32 = 65_537;
 pub struct PacketSizes {
     /// Flows that are remembered.
     pub connections: u32,
+    /// Flows in NAT mode, which need a second entry for their way back: as many as `connections`, or 0 if no service
+    /// has that mode.
+    pub nat: u32,
     /// Services, one per address, port and protocol.
     pub services: u32,
-    /// Entries of each service's table; a prime number, at least [`TABLE_SIZE_MIN`].
+    /// Entries of the largest table of a service; prime numbers, at least [`TABLE_SIZE_MIN`].
     pub table: u32,
 }
 
 impl Default for PacketSizes {
     fn default() -> Self {
-        Self { connections: PACKET_CONNECTIONS, services: 64, table: TABLE_SIZE_MIN }
+        Self { connections: PACKET_CONNECTIONS, nat: PACKET_CONNECTIONS, services: 64, table: TABLE_SIZE_MIN }
     }
 }
 
@@ -93,54 +99,39 @@ pub enum PacketError {
     Services(u32),
     #[error("server index {0} of at most {PACKET_SERVERS}")]
     ServerIndex(u32),
-    #[error("a table of {0} entries instead of {1}")]
+    #[error("a table of {0} entries instead of 1 to {1}")]
     TableSize(usize, u32),
     #[error("no such service")]
     NoService,
-    #[error("tunnel from {0} to {1}: both ends must be of one family")]
+    #[error("from {0} to {1}: both ends must be of one family")]
     Families(IpAddr, IpAddr),
+    #[error("source ports {0} to {1}: a range goes from a lower one to a higher one, and not from 0")]
+    SourcePorts(u16, u16),
+    #[error(
+        "source {0}:{1}-{2}: answers from servers would be taken for packets to the service {3}; give the source \
+         another address or other ports"
+    )]
+    SourceIsService(IpAddr, u16, u16, SocketAddr),
+    #[error(
+        "source {0}: a stateless service does not remember whose port is whose, so it keeps the client's address"
+    )]
+    StatelessSource(IpAddr),
+    #[error(
+        "{0} and {1} both send to {2}, and a stateless service cannot tell whose answers come from there; give the \
+         server a port for each"
+    )]
+    StatelessShared(SocketAddr, SocketAddr, SocketAddr),
+    #[error(
+        "all ports of {0} are sent to {1}, and a stateless service does not remember which one the client called; \
+         leave the server's port out"
+    )]
+    StatelessPorts(SocketAddr, SocketAddr),
+    #[error("the object has no {0}")]
+    NoMap(&'static str),
     #[error("map: {0}")]
     Map(#[from] MapError),
     #[error("test run: {0}")]
     Run(#[from] aya::programs::ProgramError),
-}
-
-/// The Ethernet link to a server, when the daemon knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PacketLink {
-    /// The interface that leads to the server.
-    pub ifindex: u32,
-    /// The next hop's address.
-    pub mac: [u8; 6],
-    /// Our own address on the interface.
-    pub source_mac: [u8; 6],
-}
-
-/// A server as the program is to know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PacketServer {
-    pub address: IpAddr,
-    /// NAT: its port; 0 keeps the client's choice.
-    pub port: u16,
-    /// IPIP: the outer header's source.
-    pub source: Option<IpAddr>,
-    /// Without one, each packet asks the kernel's routes.
-    pub link: Option<PacketLink>,
-    /// Whether packets of its established flows are dropped (`on-marked-down shutdown-sessions`, and it is down).
-    pub drop: bool,
-    /// Changes with the server that the index stands for.
-    pub generation: u32,
-    /// Largest IP packet, outer header included; 0 leaves that to the route.
-    pub mtu: u32,
-}
-
-/// How the packets of a service travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PacketService {
-    /// One of [`lb_common::packet::forwarding`].
-    pub forwarding: u8,
-    /// [`lb_common::packet::STATELESS`], [`lb_common::packet::SOURCE_HASH`].
-    pub flags: u8,
 }
 
 /// What one run of the program made of a packet.
@@ -155,9 +146,7 @@ pub struct PacketRun {
 
 /// The loaded program with its maps.
 pub struct Packet {
-    services: BpfHashMap<MapData, Endpoint, Service>,
-    servers: Array<MapData, Server>,
-    backward: BpfHashMap<MapData, Endpoint, Backward>,
+    services: Services,
     statistics: PerCpuArray<MapData, Statistics>,
     counters: PerCpuArray<MapData, u64>,
     shield: Option<Shield>,
@@ -182,15 +171,19 @@ impl Packet {
         let sizes = PacketSizes { services: load.sizes.services.min(PACKET_SERVICES), ..load.sizes };
         let folder = instance.map(|instance| instance.folder.clone());
         // Without services their maps are as small as the kernel takes them.
-        let small = PacketSizes { connections: 1_024, services: 1, table: TABLE_SIZE_MIN };
+        let small = PacketSizes { connections: 1_024, nat: 0, services: 1, table: TABLE_SIZE_MIN };
         let sizes = if load.services { sizes } else { small };
         let load = PacketLoad { sizes, ..*load };
         let found = folder.as_ref().map(|folder| Found::look(folder, &sizes)).unwrap_or_default();
         let mut object = loader::packet_object(&load, table_entries(&sizes).div_ceil(2), &found.reusable)?;
         let pins = folder.map(|folder| Pins::new(folder, &object)).transpose().map_err(LoadError::Pins)?;
-        let services = take(&mut object, "SERVICES")?.try_into()?;
-        let servers = take(&mut object, "SERVERS")?.try_into()?;
-        let backward = take(&mut object, "BACKWARD")?.try_into()?;
+        let services = Services {
+            services: take(&mut object, "SERVICES")?.try_into()?,
+            servers: take(&mut object, "SERVERS")?.try_into()?,
+            backward: take(&mut object, "BACKWARD")?.try_into()?,
+            features: take(&mut object, "FEATURES")?.try_into()?,
+            sources: BTreeMap::new(),
+        };
         let statistics = take(&mut object, "STATISTICS")?.try_into()?;
         let counters = take(&mut object, "COUNTERS")?.try_into()?;
         let Map::Array(tables) = take(&mut object, "TABLES")? else {
@@ -210,8 +203,6 @@ impl Packet {
         classifier::load(&mut object)?;
         Ok(Self {
             services,
-            servers,
-            backward,
             statistics,
             counters,
             shield,
@@ -238,99 +229,6 @@ impl Packet {
     /// What the program says, if it was asked to say something; it goes its own way from here on.
     pub fn take_lines(&mut self) -> Option<PacketLines> {
         self.lines.take()
-    }
-
-    /// Adds a service, or changes how it forwards; its table stays, and a new one has none.
-    ///
-    /// # Errors
-    /// When there are too many, or the kernel refuses.
-    pub fn set_service(&mut self, key: &Endpoint, service: PacketService) -> Result<(), PacketError> {
-        let known = self.service(key)?;
-        if known.is_none() && self.services.keys().count() >= self.sizes.services as usize {
-            return Err(PacketError::Services(self.sizes.services));
-        }
-        let (table_offset, table_size) = known.map_or((0, 0), |known| (known.table_offset, known.table_size));
-        let PacketService { forwarding, flags } = service;
-        let value = Service { forwarding, flags, layout: layout16(), table_offset, table_size };
-        Ok(self.services.insert(key, value, 0)?)
-    }
-
-    /// Gives a service another table, of indices of servers; `None` leaves it without servers for new flows.
-    ///
-    /// # Errors
-    /// When the service is not known, or the table is not of the size that [`load`](Self::load) was told.
-    pub fn set_table(&mut self, key: &Endpoint, table: Option<&[u32]>) -> Result<(), PacketError> {
-        let mut service = self.service(key)?.ok_or(PacketError::NoService)?;
-        let old = (service.table_size != 0).then_some(service.table_offset);
-        match table {
-            Some(table) if table.len() != self.sizes.table as usize => {
-                return Err(PacketError::TableSize(table.len(), self.sizes.table));
-            }
-            Some(table) => {
-                let offset = self.tables.fill(table).ok_or(PacketError::Services(self.sizes.services))?;
-                (service.table_offset, service.table_size) = (offset, self.sizes.table);
-            }
-            None => service.table_size = 0,
-        }
-        if let Err(error) = self.services.insert(key, service, 0) {
-            if service.table_size != 0 {
-                self.tables.release(service.table_offset);
-            }
-            return Err(error.into());
-        }
-        if let Some(old) = old {
-            self.tables.release(old);
-        }
-        Ok(())
-    }
-
-    /// Takes a service away; its packets go to the kernel from now on.
-    ///
-    /// # Errors
-    /// When it is not known.
-    pub fn remove_service(&mut self, key: &Endpoint) -> Result<(), PacketError> {
-        let service = self.service(key)?.ok_or(PacketError::NoService)?;
-        self.services.remove(key)?;
-        if service.table_size != 0 {
-            self.tables.release(service.table_offset);
-        }
-        Ok(())
-    }
-
-    fn service(&self, key: &Endpoint) -> Result<Option<Service>, PacketError> {
-        match self.services.get(key, 0) {
-            Ok(service) => Ok(Some(service)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Says what stands behind an index; `None` frees it. An index that gets another server must have left all
-    /// tables, and the new server another generation.
-    ///
-    /// # Errors
-    /// When the index is too large or the tunnel's ends do not fit each other.
-    pub fn set_server(&mut self, index: u32, server: Option<&PacketServer>) -> Result<(), PacketError> {
-        if index >= PACKET_SERVERS {
-            return Err(PacketError::ServerIndex(index));
-        }
-        let value = server.map_or(Ok(FREE), encode)?;
-        Ok(self.servers.set(index, value, 0)?)
-    }
-
-    /// NAT: says which services send to this address and port of a server, so that its answers are translated.
-    /// `None` ends that.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn set_backward(&mut self, from: &Endpoint, backward: Option<&Backward>) -> Result<(), PacketError> {
-        match backward {
-            Some(backward) => Ok(self.backward.insert(from, backward, 0)?),
-            None => match self.backward.remove(from) {
-                Err(MapError::KeyNotFound) => Ok(()),
-                other => Ok(other?),
-            },
-        }
     }
 
     /// What went to a server and came back, summed over the CPUs.
@@ -396,10 +294,6 @@ impl fmt::Debug for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packet").field("sizes", &self.sizes).finish_non_exhaustive()
     }
-}
-
-fn layout16() -> u16 {
-    u16::try_from(LAYOUT).unwrap_or(u16::MAX)
 }
 
 fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map, LoadError> {

@@ -13,7 +13,9 @@ use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, MapError, MapInfo};
 use lb_common::counters::PACKET_EXITS;
 use lb_common::limits::{PACKET_FRAGMENTS, PACKET_SERVERS};
-use lb_common::packet::{Connection, FlowKey, Fragment, FragmentKey, LAYOUT, Server, Statistics, state};
+use lb_common::packet::{
+    Connection, FlowKey, Fragment, FragmentKey, LAYOUT, Reverse, Server, Statistics, state,
+};
 use rustix::fs::{self, AtFlags, Dir};
 use rustix::io::Errno;
 
@@ -23,6 +25,10 @@ use super::instance::{Folder, open_folder};
 use super::places;
 use crate::bpf;
 
+/// The map of flows in NAT mode; where there are none it has next to no entries, and is not worth taking over.
+const REVERSE: &str = "REVERSE";
+const REVERSE_USED: u32 = 1_024;
+
 /// The map that a new process has its own of; it reads in the last one's which server had which index.
 const SERVERS: &str = "SERVERS";
 
@@ -31,6 +37,7 @@ const SURVIVING: &[Surviving] = &[
     // First: without servers there are no flows either.
     Surviving { reuse: false, ..Surviving::array::<Server>(SERVERS, PACKET_SERVERS) },
     Surviving::hash::<FlowKey, Connection>("CONNECTIONS"),
+    Surviving::hash::<FlowKey, Reverse>(REVERSE),
     Surviving::hash::<FragmentKey, Fragment>("FRAGMENTS").of(PACKET_FRAGMENTS),
     Surviving::array::<Statistics>("STATISTICS", PACKET_SERVERS),
     Surviving::array::<u64>("COUNTERS", PACKET_EXITS),
@@ -81,10 +88,6 @@ pub enum Notice {
     Map { instance: String, name: &'static str },
     /// The map of flows that was taken over has another size than the configuration asks for.
     Connections { kept: u32, wanted: u32 },
-    /// The program is attached, but it will not outlive this process.
-    Unpinned { interface: String },
-    /// Native XDP, on an interface that packets may not leave through.
-    NoTransmit { interface: String },
     /// The program is attached, but not in the best way.
     Fallback { interface: String, kind: Attached, reason: Box<AttachError> },
 }
@@ -105,16 +108,6 @@ impl fmt::Display for Notice {
                 f,
                 "the table of flows was taken over with its {kept} entries; 'ebpf.connections {wanted}' counts from \
                  the first start after a clean stop"
-            ),
-            Self::Unpinned { interface } => write!(
-                f,
-                "{interface}: the program cannot be pinned any more (a kernel before 6.5 needs /proc for that): it ends \
-                 with this process"
-            ),
-            Self::NoTransmit { interface } => write!(
-                f,
-                "{interface}: its driver does not send what native XDP takes in on another interface: if packets are to \
-                 leave there, 'ebpf.attach tc'"
             ),
             Self::Fallback { interface, kind, reason } => {
                 write!(f, "{interface}: attached by {kind}, since {reason}")
@@ -154,13 +147,16 @@ impl Found {
             }
             let path = folder.path().join(pin.to_string());
             match MapInfo::from_pin(&path) {
+                Ok(info) if map.name == REVERSE && (sizes.nat == 0 || info.max_entries() < REVERSE_USED) => {}
                 Ok(info) if map.fits(&info) => {
                     if map.entries.is_none() && info.max_entries() != sizes.connections {
                         if found.servers.is_empty() {
                             continue;
                         }
                         let kept = info.max_entries();
-                        found.notices.push(Notice::Connections { kept, wanted: sizes.connections });
+                        if map.name != REVERSE {
+                            found.notices.push(Notice::Connections { kept, wanted: sizes.connections });
+                        }
                     }
                     if map.reuse {
                         found.reusable.push((map.name, path));
@@ -293,19 +289,17 @@ impl Pins {
     }
 
     /// Gives the instance up: detaches and removes everything but the marks of other processes, unless a later process
-    /// has taken over. Whether it was still ours.
-    pub(super) fn leave(&self) -> bool {
+    /// has taken over.
+    pub(super) fn leave(&self) {
         // What cannot be removed is found by the next process, or by `--unload`.
-        let Ok(_lock) = self.folder.lock() else { return true };
-        let ours = !self.folder.superseded();
-        if ours {
+        let Ok(_lock) = self.folder.lock() else { return };
+        if !self.folder.superseded() {
             let pins = list(self.folder.directory()).unwrap_or_default();
             for pin in pins.iter().filter(|pin| !matches!(pin, Pin::Owner { .. })) {
                 let _ = remove(self.folder.directory(), pin);
             }
         }
         self.folder.leave();
-        ours
     }
 }
 

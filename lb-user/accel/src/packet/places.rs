@@ -119,7 +119,6 @@ impl Places {
                             reason: Box::new(reason),
                         });
                     }
-                    self.say(kind, &held, &facts);
                     self.held.push(held);
                     self.list();
                     return Ok(kind);
@@ -132,18 +131,6 @@ impl Places {
         self.held.extend(existing.into_iter().filter(|held| held.ours));
         self.list();
         Err(refused.unwrap_or(AttachError::Missing(PROGRAM)))
-    }
-
-    /// What the operator should know of a place.
-    fn say(&mut self, kind: Attached, held: &Held, facts: &Interface) {
-        let interface = || facts.name.clone();
-        if self.pins.is_some() && !held.pinned {
-            self.notices.push(Notice::Unpinned { interface: interface() });
-        }
-        let transmit = || netlink::xdp_features(facts.index).is_none_or(|features| features.transmit);
-        if kind == Attached::Native && !transmit() {
-            self.notices.push(Notice::NoTransmit { interface: interface() });
-        }
     }
 
     /// What this instance has on the interface; links of an interface that was gone meanwhile are removed.
@@ -236,7 +223,7 @@ impl Places {
         let flags = if kind == Attached::Native { XDP_NATIVE } else { XDP_GENERIC };
         let link = bpf::link_create(&program, facts.index, bpf::XDP, flags)
             .map_err(|error| xdp_refused(error, kind, facts))?;
-        Ok(self.hold_link(link, kind, facts))
+        self.hold_link(link, kind, facts)
     }
 
     fn attach_tc(
@@ -248,7 +235,7 @@ impl Places {
     ) -> Result<Held, AttachError> {
         if !self.filters_only {
             match bpf::link_create(program, facts.index, bpf::TCX_INGRESS, 0) {
-                Ok(link) => return Ok(self.hold_link(link, Attached::Tc, facts)),
+                Ok(link) => return self.hold_link(link, Attached::Tc, facts),
                 // A kernel before 6.6 does not know tcx.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
                 Err(error) => return Err(refused(error, Attached::Tc, facts)),
@@ -258,21 +245,29 @@ impl Places {
         let pin = Pin::Filter { interface: facts.name.clone(), network };
         filter::attach(tc_program(object)?, facts)?;
         existing.retain(|held| held.pin != pin);
-        let pinned = self.pin(Some(program), &pin);
+        let pinned = match &self.pins {
+            Some(pins) => pins.pin(program, &pin).map(|()| true).map_err(AttachError::Pins)?,
+            None => false,
+        };
         Ok(Held { pin, link: None, index: facts.index, pinned, found: false, ours: true, previous: None })
     }
 
-    fn hold_link(&self, link: OwnedFd, kind: Attached, facts: &Interface) -> Held {
+    fn hold_link(&self, link: OwnedFd, kind: Attached, facts: &Interface) -> Result<Held, AttachError> {
         let network = self.pins.as_ref().map_or(0, |pins| pins.folder().network());
         let pin = Pin::Link { interface: facts.name.clone(), kind, network };
-        let link = Some(link);
-        let pinned = self.pin(link.as_ref(), &pin);
-        Held { pin, link, index: facts.index, pinned, found: false, ours: true, previous: None }
-    }
-
-    /// Whether that could be done.
-    fn pin(&self, object: Option<&OwnedFd>, pin: &Pin) -> bool {
-        self.pins.as_ref().zip(object).is_some_and(|(pins, object)| pins.pin(object, pin).is_ok())
+        let pinned = match &self.pins {
+            Some(pins) => pins.pin(&link, &pin).map(|()| true).map_err(AttachError::Pins)?,
+            None => false,
+        };
+        Ok(Held {
+            pin,
+            link: Some(link),
+            index: facts.index,
+            pinned,
+            found: false,
+            ours: true,
+            previous: None,
+        })
     }
 
     fn list(&mut self) {
@@ -318,8 +313,8 @@ impl Places {
     pub(super) fn unpin_all(&mut self) {
         match self.pins.take() {
             // A successor's links are not ours to end; closing our descriptors of them changes nothing.
-            Some(pins) if !pins.leave() => {}
-            _ => self.end_unpinned(),
+            Some(pins) => pins.leave(),
+            None => self.end_unpinned(),
         }
         self.held.clear();
         self.attached.clear();

@@ -53,6 +53,21 @@ impl Tables {
         Some(offset)
     }
 
+    /// Looks at all entries of a table until one is an error.
+    pub(super) fn each<E>(
+        &self,
+        offset: u32,
+        size: u32,
+        mut look: impl FnMut(u32) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for place in offset as usize..(offset + size) as usize {
+            assert!((place + 1) * size_of::<u32>() <= self.bytes, "offsets come from the free list");
+            // SAFETY: as in `fill`.
+            look(unsafe { self.first.add(place).as_ref() }.load(Ordering::Relaxed))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn release(&mut self, offset: u32) {
         self.free.push_back(offset);
     }

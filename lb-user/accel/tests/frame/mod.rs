@@ -1,4 +1,7 @@
 //! Builds packets for the packet program, and checks those that it made.
+#![allow(unused_imports, unused_macros, reason = "each test needs a part of this")]
+
+pub(crate) mod rig;
 
 use std::net::IpAddr;
 
