@@ -39,6 +39,21 @@ async fn verbose_check_says_so() {
 }
 
 #[tokio::test]
+async fn unloading_what_is_not_there() {
+    if is_haproxy() {
+        return;
+    }
+    for (name, reason) in [
+        ("there-is-none-of-this-name", "instance 'there-is-none-of-this-name' holds nothing."),
+        ("../x", "instance '../x': a name has 1 to 64 letters, digits, '-' and '_'."),
+    ] {
+        let exit = Setup::new("").arg("--unload").arg(name).run_bare().await;
+        assert_eq!((exit.code, exit.stdout.as_str()), (Some(1), ""));
+        assert!(exit.stderr.starts_with("[ALERT] ") && exit.stderr.contains(reason), "{}", exit.stderr);
+    }
+}
+
+#[tokio::test]
 async fn check_binds_nothing() {
     // The port is taken, and still the file is fine.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
