@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use lb_tests::daemon::Signal;
-use lb_tests::{Daemon, Peer, Reserved, Setup, get, is_haproxy, within};
+use lb_tests::{Daemon, Origin, Peer, Reserved, Setup, get, is_haproxy, within};
 
 /// Says who serves and what it sees.
 const REPLY: &str = "http-request return status 200 content-type text/plain lf-string \
@@ -23,7 +23,7 @@ fn answering(global: &str, binds: &str) -> Setup {
 /// Work for milliseconds, done for the path `/burn`.
 fn work() -> String {
     let hashes = ",sha2(512),hex".repeat(30);
-    format!(" http-request set-var(txn.a) path{hashes} if {{ path /burn }}\n").repeat(20)
+    format!(" http-request set-var(txn.a) path{hashes} if {{ path /burn }}\n").repeat(8)
 }
 
 /// Whether steering is on in this daemon. Says why it is not, unless that is the test.
@@ -142,7 +142,7 @@ async fn nothing_new_for_a_busy_worker() {
         // All are answered; those that the busy worker got, late.
         let mut seen = Vec::new();
         for _ in 0..ROUNDS {
-            let all = workers(&mut daemon, 30).await;
+            let all = workers(&mut daemon, if on { 30 } else { 4 }).await;
             seen.push(per_worker(&all).get(busy.as_str()).copied().unwrap_or_default());
             if !on || seen.ends_with(&[0]) {
                 break;
@@ -315,4 +315,24 @@ async fn a_port_that_somebody_has_is_not_taken() {
         assert!(exit.code == Some(1) && said, "accel {accel}: {}", exit.stderr);
         drop(other);
     }
+}
+
+#[tokio::test]
+async fn the_example() {
+    if is_haproxy() || !may_be_transparent() || !sockeye_can_steer().await {
+        return;
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/steering.cfg");
+    let (net, own) = (prefix(64), prefix(65));
+    let text = std::fs::read_to_string(path).expect("the example").replace("bind :8080", "bind <fe>");
+    let text = text.replace("192.0.2.0/24", &format!("{net}/28")).replace("192.0.2.1:", &format!("{own}:"));
+    let origin = Origin::bind().serve(|request| lb_tests::ok(request.header("X-Tenant").unwrap_or("none")));
+    let text = text.replace("192.0.2.129:80", &origin.addr().to_string());
+    let mut daemon = Setup::new(text).start();
+    let mut client = daemon.connect("fe").await;
+    assert_eq!(client.ask(get("/")).await.text(), "none");
+    let mut client = daemon.connect_to((prefix(79), 10_999).into()).await;
+    assert_eq!(client.ask(get("/")).await.text(), format!("{}:10999", prefix(79)));
+    let mut client = daemon.connect_to((own, 10_080).into()).await;
+    assert_eq!(client.ask(get("/")).await.text(), "up");
 }
