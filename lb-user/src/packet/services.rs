@@ -224,7 +224,7 @@ mod tests {
             ifindex: 0,
             mac: [0; 6],
             source_mac: [0; 6],
-            outer_sum: 0,
+            extra: 0,
             mtu: 0,
         }
     }
