@@ -5,7 +5,8 @@
 //!                       ╚══ server …       10.2.0.0/24  fd02::/64   one Ethernet segment
 //! ```
 //!
-//! The router sends what is for the services to the balancers, one or several of them by the flow's hash. A socket
+//! A balancer with two arms has `eth0` on a cable of its own to the router and `eth1` on the segment. The router sends what
+//! is for the services to the balancers, one or several of them by the flow's hash. A socket
 //! belongs to the namespace in which it was made, so sockets are made by threads that enter it and used like any
 //! other. Everything is removed on drop, and what a killed test left by the next one. Needs root, iproute2 and
 //! ethtool; says so without.
@@ -30,8 +31,10 @@ use crate::eventually;
 pub const SERVICE: [&str; 2] = ["192.0.2.1", "2001:db8:2::1"];
 pub const CLIENT: [&str; 2] = ["10.1.0.2", "fd01::2"];
 const ROUTER: [&str; 2] = ["10.2.0.1", "fd02::1"];
-/// The one interface of clients, balancers and servers.
+/// The one interface of clients, servers and one-armed balancers.
 pub const INTERFACE: &str = "eth0";
+/// A two-armed balancer's interface on the servers' segment.
+const INNER: &str = "eth1";
 
 /// A server's address: IPv4 and IPv6.
 pub fn server(number: usize) -> [String; 2] {
@@ -43,8 +46,22 @@ pub fn balancer(number: usize) -> [String; 2] {
     [format!("10.2.0.{}", 10 + number), format!("fd02::{}", 10 + number)]
 }
 
+/// How many interfaces a balancer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arms {
+    One,
+    /// XDP of a veth pair sends at once only to another pair.
+    Two,
+}
+
+/// The two ends of a two-armed balancer's own cable: the router's addresses and the balancer's.
+fn cable(number: usize) -> [[String; 2]; 2] {
+    [1, 2].map(|end| [format!("10.3.{number}.{end}"), format!("fd03:{number}::{end}")])
+}
+
 /// The whole network.
 pub struct Net {
+    arms: Arms,
     pub client: Namespace,
     pub router: Namespace,
     pub balancers: Vec<Balancer>,
@@ -54,8 +71,8 @@ pub struct Net {
 impl Net {
     /// Nothing, and the reason on standard error, where it cannot be made. The servers answer through the first
     /// balancer, which also gets everything for the services.
-    pub async fn new(balancers: usize, servers: usize) -> Option<Self> {
-        match Self::build(balancers, servers) {
+    pub async fn new(arms: Arms, balancers: usize, servers: usize) -> Option<Self> {
+        match Self::build(arms, balancers, servers) {
             Ok(net) => {
                 net.ready().await;
                 Some(net)
@@ -67,7 +84,7 @@ impl Net {
         }
     }
 
-    fn build(balancers: usize, servers: usize) -> Result<Self, String> {
+    fn build(arms: Arms, balancers: usize, servers: usize) -> Result<Self, String> {
         remove_left_over();
         let number = next_number();
         let client = Namespace::new(number, "c")?;
@@ -81,10 +98,10 @@ impl Net {
         for address in [format!("{}/24", ROUTER[0]), format!("{}/64", ROUTER[1])] {
             router.ip_all(&[format!("addr add {address} dev lan nodad")])?;
         }
-        client.join(&router, "c0", CLIENT.map(str::to_owned))?;
+        client.join(INTERFACE, &router, "c0", &CLIENT.map(str::to_owned))?;
         router.ip_all(&["addr add 10.1.0.1/24 dev c0", "addr add fd01::1/64 dev c0 nodad"])?;
         client.ip_all(&["route add default via 10.1.0.1", "route add default via fd01::1"])?;
-        let mut net = Self { client, router, balancers: Vec::new(), servers: Vec::new() };
+        let mut net = Self { arms, client, router, balancers: Vec::new(), servers: Vec::new() };
         for index in 0..balancers {
             let this = Balancer::new(Namespace::new(number, &format!("b{index}"))?)?;
             this.set("net/ipv4/ip_forward", "1")?;
@@ -97,7 +114,7 @@ impl Net {
         for index in 0..servers {
             let this = Namespace::new(number, &format!("s{index}"))?;
             let port = format!("s{index}");
-            this.join(&net.router, &port, server(index))?;
+            this.join(INTERFACE, &net.router, &port, &server(index))?;
             net.router.ip_all(&[format!("link set {port} master lan")])?;
             net.servers.push(this);
         }
@@ -111,7 +128,19 @@ impl Net {
     /// Gives a balancer its interface, with its own address, those of the services, and the way to the clients.
     pub fn connect_balancer(&self, index: usize) -> Result<(), String> {
         let (this, port) = (&self.balancers[index], format!("b{index}"));
-        this.join(&self.router, &port, balancer(index))?;
+        let inner = if self.arms == Arms::Two { INNER } else { INTERFACE };
+        let mut gateway = ROUTER.map(str::to_owned);
+        if self.arms == Arms::Two {
+            let front = format!("f{index}");
+            let [routers, own] = cable(index);
+            this.join(INTERFACE, &self.router, &front, &own)?;
+            self.router.ip_all(&[
+                format!("addr add {}/24 dev {front}", routers[0]),
+                format!("addr add {}/64 dev {front} nodad", routers[1]),
+            ])?;
+            gateway = routers;
+        }
+        this.join(inner, &self.router, &port, &balancer(index))?;
         self.router.ip_all(&[format!("link set {port} master lan")])?;
         // A new interface has a new Ethernet address, which who knew the old one learns only after seconds.
         self.router.ip_all(&["neigh flush dev lan"])?;
@@ -121,8 +150,8 @@ impl Net {
         this.ip_all(&[
             format!("addr add {}/32 dev {INTERFACE}", SERVICE[0]),
             format!("addr add {}/128 dev {INTERFACE} nodad", SERVICE[1]),
-            format!("route add default via {}", ROUTER[0]),
-            format!("route add default via {}", ROUTER[1]),
+            format!("route add default via {}", gateway[0]),
+            format!("route add default via {}", gateway[1]),
         ])
     }
 
@@ -142,7 +171,11 @@ impl Net {
             if balancers.is_empty() {
                 return format!("route del {prefix}");
             }
-            let hops = balancers.iter().map(|&index| format!(" nexthop via {}", balancer(index)[family]));
+            let hop = |index: usize| match self.arms {
+                Arms::One => balancer(index),
+                Arms::Two => cable(index)[1].clone(),
+            };
+            let hops = balancers.iter().map(|&index| format!(" nexthop via {}", hop(index)[family]));
             format!("route replace {prefix}{}", hops.collect::<String>())
         });
         self.router.ip_all(&lines)
@@ -211,9 +244,9 @@ impl Balancer {
 
     /// Whether a program is attached to the interface, by XDP or tc.
     pub fn has_program(&self) -> bool {
-        let link = self.ip(&format!("-d link show {INTERFACE}")).unwrap_or_default();
+        let links = self.ip("-d link show").unwrap_or_default();
         let filters = self.run(&["tc", "filter", "show", "dev", INTERFACE, "ingress"]).unwrap_or_default();
-        link.contains("prog/xdp") || !filters.trim().is_empty()
+        links.contains("prog/xdp") || !filters.trim().is_empty()
     }
 }
 
@@ -253,23 +286,29 @@ impl Namespace {
         &self.name
     }
 
-    /// A cable: our [`INTERFACE`] with these addresses, and the other's end by its name.
-    pub fn join(&self, other: &Self, end: &str, addresses: [String; 2]) -> Result<(), String> {
+    /// A cable: our interface with these addresses, and the other's end by its name.
+    pub fn join(
+        &self,
+        interface: &str,
+        other: &Self,
+        end: &str,
+        addresses: &[String; 2],
+    ) -> Result<(), String> {
         let (own, other_name) = (&self.name, &other.name);
         run_words(&format!(
-            "ip link add {INTERFACE} netns {own} type veth peer name {end} netns {other_name}"
+            "ip link add {interface} netns {own} type veth peer name {end} netns {other_name}"
         ))?;
         // Packets as on a wire: whole checksums, nothing larger than the interface's MTU. An end takes what XDP of the
         // other end sends only if it polls, as it does for GRO.
-        for (namespace, interface, gro) in [(self, INTERFACE, "off"), (other, end, "on")] {
+        for (namespace, port, gro) in [(self, interface, "off"), (other, end, "on")] {
             let off = ["tx", "off", "tso", "off", "gso", "off", "gro", gro];
-            namespace.run(&[&["ethtool", "-K", interface][..], &off].concat())?;
+            namespace.run(&[&["ethtool", "-K", port][..], &off].concat())?;
         }
         other.ip_all(&[format!("link set {end} up")])?;
         self.ip_all(&[
-            format!("addr add {}/24 dev {INTERFACE}", addresses[0]),
-            format!("addr add {}/64 dev {INTERFACE} nodad", addresses[1]),
-            format!("link set {INTERFACE} up"),
+            format!("addr add {}/24 dev {interface}", addresses[0]),
+            format!("addr add {}/64 dev {interface} nodad", addresses[1]),
+            format!("link set {interface} up"),
         ])
     }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::daemon::Setup;
 use crate::echo::{Echo, Flow};
-use crate::netns::{Net, SERVICE, server};
+use crate::netns::{Arms, Net, SERVICE, server};
 use crate::{Daemon, PATIENCE, within};
 
 /// The port that clients speak to, and the one that servers of NAT listen on.
@@ -45,9 +45,19 @@ pub struct Farm {
 }
 
 impl Farm {
-    /// Nothing where there can be no network.
+    /// Nothing where there can be no network. Balancers have one arm.
     pub async fn new(way: Way, balancers: usize, servers: usize) -> Option<Self> {
-        let net = Net::new(balancers, servers).await?;
+        Self::with(Arms::One, way, balancers, servers).await
+    }
+
+    /// For `ebpf.attach` of this kind: native XDP has two arms.
+    pub async fn for_attach(attach: &str, way: Way, servers: usize) -> Option<Self> {
+        let arms = if attach == "native" { Arms::Two } else { Arms::One };
+        Self::with(arms, way, 1, servers).await
+    }
+
+    async fn with(arms: Arms, way: Way, balancers: usize, servers: usize) -> Option<Self> {
+        let net = Net::new(arms, balancers, servers).await?;
         if way != Way::Nat {
             net.answer_directly().expect("addresses and routes");
         }

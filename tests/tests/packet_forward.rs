@@ -44,7 +44,7 @@ async fn ipip_by_native_xdp() {
 }
 
 async fn check(way: Way, attach: &str) {
-    let Some(farm) = Farm::new(way, 1, 2).await else { return };
+    let Some(farm) = Farm::for_attach(attach, way, 2).await else { return };
     let daemon = farm.start(farm.cfg(&format!("ebpf.attach {attach}"), "check inter 100")).await;
     for family in 0..2 {
         tcp(&farm, family).await;

@@ -45,7 +45,7 @@ async fn packets_go_on_without_the_daemon_in_native_xdp() {
 }
 
 async fn packets_go_on_without_the_daemon(attach: &str) {
-    let Some(farm) = Farm::new(Way::Nat, 1, 2).await else { return };
+    let Some(farm) = Farm::for_attach(attach, Way::Nat, 2).await else { return };
     let cfg = farm.cfg(&format!("ebpf.attach {attach}"), CHECK);
     let daemon = farm.start(&cfg).await;
     let load = Load::start(&farm, SHORT, LONG).await;

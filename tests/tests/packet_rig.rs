@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use lb_tests::echo::ask_udp;
-use lb_tests::netns::server;
+use lb_tests::netns::{Arms, server};
 use lb_tests::{Echo, Flow, Net, within};
 
 #[tokio::test]
 async fn client_reaches_servers_and_they_answer_through_the_balancer() {
-    let Some(net) = Net::new(1, 2).await else { return };
+    let Some(net) = Net::new(Arms::Two, 1, 2).await else { return };
     let mut servers = Vec::new();
     for (index, namespace) in net.servers.iter().enumerate() {
         let mut echo = Echo::new(format!("s{index}"));
