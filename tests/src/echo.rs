@@ -60,6 +60,19 @@ impl Echo {
         self
     }
 
+    /// Answers HTTP requests to this address, with its name; each connection carries one.
+    pub fn pages(&mut self, namespace: &Namespace, at: SocketAddr) -> &mut Self {
+        let listener = namespace.listen(at).expect("an address of the namespace");
+        let name = self.name.clone();
+        self.listeners.push(self.tasks.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // However it ends, the client looks at what it got.
+                drop(page(stream, &name).await);
+            }
+        }));
+        self
+    }
+
     /// Answers datagrams to this address.
     pub fn udp(&mut self, namespace: &Namespace, at: SocketAddr) -> &mut Self {
         let socket = namespace.udp(at).expect("an address of the namespace");
@@ -136,6 +149,18 @@ async fn serve(mut stream: TcpStream, greeting: String) {
     // However it ends, the client looks at what it got.
     drop(tokio::io::copy(&mut read, &mut write).await);
     drop(write.shutdown().await);
+}
+
+async fn page(stream: TcpStream, name: &str) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while stream.read_line(&mut line).await? > 0 && line != "\r\n" {
+        line.clear();
+    }
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+    stream.get_mut().write_all(answer.as_bytes()).await?;
+    stream.get_mut().shutdown().await
 }
 
 /// A client's connection, and the server at its other end.
