@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use lb_tests::daemon::Signal;
-use lb_tests::netns::{Balancer, CLIENT, INTERFACE, SERVICE};
+use lb_tests::netns::{Arms, Balancer, CLIENT, INTERFACE, SERVICE};
 use lb_tests::{Daemon, Net, Peer, Setup, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -21,7 +21,7 @@ const PORT: u16 = 8080;
 
 /// Clients with all three addresses in one namespace, a balancer in another.
 async fn network() -> Option<Net> {
-    let net = Net::new(1, 0).await?;
+    let net = Net::new(Arms::One, 1, 0).await?;
     for address in [DENIED, EXPIRED] {
         net.client
             .ip_all(&[
@@ -46,7 +46,7 @@ fn cfg(global: &str) -> String {
 async fn start(balancer: &Balancer, cfg: String) -> Daemon {
     let daemon = Setup::new(cfg).wrap(&balancer.wrapper()).start();
     let line = daemon.stderr.wait("[NOTICE]   (<n>) : packet: instance <*>").await;
-    assert!(line.contains(" eth0 (") && line.ends_with(", the shield"), "{line}");
+    assert!(line.contains(" eth0 (") && line.contains(", the shield"), "{line}");
     daemon
 }
 
@@ -193,4 +193,75 @@ async fn without_the_kernel_connections_are_refused() {
     assert_eq!(hits(&daemon, "127.0.0.64/29").await, [0, 1]);
     assert!(hits(&daemon, "127.0.0.77/32").await[1] > 0);
     assert_eq!(hits(&daemon, "127.0.0.66/32").await, [0, 0]);
+}
+
+/// After kill -9 the denied client still gets no answer, where others are told that nobody listens; the next process
+/// takes over and counts.
+#[tokio::test]
+async fn it_outlives_the_daemon() {
+    let Some(net) = network().await else { return };
+    let cfg = cfg(&format!("ebpf.shield deny {}", DENIED[0]));
+    let daemon = start(&net.balancers[0], cfg.clone()).await;
+    daemon.signal(Signal::KILL);
+    daemon.exit().await;
+    let denied = connect(&net, DENIED[0]);
+    tokio::pin!(denied);
+    let passes = async { within("an outcome", connect(&net, CLIENT[0])).await };
+    let refused = tokio::select! {
+        biased;
+        outcome = &mut denied => panic!("{outcome:?}"),
+        outcome = passes => outcome.expect_err("nobody listens"),
+    };
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    let daemon = start(&net.balancers[0], cfg).await;
+    tokio::select! {
+        biased;
+        outcome = &mut denied => panic!("{outcome:?}"),
+        () = until_hits(&daemon, "10.1.0.66/32", 1) => {}
+    }
+    ask(within("a connection", connect(&net, CLIENT[0])).await.expect("a connection")).await;
+}
+
+/// `configs/shield.cfg`, with clients of the networks that it names.
+#[tokio::test]
+async fn the_example_does_what_it_says() {
+    let Some(net) = network().await else { return };
+    let clients =
+        [("198.51.100.7", false), ("198.51.100.77", true), ("203.0.113.7", false), ("203.0.113.8", true)];
+    for (client, _) in clients.into_iter().chain([("192.0.2.200", false)]) {
+        net.client.ip_all(&[format!("addr add {client}/32 dev {INTERFACE}")]).expect("an address");
+        net.router.ip_all(&[format!("route add {client}/32 dev c0")]).expect("a route");
+    }
+    let setup = Setup::new("");
+    let list = include_str!("../../configs/maps/denied.list");
+    let text = include_str!("../../configs/shield.cfg");
+    let text =
+        text.replace("configs/maps/denied.list", &setup.dir().join("denied.list").display().to_string());
+    let daemon = setup
+        .file("denied.list", list)
+        .file("example.cfg", text)
+        .arg("-f")
+        .arg("<dir>/example.cfg")
+        .wrap(&net.balancers[0].wrapper())
+        .start();
+    let line = daemon.stderr.wait("[NOTICE]   (<n>) : packet: instance <*>").await;
+    assert!(line.contains("lo (") && line.contains("eth0 ("), "{line}");
+    for (client, passes) in clients.into_iter().chain([("192.0.2.200", false)]) {
+        let connection = connect(&net, client);
+        if passes {
+            ask(within("a connection", connection).await.expect("a connection")).await;
+            continue;
+        }
+        let prefix = match client {
+            "198.51.100.7" => "198.51.100.0/24",
+            "192.0.2.200" => "192.0.2.128/25",
+            one => &format!("{one}/32"),
+        };
+        tokio::pin!(connection);
+        tokio::select! {
+            biased;
+            outcome = &mut connection => panic!("{outcome:?}"),
+            () = until_hits(&daemon, prefix, 1) => {}
+        }
+    }
 }

@@ -12,6 +12,8 @@ use sockeye_syntax::diag::Severity;
 use sockeye_sys::netlink::Interface;
 
 use super::interfaces::Network;
+use crate::backend::Backend;
+use crate::backend::server::Destination;
 use crate::frontend::gate::Gate;
 use crate::process::run;
 
@@ -42,6 +44,36 @@ pub fn list(config: &Config, now: u64) -> Result<Option<ShieldList>, TooManyPref
         })
     });
     ShieldList::new(said).map(Some)
+}
+
+/// Servers that could not answer, because the kernel would drop what they send: a line each.
+pub fn denied_servers(backends: &[&'static Backend], list: &ShieldList, now: u64) -> Vec<String> {
+    let servers =
+        backends.iter().flat_map(|backend| backend.servers.iter().map(move |server| (backend, server)));
+    let denied = servers.filter_map(|(backend, server)| {
+        let address = match server.destination()? {
+            Destination::Inet(address) => address.ip(),
+            Destination::Mapped(address, _) => address,
+            Destination::Unix(_) | Destination::Abstract { .. } | Destination::Original(_) => return None,
+        };
+        match list.find(address, now) {
+            Some((entry, false)) => Some((backend, server, address, &list.entries()[entry])),
+            Some((_, true)) | None => None,
+        }
+    });
+    denied
+        .map(|(backend, server, address, entry)| {
+            let place = &server.cfg.place;
+            format!(
+                "[{}:{}] : server {}/{} at {address} is denied by the shield ({entry}): its packets are dropped on the \
+                 interfaces that the shield is on; 'ebpf.shield allow {address}' lets them pass.",
+                place.file,
+                place.line,
+                backend.name(),
+                server.name()
+            )
+        })
+        .collect()
 }
 
 /// The interfaces that packets to our addresses come in on, with their indices: those that have a bind address, and all
@@ -170,5 +202,92 @@ impl Shield {
             lines.push(format!("Shield: {} more prefixes with hits.", rows.len() - SHOWN_MAX));
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_config::{NoNames, Options, Surroundings, read_text};
+    use sockeye_syntax::source::{Disk, Environment};
+    use sockeye_sys::netlink::{InterfaceAddress, Vlan};
+
+    use super::*;
+    use crate::process::args::Args;
+    use crate::process::version::ProgramFacts;
+
+    fn config(global: &str, binds: &[&str]) -> Config {
+        let binds: String = binds.iter().map(|bind| format!(" bind {bind}\n")).collect();
+        let text = format!("global\n{global}\nfrontend f\n mode http\n timeout client 1s\n{binds}");
+        let facts = ProgramFacts::new(&Args::default());
+        let around = Surroundings { loader: &Disk, resolver: &NoNames, facts: &facts };
+        let (config, diags) =
+            read_text("f", text.as_bytes(), &around, &mut Environment::new(), &Options::default());
+        config.unwrap_or_else(|| panic!("{:?}", diags.iter().map(ToString::to_string).collect::<Vec<_>>()))
+    }
+
+    fn network() -> Network {
+        let interface = |index, name: &str| Interface {
+            index,
+            name: name.to_owned(),
+            mtu: 1500,
+            up: name != "down0",
+            loopback: name == "lo",
+            ethernet: name != "tun0",
+            vlan: (name == "eth0.7").then_some(Vlan { parent: 2, id: 7, protocol: 0x8100 }),
+        };
+        let held = |interface, address: &str| InterfaceAddress {
+            interface,
+            address: address.parse().expect("an address"),
+            prefix: 24,
+        };
+        let names = ["lo", "eth0", "eth1", "eth0.7", "tun0", "down0"];
+        Network {
+            interfaces: (1..).zip(names).map(|(index, name)| interface(index, name)).collect(),
+            addresses: vec![
+                held(1, "127.0.0.1"),
+                held(1, "192.0.2.99"),
+                held(2, "192.0.2.1"),
+                held(3, "192.0.2.1"),
+                held(3, "2001:db8::1"),
+                held(4, "198.51.100.1"),
+                held(5, "203.0.113.1"),
+                held(6, "10.0.0.1"),
+            ],
+            ..Network::default()
+        }
+    }
+
+    fn check(binds: &[&str], expected: &[&str]) {
+        let found = interfaces(&config("", binds), &network());
+        assert_eq!(found.keys().collect::<Vec<_>>(), expected, "{binds:?}");
+    }
+
+    #[test]
+    fn the_interfaces_of_bind_addresses() {
+        check(&["192.0.2.1:80"], &["eth0", "eth1"]);
+        check(&["[2001:db8::1]:80"], &["eth1"]);
+        check(&["192.0.2.1:80 interface eth0"], &["eth0"]);
+        check(&["127.0.0.7:80", "[::1]:80"], &["lo"]);
+        // On the VLAN itself, or below it.
+        check(&["198.51.100.1:80"], &["eth0.7"]);
+        check(&["198.51.100.1:80", "192.0.2.1:80"], &["eth0", "eth1"]);
+        // Every one that is up, for addresses that are nowhere, or called over any network.
+        for everywhere in ["*:80", "[::]:80", "192.0.2.50:80", "192.0.2.99:80"] {
+            check(&[everywhere], &["eth0", "eth1", "lo"]);
+        }
+        // No Ethernet header to read there.
+        check(&["203.0.113.1:80"], &[]);
+        check(&["10.0.0.1:80"], &["down0"]);
+        check(&["/run/socket"], &[]);
+    }
+
+    #[test]
+    fn times_begin_with_the_process() {
+        assert_eq!(list(&config("", &[]), 7), Ok(None));
+        let global = " ebpf.shield deny 10.0.0.0/8\n ebpf.shield allow 10.1.0.0/16 expires 2s";
+        let list = list(&config(global, &[]), 1_000).expect("a short list").expect("a list");
+        assert_eq!(list.next_expiry(1_000), Some(2_000_001_000));
+        let allows = |now| list.find([10, 1, 0, 1].into(), now).map(|(_, allowed)| allowed);
+        assert_eq!([allows(2_000_000_999), allows(2_000_001_000)], [Some(true), Some(false)]);
     }
 }

@@ -108,6 +108,11 @@ impl Plane {
             }
             Err(error) => return Err(error),
         };
+        if let Some(list) = list.as_ref().filter(|_| kernel.is_some()) {
+            for text in shield::denied_servers(&objects.backends, list, boot_clock()) {
+                run::say(Severity::Warning, &text);
+            }
+        }
         Ok(Started { plane, shield: list.map(|list| Shield::new(list, kernel)) })
     }
 
