@@ -27,6 +27,8 @@ pub(super) const ALL: &str = "/sys/fs/bpf/sockeye";
 const BPF_MAGIC: i64 = 0xcafe_4a11;
 /// Longest name: every pin's path then stays far below the kernel's limits.
 const NAME_MAX: usize = 64;
+/// How folders are opened: they, and nothing that stands for them.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// How often a folder that another process removes meanwhile is made again.
 const TRIES: usize = 16;
 
@@ -44,6 +46,8 @@ pub enum InstanceError {
     Nothing(String),
     #[error("cannot mount the BPF filesystem at {BPF_ROOT}: {0}")]
     Mount(#[source] io::Error),
+    #[error("{ALL} can be changed by others than root: remove it")]
+    Foreign,
     #[error("cannot use {path}: {error}")]
     Folder { path: PathBuf, error: io::Error },
 }
@@ -86,8 +90,7 @@ impl Instance {
         let transient = mount()? && private_mounts();
         let path = Path::new(ALL).join(name);
         let failed = |error: Errno| InstanceError::Folder { path: path.clone(), error: error.into() };
-        make_folder(Path::new(ALL), 0o755).map_err(failed)?;
-        let (directory, locked) = open_locked(&path, true).map_err(failed)?;
+        let (directory, locked) = open_locked(name, true)?;
         let owners = owners(&directory).map_err(failed)?;
         if let Some(owner) = owners.iter().rev().find(|owner| owner.live)
             && !successor
@@ -130,11 +133,7 @@ impl Instance {
         validate(name)?;
         let path = Path::new(ALL).join(name);
         let failed = |error: Errno| InstanceError::Folder { path: path.clone(), error: error.into() };
-        let (directory, locked) = match open_locked(&path, false) {
-            Ok(opened) => opened,
-            Err(Errno::NOENT) => return Err(InstanceError::Nothing(name.to_owned())),
-            Err(error) => return Err(failed(error)),
-        };
+        let (directory, locked) = open_locked(name, false)?;
         if let Some(owner) = owners(&directory).map_err(failed)?.iter().rev().find(|owner| owner.live) {
             return Err(InstanceError::Owned { name: name.to_owned(), pid: owner.pid });
         }
@@ -276,8 +275,13 @@ fn validate(name: &str) -> Result<(), InstanceError> {
 
 /// Whether a BPF filesystem is where we expect it.
 pub(crate) fn is_mounted() -> bool {
+    fs::statfs(BPF_ROOT).is_ok_and(|found| is_bpf(&found))
+}
+
+fn is_bpf(found: &fs::StatFs) -> bool {
     #[allow(clippy::useless_conversion, reason = "the type differs between architectures")]
-    fs::statfs(BPF_ROOT).is_ok_and(|found| i64::from(found.f_type) == BPF_MAGIC)
+    let kind = i64::from(found.f_type);
+    kind == BPF_MAGIC
 }
 
 /// Mounts the BPF filesystem, says whether it had to.
@@ -285,7 +289,9 @@ fn mount() -> Result<bool, InstanceError> {
     if is_mounted() {
         return Ok(false);
     }
-    rustix::mount::mount("bpf", BPF_ROOT, "bpf", rustix::mount::MountFlags::empty(), None)
+    // As systemd does it.
+    let options = Some(c"mode=0700");
+    rustix::mount::mount("bpf", BPF_ROOT, "bpf", rustix::mount::MountFlags::empty(), options)
         .map_err(|error| InstanceError::Mount(error.into()))?;
     Ok(true)
 }
@@ -300,13 +306,6 @@ pub(crate) fn network_namespace() -> rustix::io::Result<u64> {
     Ok(fs::stat("/proc/thread-self/ns/net")?.st_ino)
 }
 
-fn make_folder(path: &Path, mode: u32) -> rustix::io::Result<()> {
-    match fs::mkdir(path, Mode::from_raw_mode(mode)) {
-        Err(Errno::EXIST) | Ok(()) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 pub(super) fn open_folder(at: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
     fs::openat(
         at,
@@ -316,31 +315,53 @@ pub(super) fn open_folder(at: &OwnedFd, name: &str) -> rustix::io::Result<OwnedF
     )
 }
 
-/// The instance's folder, and its lock.
-fn open_locked(path: &Path, create: bool) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+/// The instance's folder, and its lock; [`InstanceError::Nothing`] if it is not there and shall not be made.
+fn open_locked(name: &str, create: bool) -> Result<(OwnedFd, OwnedFd), InstanceError> {
+    let failed =
+        |error: Errno| InstanceError::Folder { path: Path::new(ALL).join(name), error: error.into() };
     for _ in 0..TRIES {
-        if create {
-            make_folder(path, 0o700)?;
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = match fs::openat(CWD, path, flags, Mode::empty()) {
-            Err(Errno::NOENT) if create => continue,
-            other => other?,
-        };
-        let locked = match open_folder(&directory, ".") {
-            Err(Errno::NOENT) if create => continue,
-            other => other?,
-        };
-        fs::flock(&locked, FlockOperation::LockExclusive)?;
-        // Whoever held the lock may have removed the folder.
-        if fs::fstat(&directory)?.st_nlink > 0 {
-            return Ok((directory, locked));
-        }
-        if !create {
-            return Err(Errno::NOENT);
+        match try_open_locked(name, create) {
+            // Another process removed what was empty.
+            Err(Errno::NOENT) if create => {}
+            Err(Errno::NOENT) => return Err(InstanceError::Nothing(name.to_owned())),
+            Err(Errno::PERM) => return Err(InstanceError::Foreign),
+            other => return other.map_err(failed),
         }
     }
-    Err(Errno::BUSY)
+    Err(failed(Errno::BUSY))
+}
+
+fn try_open_locked(name: &str, create: bool) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    if create {
+        exists_now(fs::mkdir(ALL, Mode::from_raw_mode(0o755)))?;
+    }
+    let all = fs::openat(CWD, ALL, FOLDER, Mode::empty())?;
+    if !is_trusted(&all)? {
+        return Err(Errno::PERM);
+    }
+    if create {
+        exists_now(fs::mkdirat(&all, name, Mode::RWXU))?;
+    }
+    let directory = open_folder(&all, name)?;
+    let locked = open_folder(&directory, ".")?;
+    fs::flock(&locked, FlockOperation::LockExclusive)?;
+    // Whoever held the lock may have removed the folder.
+    if fs::fstat(&directory)?.st_nlink == 0 {
+        return Err(Errno::NOENT);
+    }
+    Ok((directory, locked))
+}
+
+/// Whether only we can change what is in a folder: anybody may make one where the BPF filesystem is mounted as it is by
+/// default.
+fn is_trusted(folder: &OwnedFd) -> rustix::io::Result<bool> {
+    let status = fs::fstat(folder)?;
+    let owner = status.st_uid == 0 || status.st_uid == rustix::process::geteuid().as_raw();
+    Ok(owner && status.st_mode & 0o022 == 0 && is_bpf(&fs::fstatfs(folder)?))
+}
+
+fn exists_now(made: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    if made == Err(Errno::EXIST) { Ok(()) } else { made }
 }
 
 /// The instance, other than `but`, that has its program on an interface of the network namespace.
@@ -375,18 +396,14 @@ pub(crate) fn holder(interface: &Interface, network: u64, but: Option<&str>) -> 
 
 /// All instances but one: their names and folders, of those that we may look into.
 fn others(but: Option<&str>) -> Vec<(String, OwnedFd)> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let names = all().into_iter().filter(|name| Some(name.as_str()) != but);
-    let opened = names.map(|name| (fs::open(Path::new(ALL).join(&name), flags, Mode::empty()), name));
+    let opened = names.map(|name| (fs::open(Path::new(ALL).join(&name), FOLDER, Mode::empty()), name));
     opened.filter_map(|(folder, name)| Some((name, folder.ok()?))).collect()
 }
 
 /// Names of all instances.
 fn all() -> Vec<String> {
-    let Ok(directory) = fs::open(ALL, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-    else {
-        return Vec::new();
-    };
+    let Ok(directory) = fs::open(ALL, FOLDER, Mode::empty()) else { return Vec::new() };
     let Ok(entries) = Dir::read_from(&directory) else { return Vec::new() };
     let names = entries.flatten().map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
     names.filter_map(|name| name.into_string().ok()).filter(|name| validate(name).is_ok()).collect()
@@ -404,6 +421,14 @@ mod tests {
         check(&"a".repeat(64), true);
         for name in ["", ".", "..", "a.b", "a/b", "/", "é", "a b", "a\0", &"a".repeat(65)] {
             check(name, false);
+        }
+    }
+    #[test]
+    fn folders_that_others_can_change_are_not_trusted() {
+        for path in ["/", "/tmp", "/proc/self", BPF_ROOT] {
+            let Ok(folder) = fs::open(path, FOLDER, Mode::empty()) else { continue };
+            let ours = path == BPF_ROOT && is_mounted() && fs::fstat(&folder).unwrap().st_mode & 0o022 == 0;
+            assert_eq!(is_trusted(&folder).unwrap(), ours, "{path}");
         }
     }
 }
