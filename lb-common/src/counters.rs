@@ -77,6 +77,8 @@ exits! {
     IcmpError = "icmp_error",
     /// Translated, and given to the kernel to find the next hop's address.
     NoNeighbour = "no_neighbour",
+    /// Lost: the kernel got a copy that nobody accepts, to find the next hop's address for the packets that follow.
+    NeighbourAsked = "neighbour_asked",
     /// Larger than the way allows; an ICMP message tells its sender what fits.
     TooBigAnswered = "too_big_answered",
     /// Translated, and given to the kernel to be cut into fragments.

@@ -8,7 +8,7 @@ use lb_common::packet::{Address, Server, forwarding, is_v4};
 use crate::Verdict;
 use crate::checksum::{self, addresses, apply, difference, sum};
 use crate::decide::Target;
-use crate::frame::Frame;
+use crate::frame::{Frame, checksum_place};
 use crate::headers::{ETHERTYPE_V4, ETHERTYPE_V6, Packet, Part, V4, V6, at, read};
 use crate::maps::{account, server};
 use crate::route::{Link, on_wire, route};
@@ -20,6 +20,9 @@ const DO_NOT_FRAGMENT: u16 = 0x4000_u16.to_be();
 /// IP in IP (RFC 2003) and IPv6 in IP (RFC 2473), as protocol numbers.
 const IN_IP_V4: u8 = 4;
 const IN_IP_V6: u8 = 41;
+
+/// What spoils a checksum.
+const DAMAGE: u16 = 0x5a5a;
 
 /// The action of a packet that goes no further here.
 #[inline(always)]
@@ -35,8 +38,8 @@ fn pass<F: Frame>(_ctx: &F) -> u32 {
 
 /// Rewrites the packet as its target says and sends it. When it does not fit the way, [`Packet::mtu`] says what would.
 ///
-/// Only what NAT sends to a server can be cut into fragments, by the kernel: it would not forward what has an address
-/// of its own as its source, and nobody could translate the fragments of the others.
+/// Only what NAT sends to a server in its client's name can be cut into fragments, by the kernel: it would not forward
+/// what has an address of its own as its source, and nobody could translate the fragments of the others.
 #[inline(never)]
 pub fn send(ctx: &impl Frame, packet: &mut Packet, target: &Target) -> Result<Verdict, Exit> {
     let server = server(target.server).ok_or(Exit::NoServer)?;
@@ -56,22 +59,41 @@ pub fn send(ctx: &impl Frame, packet: &mut Packet, target: &Target) -> Result<Ve
 }
 
 #[inline(always)]
-fn nat(ctx: &impl Frame, packet: &mut Packet, target: &Target, server: &Server) -> Result<Verdict, Exit> {
+fn nat<F: Frame>(ctx: &F, packet: &mut Packet, target: &Target, server: &Server) -> Result<Verdict, Exit> {
     same_family(packet, server)?;
     if packet.ttl <= 1 {
         return Err(Exit::TimeToLive);
     }
     let server = if target.backward { None } else { Some(server) };
     let link = route(ctx, packet, on_wire(ctx, packet), &target.source, &target.destination, server)?;
-    if !link.fits && (packet.whole || target.backward) {
+    let from_us = target.source != packet.key.source;
+    if !link.fits && (packet.whole || from_us) {
         packet.mtu = link.mtu;
         return Err(Exit::TooBig);
+    }
+    if link.fits && !link.known && !F::WAITS && from_us && !packet.v6 {
+        return ask(ctx, packet, target);
     }
     let change = rewrite_addresses(ctx, packet, &target.source, &target.destination)?;
     if packet.part != Part::Later {
         rewrite_transport(ctx, packet, target, change)?;
     }
     leave(ctx, packet, &link, target.backward)
+}
+
+/// Makes the kernel ask for the next hop's address, for packets that it would not forward because their source is an
+/// address of its own: it gets a copy with the source as it was and a wrong checksum, which whoever it reaches drops.
+/// The packet itself is lost: its sender must be ready for that.
+#[inline(always)]
+fn ask(ctx: &impl Frame, packet: &Packet, target: &Target) -> Result<Verdict, Exit> {
+    if packet.part == Part::Later {
+        return Err(Exit::NoLink);
+    }
+    let place = at::<u16>(ctx, checksum_place(packet)).ok_or(Exit::Malformed)?;
+    // SAFETY: `at` checked the bounds.
+    unsafe { place.write_unaligned(place.read_unaligned() ^ DAMAGE) };
+    rewrite_addresses(ctx, packet, &packet.key.source, &target.destination)?;
+    Ok(Verdict { action: pass(ctx), why: Exit::NeighbourAsked })
 }
 
 #[inline(always)]

@@ -106,6 +106,23 @@ fn by_the_routes_of_a_namespace() {
             assert_eq!(seen.destination.to_string(), CLIENT[family]);
             assert_eq!((seen.ports, seen.ttl), ([80, 40_000], 63));
             assert_eq!(run.packet[..12], [2, 0, 0, 0, 0, 0xfe, 2, 0, 0, 0, 0, 1]);
+            // The kernel forwards nothing that has an address of its own as its source: the next hop is found out with
+            // a packet that nobody accepts.
+            let next = ["10.0.0.254", "fd00::fe"][family];
+            ip(&format!("neigh del {next} dev v0"));
+            let (lost, why) = rig.run(&answer(family, protocol).build());
+            if hook == Hook::Xdp && family == 0 {
+                assert_eq!((lost.action, why), (PASS, "neighbour_asked"));
+                let damaged = network(&lost.packet[14..], false);
+                assert_eq!(damaged.source.to_string(), SERVER[family]);
+                assert_eq!(damaged.destination.to_string(), CLIENT[family]);
+                assert!(std::panic::catch_unwind(|| check(&lost.packet)).is_err());
+            } else {
+                let action = if hook == Hook::Tc { TX } else { PASS };
+                assert_eq!((lost.action, why), (action, "no_neighbour"));
+                assert_eq!(check(&lost.packet).source.to_string(), SERVICE[family]);
+            }
+            ip(&format!("neigh replace {next} lladdr 02:00:00:00:00:fe dev v0 nud permanent"));
             // Tags belong to the network that the packet came from.
             let (tagged, why) = rig.run(&Frame { vlans: 1, ..answer(family, protocol) }.build());
             assert_eq!((tagged.packet, why), (run.packet, "redirected_back"));
