@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::backend::server::Destination;
 use crate::backend::{Backend, Server, State, proxy_header};
 use crate::frontend::worker::Command;
+use crate::packet::services::check_source;
 use crate::process::objects::Objects;
 use crate::process::run;
 use crate::process::threads::Order;
@@ -102,10 +103,15 @@ fn target(backend: &Backend, server: &Server) -> Option<Target> {
             TargetAddress::Inet(SocketAddr::new(ip, port?))
         }
     };
-    let source = server.cfg.source.as_ref().unwrap_or(&backend.cfg.source);
+    let source = match backend.cfg.mode {
+        model::Mode::Packet => check_source(backend.cfg, server.cfg),
+        model::Mode::Tcp | model::Mode::Http => {
+            server.cfg.source.as_ref().unwrap_or(&backend.cfg.source).clone()
+        }
+    };
     Some(Target {
         address,
-        source: source.clone(),
+        source,
         proxy: proxy(server),
         tls: CheckTls::of(server.cfg),
         proto: check.proto.or(server.cfg.proto),

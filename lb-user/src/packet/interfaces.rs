@@ -86,6 +86,8 @@ pub struct Way {
     pub forward: Forward,
     /// The address that our packets to it come from, where `source` names one.
     pub source: Option<IpAddr>,
+    /// NAT from an address of ours whose ports the flows have all.
+    pub crowded: bool,
     pub clamp_mss: bool,
     /// Services that send to it, by their position.
     pub services: Vec<usize>,
@@ -220,6 +222,13 @@ fn of_server(way: &Way, network: &Network, entry: u32, findings: &mut Findings) 
             );
             findings.problem(false, &way.place, text);
         }
+        if way.crowded {
+            let text = format!(
+                "'server {name}' : the ports of 'source' leave none to checks, which then fail when a flow has theirs: \
+                 end them at 64511"
+            );
+            findings.problem(false, &way.place, text);
+        }
     }
     if way.forward == Forward::Ipip && network.tunnel_source(address, way.source).is_none() {
         let text = format!(
@@ -326,6 +335,7 @@ mod tests {
             address: address.parse().unwrap(),
             forward,
             source: None,
+            crowded: false,
             clamp_mss: false,
             services: vec![0],
         }
@@ -392,6 +402,10 @@ mod tests {
         let text = "'server be/s' : the source address 10.0.0.251 is on no interface, so that answers may not find us: \
                     add it to eth1";
         check(&services, &[with("10.0.0.251")], &["eth0", "eth1"], &[text]);
+        let text = "'server be/s' : the ports of 'source' leave none to checks, which then fail when a flow has theirs: \
+                    end them at 64511";
+        let crowded = Way { crowded: true, ..with("10.0.0.250") };
+        check(&services, &[crowded], &["eth0", "eth1"], &[text]);
     }
 
     #[test]

@@ -413,6 +413,10 @@ fn ways(farms: &[Farm]) -> Vec<Way> {
                 address: goal.address,
                 forward: farm.forward,
                 source: slot.from.address(),
+                crowded: farm.forward == Forward::Nat
+                    && slot.from.address().is_some()
+                    && slot.from.check_ports().is_none()
+                    && slot.server.cfg.check.enabled,
                 clamp_mss: farm.backend.cfg.packet.clamp_mss,
                 services: farm.services.clone(),
             })

@@ -11,7 +11,7 @@ use sockeye_accel::endpoint;
 use sockeye_balance::{Algorithm, HashSource};
 use sockeye_config::model::{
     Backend, BackendId, BindAddress, Config, Forward, Frontend, FrontendId, Mode, Place, ServerPort,
-    Transport, UseSource,
+    Source as ModelSource, Transport, UseSource,
 };
 
 use crate::backend::server::Destination;
@@ -109,8 +109,10 @@ pub enum From {
     Own { address: IpAddr, low: u16, high: u16 },
 }
 
-/// The ports that SNAT takes when `source` names none: all that need no privileges.
-const SOURCE_PORTS: (u16, u16) = (1024, 65_535);
+/// The ports that SNAT takes when `source` names none: all that need no privileges, but for some that checks may have.
+const SOURCE_PORTS: (u16, u16) = (1024, 64_511);
+/// Fewer ports than this are too few for checks, whose old connections keep theirs for a minute.
+const CHECK_PORTS_MIN: u16 = 64;
 
 impl From {
     /// What `source` says for a server.
@@ -131,6 +133,29 @@ impl From {
             Self::Client => None,
             Self::Own { address, .. } => Some(address),
         }
+    }
+
+    /// NAT: the ports for the checks of servers with this source. Flows have the others: a server's answer to a check
+    /// that has a flow's port would go to the flow's client. `None` if too few are left.
+    pub fn check_ports(self) -> Option<(u16, u16)> {
+        let Self::Own { low, high, .. } = self else { return None };
+        let above = high.checked_add(1).map(|first| (first, u16::MAX));
+        let below =
+            low.checked_sub(1).filter(|last| *last >= SOURCE_PORTS.0).map(|last| (SOURCE_PORTS.0, last));
+        let enough = |ports: &(u16, u16)| ports.1 - ports.0 >= CHECK_PORTS_MIN - 1;
+        [above, below].into_iter().flatten().filter(enough).max_by_key(|ports| ports.1 - ports.0)
+    }
+}
+
+/// What `source` is for the checks of a server in `mode packet`.
+pub fn check_source(backend: &Backend, server: &sockeye_config::model::Server) -> ModelSource {
+    let source = server.source.as_ref().unwrap_or(&backend.source).clone();
+    let from = From::of(backend, server);
+    match (backend.packet.forward, from.address()) {
+        (Forward::Nat, Some(address)) => {
+            ModelSource { address: Some(SocketAddr::new(address, 0)), ports: from.check_ports(), ..source }
+        }
+        _ => source,
     }
 }
 
@@ -274,6 +299,21 @@ mod tests {
         assert_eq!(all, PACKET_SERVERS as usize);
         indices.free(Index { number: 17, generation: 1 });
         assert_eq!(indices.fresh(), Some(Index { number: 17, generation: 2 }));
+    }
+
+    #[test]
+    fn checks_have_the_ports_that_flows_have_not() {
+        let check = |low, high, expected| {
+            let from = From::Own { address: [10, 0, 0, 1].into(), low, high };
+            assert_eq!(from.check_ports(), expected, "{low}-{high}");
+        };
+        check(1024, 64_511, Some((64_512, 65_535)));
+        check(1024, 32_767, Some((32_768, 65_535)));
+        check(60_000, 65_535, Some((1024, 59_999)));
+        check(20_000, 30_000, Some((30_001, 65_535)));
+        check(1, 65_535, None);
+        check(1030, 65_530, None);
+        assert_eq!(From::Client.check_ports(), None);
     }
 
     #[test]
