@@ -4,7 +4,7 @@
 //! accepted: both come to the same result.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::limits::SHIELD_PREFIXES;
 use lb_common::shield::{FOREVER, NEVER, V4_BITS};
@@ -66,7 +66,12 @@ impl fmt::Display for ShieldEntry {
         match self.offset() {
             0 => write!(f, "{address}/{}", self.bits),
             offset => {
-                write!(f, "{}/{}", address.to_ipv4_mapped().unwrap_or([0; 4].into()), self.bits - offset)
+                write!(
+                    f,
+                    "{}/{}",
+                    address.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED),
+                    self.bits - offset
+                )
             }
         }
     }
@@ -202,9 +207,12 @@ mod tests {
     /// Which prefix decides about an address at a time, and how.
     fn check(list: &ShieldList, address: &str, now: u64, expected: &str) {
         let found = list.find(address.parse().unwrap(), now);
-        let found = found.map_or("none".to_owned(), |(index, allowed)| {
-            format!("{} {}", if allowed { "allow" } else { "deny" }, list.entries()[index])
-        });
+        let found = found.map_or_else(
+            || "none".to_owned(),
+            |(index, allowed)| {
+                format!("{} {}", if allowed { "allow" } else { "deny" }, list.entries()[index])
+            },
+        );
         assert_eq!(found, expected, "{address} at {now}");
     }
 

@@ -107,7 +107,7 @@ pub enum Attach {
 }
 
 /// Prefixes of all `ebpf.shield` statements together.
-pub const SHIELD_PREFIXES_MAX: usize = 1_000_000;
+pub const SHIELD_PREFIXES_MAX: usize = lb_common::limits::SHIELD_PREFIXES as usize;
 
 /// One `ebpf.shield` statement, its file read.
 #[derive(Debug, Clone, PartialEq, Eq)]
