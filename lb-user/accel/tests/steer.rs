@@ -205,6 +205,31 @@ fn two_binds_of_one_address_are_left_to_the_kernel() {
     assert_eq!((all, counter(&steering, "no_group")), (50, 50));
 }
 
+#[test]
+fn the_next_process_gets_everything_new_and_what_waited() {
+    let mut before = Bound::new("127.0.0.1:0", 2);
+    let Some(_old) = start(&plan(SteerMode::Least, &[&before])) else { return };
+    let after = Bound::new(&before.address().to_string(), 2);
+    let mut clients = connect(before.address(), 6);
+    assert_eq!(after.counts().iter().sum::<usize>(), 0, "not before it says so");
+    let new = start(&plan(SteerMode::Least, &[&after])).unwrap();
+    clients.extend(connect(before.address(), 6));
+    assert_eq!(after.counts(), [3, 3]);
+    // The old process closes its sockets, one after the other, with the first six still in them.
+    before.sockets.pop();
+    before.sockets.pop();
+    let moved = after.accept();
+    assert_eq!(moved.iter().map(Vec::len).sum::<usize>(), 6);
+    for mut served in moved.into_iter().flatten() {
+        served.write_all(b"x").unwrap();
+    }
+    for client in &mut clients[..6] {
+        client.read_exact(&mut [0]).unwrap();
+    }
+    // A socket whose port the kernel chose has lost it when its connections move: those three go by hash.
+    assert_eq!((counter(&new, "least"), counter(&new, "no_group")), (9, 3));
+}
+
 fn owns(address: &str, bits: u8, ports: RangeInclusive<u16>) -> Option<SteerOwned> {
     Some(SteerOwned { address: address.parse().unwrap(), bits, ports, ipv4_too: false })
 }
