@@ -22,7 +22,7 @@ const COMPRESSED: i32 = 4;
 const ROUNDS: &str = "2000";
 
 /// The longest test takes some ten seconds, emulated.
-const SILENCE_MAX: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+const SILENCE_MAX: Timespec = Timespec { tv_sec: 40, tv_nsec: 0 };
 
 /// What there is to do.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -96,7 +96,8 @@ fn run_test(name: &str, filter: Option<&str>) -> Result<()> {
     loop {
         if poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&SILENCE_MAX))? == 0 {
             // What it started may hold the pipe, so its end is not waited for.
-            pending.extend(b"silent for too long");
+            pending.extend(b"silent for too long\n");
+            pending.extend(where_it_is(child.id()).as_bytes());
             child.kill()?;
             break;
         }
@@ -110,13 +111,29 @@ fn run_test(name: &str, filter: Option<&str>) -> Result<()> {
             break;
         }
     }
-    tell(format_args!("| {}", String::from_utf8_lossy(&pending)));
+    for line in String::from_utf8_lossy(&pending).lines() {
+        tell(format_args!("| {line}"));
+    }
     let status = child.wait()?;
     match status.code() {
         Some(0) => tell(format_args!("end {name} ok")),
         _ => tell(format_args!("end {name} {status}")),
     }
     Ok(())
+}
+
+/// Where the threads of a process are in the kernel.
+fn where_it_is(pid: u32) -> String {
+    let mut text = String::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        for file in ["comm", "status", "stack"] {
+            let content = fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            // Of its long status only whether it runs or waits.
+            let lines = content.lines().filter(|line| file != "status" || line.starts_with("State:"));
+            text.extend(lines.map(|line| format!("{line}\n")));
+        }
+    }
+    text
 }
 
 fn tell(line: impl std::fmt::Display) {
