@@ -169,7 +169,8 @@ pub const SOURCE_NAT: u8 = 2;
 /// Lowest and highest port of [`Server::extra`], in the host's order.
 #[inline(always)]
 pub const fn source_ports(extra: u32) -> (u16, u16) {
-    (extra as u16, (extra >> 16) as u16)
+    let [low, low_high, high, high_high] = extra.to_le_bytes();
+    (u16::from_le_bytes([low, low_high]), u16::from_le_bytes([high, high_high]))
 }
 
 /// Where packets go.

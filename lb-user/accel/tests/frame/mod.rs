@@ -7,11 +7,13 @@ use std::net::IpAddr;
 
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
+pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
 pub(crate) const ACK: u8 = 16;
 
 /// A packet as a test describes it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Frame {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,

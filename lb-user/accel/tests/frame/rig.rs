@@ -1,11 +1,13 @@
 //! The packet programs loaded, with services and servers, and what one run made of a packet.
+#![allow(dead_code, reason = "each test needs a part of this")]
 
 use std::io::Write;
+use std::process::Command;
 
 use lb_common::packet::STATELESS;
 use sockeye_accel::{
-    LoadError, Packet, PacketBackward, PacketLink, PacketRun, PacketServer, PacketService, PacketSizes,
-    PacketSource, TABLE_SIZE_MIN, endpoint,
+    LoadError, Packet, PacketBackward, PacketError, PacketLink, PacketRun, PacketServer, PacketService,
+    PacketSizes, PacketSource, TABLE_SIZE_MIN, endpoint,
 };
 
 use super::{Frame, TCP, UDP};
@@ -49,7 +51,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn load(hook: Hook) -> Option<Self> {
-        let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 8, table: TABLE_SIZE_MIN };
+        let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 16, table: TABLE_SIZE_MIN };
         match Packet::load(&sizes.into(), None) {
             Ok(packet) => Some(Self { packet, hook, link: LOOPBACK, mtu: 0 }),
             // Whoever may make maps may load programs; only the verifier can have said no.
@@ -85,16 +87,41 @@ impl Rig {
     }
 
     pub(crate) fn server_at(&mut self, index: usize, address: &str, port: u16, generation: u32, drop: bool) {
+        let source = PacketSource::Tunnel(TUNNEL[usize::from(address.contains(':'))].parse().unwrap());
+        self.server_from(index, address, port, source, generation, drop);
+    }
+
+    pub(crate) fn server_from(
+        &mut self,
+        index: usize,
+        address: &str,
+        port: u16,
+        source: PacketSource,
+        generation: u32,
+        drop: bool,
+    ) {
+        self.try_server(index, address, port, source, generation, drop).unwrap();
+    }
+
+    pub(crate) fn try_server(
+        &mut self,
+        index: usize,
+        address: &str,
+        port: u16,
+        source: PacketSource,
+        generation: u32,
+        drop: bool,
+    ) -> Result<(), PacketError> {
         let server = PacketServer {
             address: address.parse().unwrap(),
             port,
-            source: PacketSource::Tunnel(TUNNEL[usize::from(address.contains(':'))].parse().unwrap()),
+            source,
             link: Some(PacketLink { ifindex: self.link, mac: MAC, source_mac: [2, 0, 0, 0, 0, 1] }),
             drop,
             generation,
             mtu: self.mtu,
         };
-        self.packet.set_server(u32::try_from(index).unwrap(), Some(&server)).unwrap();
+        self.packet.set_server(u32::try_from(index).unwrap(), Some(&server))
     }
 
     /// A server of which the daemon does not know how to reach it.
@@ -182,6 +209,68 @@ macro_rules! with_both {
     };
 }
 pub(crate) use with_both;
+
+/// Makes a test of each of these, which runs it for both programs in a network namespace with routes.
+macro_rules! in_namespace {
+    ($($name:ident,)+) => {
+        mod inside {
+            $(#[test]
+            #[ignore = "changes the network namespace that it runs in; the test of its name gives it one"]
+            fn $name() {
+                crate::frame::rig::lay_routes();
+                for hook in super::HOOKS {
+                    super::$name(hook);
+                }
+            })+
+        }
+        mod outside {
+            $(#[test]
+            fn $name() {
+                crate::frame::rig::run_in_namespace(concat!("inside::", stringify!($name)));
+            })+
+        }
+    };
+}
+pub(crate) use in_namespace;
+
+/// Runs the ignored test of this name in a network namespace of its own.
+pub(crate) fn run_in_namespace(name: &str) {
+    if Rig::load(Hook::Xdp).is_none() {
+        return;
+    }
+    let me = std::env::current_exe().unwrap();
+    let arguments = ["--ignored", "--exact", name, "--nocapture"];
+    match Command::new("unshare").arg("-n").arg(me).args(arguments).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{name}: {said}");
+        }
+        Err(error) => writeln!(std::io::stderr(), "skipped: unshare: {error}").expect("standard error"),
+    }
+}
+
+/// Interface v0 leads to the servers and, through a router, to the clients.
+pub(crate) fn lay_routes() {
+    let ip = |line: &str| {
+        let output = Command::new("ip").args(line.split_whitespace()).output().expect("the ip tool");
+        assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    ip("link set lo up");
+    ip("link add v0 type veth peer name v1");
+    ip("addr add 10.0.0.1/24 dev v0");
+    ip("addr add fd00::1/64 dev v0 nodad");
+    ip("link set v0 address 02:00:00:00:00:01 up");
+    ip("link set v1 up");
+    ip("route add 198.51.100.0/24 via 10.0.0.254");
+    ip("-6 route add 2001:db8:1::/48 via fd00::fe");
+    for next in ["10.0.0.254", "fd00::fe"] {
+        ip(&format!("neigh replace {next} lladdr 02:00:00:00:00:fe dev v0 nud permanent"));
+    }
+    for family in ["ipv4", "ipv6"] {
+        std::fs::write(format!("/proc/sys/net/{family}/conf/all/forwarding"), "1").unwrap();
+    }
+}
 
 pub(crate) fn request(family: usize, protocol: u8) -> Frame {
     Frame::new(CLIENT[family], SERVICE[family], protocol)
