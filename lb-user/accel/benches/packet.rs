@@ -101,8 +101,13 @@ fn line(out: &mut impl Write, name: &str, order: Order, servers: u32, nanosecond
 /// The packet program with so many flows over so many servers, behind the program that makes the packets.
 fn forwarded(order: Order, mode: u8, servers: u32) -> u64 {
     let family = order.family;
-    let sizes =
-        PacketSizes { connections: CONNECTIONS, nat: CONNECTIONS, services: 8, table: TABLE_SIZE_MIN };
+    let sizes = PacketSizes {
+        connections: CONNECTIONS,
+        nat: CONNECTIONS,
+        services: 8,
+        tables: 8,
+        table: TABLE_SIZE_MIN,
+    };
     let mut packet = Packet::load(&sizes.into(), None).unwrap();
     let key = endpoint(SERVICE[family].parse().unwrap(), 80, TCP);
     packet.set_service(&key, PacketService { forwarding: mode, flags: 0, idle: 0 }).unwrap();

@@ -155,7 +155,7 @@ fn run(program: &str, words: &[&str]) -> Result<String, String> {
 
 /// A program that lets everything pass and counts it: what it takes to verify the whole one is tested elsewhere.
 fn load() -> PacketLoad {
-    let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 1, table: TABLE_SIZE_MIN };
+    let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 1, tables: 1, table: TABLE_SIZE_MIN };
     PacketLoad { sizes, services: false, ..PacketLoad::default() }
 }
 

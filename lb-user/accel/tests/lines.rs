@@ -11,7 +11,7 @@ use lb_common::limits::DEBUG_LINES;
 use sockeye_accel::{Packet, PacketLoad, PacketService, PacketSizes, TABLE_SIZE_MIN, endpoint};
 
 fn load(debug: bool) -> Option<Packet> {
-    let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 8, table: TABLE_SIZE_MIN };
+    let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 8, tables: 8, table: TABLE_SIZE_MIN };
     match Packet::load(&PacketLoad { sizes, debug, ..PacketLoad::default() }, None) {
         Ok(packet) => Some(packet),
         Err(error) => {

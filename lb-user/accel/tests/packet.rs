@@ -672,8 +672,13 @@ fn nanoseconds_per_packet() {
     let mut out = std::io::stderr();
     for (name, mode) in [("nat", forwarding::NAT), ("dsr", forwarding::DSR), ("ipip", forwarding::IPIP)] {
         for (family, flows) in [(0, 1_u32), (0, 100_000), (0, 1_000_000), (1, 1), (1, 1_000_000)] {
-            let sizes =
-                PacketSizes { connections: 4 << 20, nat: 4 << 20, services: 8, table: TABLE_SIZE_MIN };
+            let sizes = PacketSizes {
+                connections: 4 << 20,
+                nat: 4 << 20,
+                services: 8,
+                tables: 8,
+                table: TABLE_SIZE_MIN,
+            };
             let Ok(packet) = Packet::load(&sizes.into(), None) else { return };
             let mut rig = Rig { packet, hook: Hook::Xdp, link: LOOPBACK, mtu: 0 };
             let address = if mode == forwarding::NAT { SERVICE[family] } else { SERVER[family] };

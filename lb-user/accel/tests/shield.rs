@@ -28,7 +28,8 @@ struct Rig {
 
 impl Rig {
     fn load(prefixes: usize, services: bool) -> Option<Self> {
-        let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 8, table: TABLE_SIZE_MIN };
+        let sizes =
+            PacketSizes { connections: 4_096, nat: 4_096, services: 8, tables: 8, table: TABLE_SIZE_MIN };
         let load = PacketLoad { sizes, services, shield: Shield::capacity(prefixes), debug: false };
         match Packet::load(&load, None) {
             Ok(mut packet) => {
@@ -368,7 +369,7 @@ fn nanoseconds_per_packet() {
     let time =
         |packet: &Packet, from: &str| packet.run(&frame(from, TCP).build(), 1_000_000).unwrap().nanoseconds;
     // What a packet costs that meets services only, and is for none of them.
-    let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 8, table: TABLE_SIZE_MIN };
+    let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 8, tables: 8, table: TABLE_SIZE_MIN };
     let Ok(packet) = Packet::load(&sizes.into(), None) else { return };
     print(&format!("services, no shield: IPv4 {} ns", time(&packet, "198.51.100.7")));
     for (count, services) in [

@@ -14,7 +14,7 @@ const INSTRUCTIONS_MAX: u32 = 500_000;
 fn every_program_is_far_from_the_limit() {
     let before: BTreeSet<u32> = loaded_programs().map_while(Result::ok).map(|program| program.id()).collect();
     let accel = Accel::start(Wanted { accel: true, sockmap: true, splice: SpliceWanted::NotAsked });
-    let sizes = PacketSizes { connections: 64, nat: 64, services: 1, table: TABLE_SIZE_MIN };
+    let sizes = PacketSizes { connections: 64, nat: 64, services: 1, tables: 1, table: TABLE_SIZE_MIN };
     let packet = Packet::load(&sizes.into(), None);
     // Everything that can be switched on, and the least that can be.
     let all = PacketLoad { sizes, services: true, shield: 1_024, debug: true };

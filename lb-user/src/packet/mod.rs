@@ -307,12 +307,10 @@ impl Plane {
             return Ok(());
         }
         let farm = &mut self.farms[done.job.farm];
-        for &number in &farm.services {
-            let service = &self.services[number];
-            if service.family() == done.job.family {
-                self.packet.set_table(&service.key(), done.table.as_deref())?;
-            }
-        }
+        let services = farm.services.iter().map(|service| &self.services[*service]);
+        let same = services.filter(|service| service.family() == done.job.family);
+        let keys: Vec<Endpoint> = same.map(Service::key).collect();
+        self.packet.set_tables(&keys, done.table.as_deref())?;
         farm.shared.insert(done.job.family, done.job.sharers);
         Ok(())
     }

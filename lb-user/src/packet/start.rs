@@ -148,6 +148,8 @@ impl Plane {
             connections,
             nat: if farms.iter().any(|farm| farm.forward == Forward::Nat) { connections } else { 0 },
             services: u32::try_from(services.len()).unwrap_or(PACKET_SERVICES),
+            // One for each frontend and address family.
+            tables: u32::try_from(2 * farms.len()).unwrap_or(PACKET_SERVICES),
             table: farms.iter().map(|farm| farm.backend.cfg.packet.table_size).max().unwrap_or_default(),
         };
         let load = PacketLoad {

@@ -58,13 +58,21 @@ pub struct PacketSizes {
     pub nat: u32,
     /// Services, one per address, port and protocol.
     pub services: u32,
+    /// Different tables at a time: services may share them.
+    pub tables: u32,
     /// Entries of the largest table of a service; prime numbers, at least [`TABLE_SIZE_MIN`].
     pub table: u32,
 }
 
 impl Default for PacketSizes {
     fn default() -> Self {
-        Self { connections: PACKET_CONNECTIONS, nat: PACKET_CONNECTIONS, services: 64, table: TABLE_SIZE_MIN }
+        Self {
+            connections: PACKET_CONNECTIONS,
+            nat: PACKET_CONNECTIONS,
+            services: 64,
+            tables: 64,
+            table: TABLE_SIZE_MIN,
+        }
     }
 }
 
@@ -97,6 +105,8 @@ impl From<PacketSizes> for PacketLoad {
 pub enum PacketError {
     #[error("more than {0} services")]
     Services(u32),
+    #[error("more than {0} tables")]
+    Tables(u32),
     #[error("server index {0} of at most {PACKET_SERVERS}")]
     ServerIndex(u32),
     #[error("a table of {0} entries instead of 1 to {1}")]
@@ -171,7 +181,7 @@ impl Packet {
         let sizes = PacketSizes { services: load.sizes.services.min(PACKET_SERVICES), ..load.sizes };
         let folder = instance.map(|instance| instance.folder.clone());
         // Without services their maps are as small as the kernel takes them.
-        let small = PacketSizes { connections: 1_024, nat: 0, services: 1, table: TABLE_SIZE_MIN };
+        let small = PacketSizes { connections: 1_024, nat: 0, services: 1, tables: 1, table: TABLE_SIZE_MIN };
         let sizes = if load.services { sizes } else { small };
         let load = PacketLoad { sizes, ..*load };
         let found = folder.as_ref().map(|folder| Found::look(folder, &sizes)).unwrap_or_default();

@@ -154,35 +154,58 @@ impl Packet {
     /// service may have a table of its own size.
     ///
     /// # Errors
-    /// When the service is not known, when the table is empty or larger than [`load`](Self::load) was told, or when the
-    /// service is [`STATELESS`] and a server of the table has a translated source.
+    /// As [`set_tables`](Self::set_tables).
     pub fn set_table(&mut self, key: &Endpoint, table: Option<&[u32]>) -> Result<(), PacketError> {
+        self.set_tables(std::slice::from_ref(key), table)
+    }
+
+    /// Gives services another table, one for all of them.
+    ///
+    /// # Errors
+    /// When a service is not known, when the table is empty or larger than [`load`](Self::load) was told, when there are
+    /// more different ones than that, or when a service is [`STATELESS`] and a server of the table has a translated
+    /// source. If the kernel refuses, some services may have the table and others not.
+    pub fn set_tables(&mut self, keys: &[Endpoint], table: Option<&[u32]>) -> Result<(), PacketError> {
         let maps = &mut self.services;
-        let mut service = maps.service(key)?.ok_or(PacketError::NoService)?;
-        let old = (service.table_size != 0).then_some(service.table_offset);
-        if let Some(table) = table {
-            let size = u32::try_from(table.len()).unwrap_or(u32::MAX);
-            if size == 0 || size > self.sizes.table {
-                return Err(PacketError::TableSize(table.len(), self.sizes.table));
-            }
-            if is_stateless_nat(service.forwarding, service.flags) {
-                table.iter().try_for_each(|&index| maps.check_stateless(index))?;
-            }
-            let offset = self.tables.fill(table).ok_or(PacketError::Services(self.sizes.services))?;
-            (service.table_offset, service.table_size) = (offset, size);
-        } else {
-            service.table_size = 0;
+        let mut services = Vec::with_capacity(keys.len());
+        for key in keys {
+            services.push(maps.service(key)?.ok_or(PacketError::NoService)?);
         }
-        if let Err(error) = maps.services.insert(key, service, 0) {
-            if service.table_size != 0 {
-                self.tables.release(service.table_offset);
+        let size = table.map_or(0, |table| u32::try_from(table.len()).unwrap_or(u32::MAX));
+        let offset = match table {
+            Some(table) => {
+                if size == 0 || size > self.sizes.table {
+                    return Err(PacketError::TableSize(table.len(), self.sizes.table));
+                }
+                if services.iter().any(|service| is_stateless_nat(service.forwarding, service.flags)) {
+                    table.iter().try_for_each(|&index| maps.check_stateless(index))?;
+                }
+                self.tables.fill(table).ok_or(PacketError::Tables(self.sizes.tables))?
             }
-            return Err(error.into());
+            None => 0,
+        };
+        let mut result = Ok(());
+        for (key, old) in keys.iter().zip(services) {
+            let new = Service {
+                table_offset: if size == 0 { old.table_offset } else { offset },
+                table_size: size,
+                ..old
+            };
+            result = maps.services.insert(key, new, 0);
+            if result.is_err() {
+                break;
+            }
+            if size != 0 {
+                self.tables.hold(offset);
+            }
+            if old.table_size != 0 {
+                self.tables.release(old.table_offset);
+            }
         }
-        if let Some(old) = old {
-            self.tables.release(old);
+        if size != 0 && !self.tables.is_held(offset) {
+            self.tables.release(offset);
         }
-        Ok(())
+        Ok(result?)
     }
 
     /// Takes a service away; its packets go to the kernel from now on.

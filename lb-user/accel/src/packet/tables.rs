@@ -1,6 +1,6 @@
 //! The array of all Maglev tables, mapped into this process: filled where no program looks.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
@@ -10,7 +10,7 @@ use aya::maps::MapData;
 
 use super::PacketSizes;
 
-/// Tables beyond one per service: a change fills a table that no service uses, and one that was in use until now
+/// Tables beyond those that are in use at a time: a change fills a table that no service uses, and one that was in use until now
 /// rests until the last packet has left it.
 const TABLES_SPARE: u32 = 4;
 
@@ -21,6 +21,8 @@ pub(super) struct Tables {
     size: u32,
     /// Offsets of tables that no service uses, the longest unused first.
     free: VecDeque<u32>,
+    /// How many services use the table at an offset.
+    users: HashMap<u32, u32>,
 }
 
 // SAFETY: the mapping lives until drop, holds only atomics, and belongs to no thread.
@@ -37,8 +39,8 @@ impl Tables {
         let address =
             unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, map.fd().as_fd(), 0)? };
         let first = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let free = (0..sizes.services + TABLES_SPARE).map(|number| number * sizes.table).collect();
-        Ok(Self { first, bytes, size: sizes.table, free })
+        let free = (0..sizes.tables + TABLES_SPARE).map(|number| number * sizes.table).collect();
+        Ok(Self { first, bytes, size: sizes.table, free, users: HashMap::new() })
     }
 
     /// Writes a table to where no program looks, and says where that is.
@@ -68,8 +70,24 @@ impl Tables {
         Ok(())
     }
 
+    /// A service uses the table from now on.
+    pub(super) fn hold(&mut self, offset: u32) {
+        *self.users.entry(offset).or_default() += 1;
+    }
+
+    /// A service no longer does; or, without users, nobody is going to.
     pub(super) fn release(&mut self, offset: u32) {
-        self.free.push_back(offset);
+        let left = self.users.remove(&offset).unwrap_or(1).saturating_sub(1);
+        if left > 0 {
+            self.users.insert(offset, left);
+        } else {
+            self.free.push_back(offset);
+        }
+    }
+
+    /// Whether any service uses the table.
+    pub(super) fn is_held(&self, offset: u32) -> bool {
+        self.users.contains_key(&offset)
     }
 }
 
@@ -82,5 +100,5 @@ impl Drop for Tables {
 
 /// Entries of the array for tables of these sizes.
 pub(super) fn table_entries(sizes: &PacketSizes) -> u32 {
-    (sizes.services + TABLES_SPARE).saturating_mul(sizes.table)
+    (sizes.tables + TABLES_SPARE).saturating_mul(sizes.table)
 }

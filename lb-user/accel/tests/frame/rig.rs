@@ -51,7 +51,8 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn load(hook: Hook) -> Option<Self> {
-        let sizes = PacketSizes { connections: 4_096, nat: 4_096, services: 16, table: TABLE_SIZE_MIN };
+        let sizes =
+            PacketSizes { connections: 4_096, nat: 4_096, services: 16, tables: 16, table: TABLE_SIZE_MIN };
         match Packet::load(&sizes.into(), None) {
             Ok(packet) => Some(Self { packet, hook, link: LOOPBACK, mtu: 0 }),
             // Whoever may make maps may load programs; only the verifier can have said no.
