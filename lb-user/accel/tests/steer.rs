@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails shows its line")]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -271,20 +271,36 @@ fn a_prefix_and_its_ports() {
     assert!(TcpStream::connect("127.77.0.1:1000").is_err(), "nothing stays behind");
 }
 
+/// `count` ports of `::1` that nobody else listens on or connects from: bound, and no more.
+fn held(count: u16) -> (RangeInclusive<u16>, Vec<OwnedFd>) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    let hold = |port: u16| {
+        let socket = socket(AddressFamily::INET6, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from((Ipv6Addr::LOCALHOST, port))).map(|()| socket)
+    };
+    for _ in 0..1_000 {
+        let first = hold(0).unwrap();
+        let low = SocketAddr::try_from(getsockname(&first).unwrap()).unwrap().port();
+        let Some(high) = low.checked_add(count - 1) else { continue };
+        if let Ok(rest) = (low + 1..=high).map(hold).collect::<Result<Vec<_>, _>>() {
+            return (low..=high, std::iter::once(first).chain(rest).collect());
+        }
+    }
+    panic!("no {count} free ports side by side");
+}
+
 #[test]
 fn a_range_of_ipv6_and_the_hash() {
     let bound = Bound::new("[::1]:0", 2);
-    let port = bound.address().port();
-    let (low, high) = (port.saturating_sub(50), port.saturating_add(50));
-    let groups = vec![bound.group(owns("::1", 128, low..=high))];
+    let (ports, _held) = held(8);
+    let groups = vec![bound.group(owns("::1", 128, ports.clone()))];
     let plan = SteerPlan { mode: None, workers: 2, groups, exact: Vec::new() };
     let Some(steering) = start(&plan) else { return };
     assert!(steering.worker(0).is_none() && steering.cpu(0).is_none());
-    let _clients: Vec<_> = (low..=high)
-        .map(|port| TcpStream::connect((IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]), port)).unwrap())
-        .collect();
-    let counts = bound.counts(usize::from(high - low) + 1);
-    assert_eq!(counts.iter().sum::<usize>(), usize::from(high - low) + 1);
+    let connect = |port| TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+    let clients: Vec<_> = ports.clone().chain(ports.clone()).chain(ports.clone()).map(connect).collect();
+    let counts = bound.counts(clients.len());
+    assert_eq!(counts.iter().sum::<usize>(), clients.len());
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
-    assert!(counter(&steering, "owned") > 0);
+    assert_eq!(counter(&steering, "owned"), 24);
 }
