@@ -189,6 +189,7 @@ impl Packet {
         let pins = folder.map(|folder| Pins::new(folder, &object)).transpose().map_err(LoadError::Pins)?;
         let services = Services {
             services: take(&mut object, "SERVICES")?.try_into()?,
+            count: 0,
             servers: take(&mut object, "SERVERS")?.try_into()?,
             backward: take(&mut object, "BACKWARD")?.try_into()?,
             features: take(&mut object, "FEATURES")?.try_into()?,

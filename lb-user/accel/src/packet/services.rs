@@ -75,6 +75,8 @@ pub struct PacketBackward {
 /// The maps that say what is where, and what this process must remember of them.
 pub(super) struct Services {
     pub(super) services: BpfHashMap<MapData, Endpoint, Service>,
+    /// How many there are.
+    pub(super) count: u32,
     pub(super) servers: Array<MapData, Server>,
     pub(super) backward: BpfHashMap<MapData, Endpoint, Backward>,
     pub(super) features: Array<MapData, u32>,
@@ -131,7 +133,7 @@ impl Packet {
     pub fn set_service(&mut self, key: &Endpoint, service: PacketService) -> Result<(), PacketError> {
         let maps = &mut self.services;
         let known = maps.service(key)?;
-        if known.is_none() && maps.services.keys().count() >= self.sizes.services as usize {
+        if known.is_none() && maps.count >= self.sizes.services {
             return Err(PacketError::Services(self.sizes.services));
         }
         for source in maps.sources.values() {
@@ -147,7 +149,9 @@ impl Packet {
         if key.port == 0 {
             maps.write_features(features::ALL_PORTS)?;
         }
-        Ok(maps.services.insert(key, value, 0)?)
+        maps.services.insert(key, value, 0)?;
+        maps.count += u32::from(known.is_none());
+        Ok(())
     }
 
     /// Gives a service another table, of indices of servers; `None` leaves it without servers for new flows. Every
@@ -215,6 +219,7 @@ impl Packet {
     pub fn remove_service(&mut self, key: &Endpoint) -> Result<(), PacketError> {
         let service = self.services.service(key)?.ok_or(PacketError::NoService)?;
         self.services.services.remove(key)?;
+        self.services.count -= 1;
         if service.table_size != 0 {
             self.tables.release(service.table_offset);
         }
