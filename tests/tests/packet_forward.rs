@@ -24,6 +24,16 @@ async fn nat_by_generic_xdp() {
 }
 
 #[tokio::test]
+async fn snat_by_tc() {
+    check(Way::Snat, "tc").await;
+}
+
+#[tokio::test]
+async fn snat_by_native_xdp() {
+    check(Way::Snat, "native").await;
+}
+
+#[tokio::test]
 async fn dsr_by_tc() {
     check(Way::Dsr, "tc").await;
 }
