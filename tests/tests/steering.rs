@@ -31,7 +31,8 @@ async fn steered(daemon: &Daemon) -> bool {
     let line = daemon.stderr.wait("<*>accel: <*>").await;
     let on = line.contains("steering on");
     if !on && !line.contains("ebpf.accel off") {
-        writeln!(std::io::stderr(), "skipped: {line}").expect("standard error");
+        let mut error = std::io::stderr();
+        writeln!(error, "skipped: {line}").expect("standard error");
     }
     on
 }
@@ -203,7 +204,8 @@ fn may_be_transparent() -> bool {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let may = socket.set_ip_transparent_v4(true).is_ok();
     if !may {
-        writeln!(std::io::stderr(), "skipped: 'transparent' needs CAP_NET_ADMIN").expect("standard error");
+        let mut error = std::io::stderr();
+        writeln!(error, "skipped: 'transparent' needs CAP_NET_ADMIN").expect("standard error");
     }
     may
 }

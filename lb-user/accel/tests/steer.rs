@@ -68,7 +68,8 @@ fn listener(address: SocketAddr) -> TcpListener {
 /// `None`, with a word about it, where the kernel does not let us.
 fn start(plan: &SteerPlan<'_>) -> Option<Steering> {
     if let Err(reason) = Steering::possible(true) {
-        writeln!(std::io::stderr(), "skipped: {reason}").unwrap();
+        let mut error = std::io::stderr();
+        writeln!(error, "skipped: {reason}").unwrap();
         return None;
     }
     Some(Steering::start(plan).unwrap())
