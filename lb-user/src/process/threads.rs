@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use sockeye_accel::WorkerLoad;
 use sockeye_conn::{BufferLimits, clock};
-use sockeye_sys::readiness;
+use sockeye_sys::{process as sys, readiness};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
@@ -109,6 +109,7 @@ pub fn start(
     let (orders, inbox) = mpsc::channel(ORDERS_MAX);
     let closed = reports.clone();
     let runtime_ready = move || -> io::Result<()> {
+        sys::drop_kept()?;
         let runtime = if steered.load.is_some() { telling_runtime()? } else { runtime()? };
         steered.apply();
         buffers.apply();

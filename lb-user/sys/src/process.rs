@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use rustix::thread::CapabilitySet;
 use rustix::thread::{CapabilitySets, capabilities, set_capabilities, set_keep_capabilities};
@@ -72,6 +73,23 @@ pub fn become_user(uid: Option<u32>, gid: Option<u32>, keep: CapabilitySet) -> i
         let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
         set_capabilities(None, sets)?;
         set_keep_capabilities(false)?;
+        KEPT.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Whether [`become_user`] kept anything.
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// Has the calling thread, and those that it starts, lose what [`become_user`] kept: for threads that read what
+/// strangers send.
+///
+/// # Errors
+/// When the kernel refuses, which it does not for less than there is.
+pub fn drop_kept() -> io::Result<()> {
+    if KEPT.load(Ordering::Relaxed) {
+        let none = CapabilitySet::empty();
+        set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     }
     Ok(())
 }
