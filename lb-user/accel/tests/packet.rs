@@ -674,7 +674,8 @@ fn random_bytes_never_make_a_wrong_packet(hook: Hook) {
 fn nanoseconds_per_packet() {
     const REPEAT: u32 = 250;
     let mut out = std::io::stderr();
-    for (name, mode) in [("nat", forwarding::NAT), ("dsr", forwarding::DSR), ("ipip", forwarding::IPIP)] {
+    let modes = [("nat", forwarding::NAT), ("dsr", forwarding::DSR), ("ipip", forwarding::IPIP)];
+    for (hook, (name, mode)) in HOOKS.into_iter().flat_map(|hook| modes.map(|mode| (hook, mode))) {
         for (family, flows) in [(0, 1_u32), (0, 100_000), (0, 1_000_000), (1, 1), (1, 1_000_000)] {
             let sizes = PacketSizes {
                 connections: 4 << 20,
@@ -684,7 +685,7 @@ fn nanoseconds_per_packet() {
                 table: TABLE_SIZE_MIN,
             };
             let Ok(packet) = Packet::load(&sizes.into(), None) else { return };
-            let mut rig = Rig { packet, hook: Hook::Xdp, link: LOOPBACK, mtu: 0 };
+            let mut rig = Rig { packet, hook, link: LOOPBACK, mtu: 0 };
             let address = if mode == forwarding::NAT { SERVICE[family] } else { SERVER[family] };
             rig.server_at(family, address, 80, 1, false);
             let key = endpoint(SERVICE[family].parse().unwrap(), 80, UDP);
@@ -696,16 +697,20 @@ fn nanoseconds_per_packet() {
                 frame[client..client + 4].copy_from_slice(&(number | 0x2000_0000).to_be_bytes());
                 frame.clone()
             };
+            let run = |bytes: &[u8], repeat| match hook {
+                Hook::Xdp => rig.packet.run(bytes, repeat).unwrap(),
+                Hook::Tc => rig.packet.run_tc(bytes, 0, repeat).unwrap(),
+            };
             let mean = |runs: &mut dyn Iterator<Item = (Vec<u8>, u32)>| {
                 let (mut sum, mut count) = (0, 0);
                 for (bytes, repeat) in runs {
-                    sum += rig.packet.run(&bytes, repeat).unwrap().nanoseconds;
+                    sum += run(&bytes, repeat).nanoseconds;
                     count += 1;
                 }
                 sum / count
             };
             for number in 0..flows {
-                rig.packet.run(&flow(number), 1).unwrap();
+                run(&flow(number), 1);
             }
             let scattered = |number: u32| number.wrapping_mul(2_654_435_761) % flows;
             let repeat = if mode == forwarding::IPIP { 1 } else { REPEAT };
@@ -723,7 +728,7 @@ fn nanoseconds_per_packet() {
             let ip = ["IPv4", "IPv6"][family];
             writeln!(
                 out,
-                "{name} {ip} {flows} flows: {hot} ns repeated x{repeat} (least way {least}), {once} ns once each \
+                "{hook:?} {name} {ip} {flows} flows: {hot} ns repeated x{repeat} (least way {least}), {once} ns once each \
                  (least way {least_once}); {flows_made} flows made, {sent} sent"
             )
             .unwrap();
