@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::workspace::{cargo_bin, checked, find_program, is_interactive, output_of, say};
+use crate::workspace::{cargo_bin, checked, find_program, find_tool, is_interactive, output_of, say};
 
 /// The release that works with the LLVM below. Newer ones need a newer rustc than Debian's.
 const BPF_LINKER_VERSION: &str = "0.13.0";
@@ -21,8 +21,10 @@ const BASE_PACKAGES: &[&str] = &["gcc", "libc6-dev"];
 const EBPF_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
 /// What bpf-linker links with.
 const LINKER_PACKAGES: &[&str] = &["llvm-22-dev", "libpolly-22-dev", "g++", "libzstd-dev", "zlib1g-dev"];
+/// What tests make networks of namespaces with; without it they are skipped.
+const NETWORK_PACKAGES: &[&str] = &["iproute2", "ethtool"];
 /// What `test-kernels` boots kernels with; installed for that task alone.
-const KERNEL_PACKAGES: &[&str] = &["qemu-system-x86", "iproute2"];
+const KERNEL_PACKAGES: &[&str] = &["qemu-system-x86"];
 
 /// Options of `setup`.
 #[derive(clap::Args)]
@@ -68,6 +70,7 @@ struct Missing {
     base: Vec<&'static str>,
     ebpf: Vec<&'static str>,
     linker: Vec<&'static str>,
+    network: Vec<&'static str>,
     kernels: Vec<&'static str>,
     rust_components: Vec<&'static str>,
     nextest: bool,
@@ -83,10 +86,8 @@ impl Missing {
             base: if find_program("cc").is_some() { Vec::new() } else { packages.lacking(BASE_PACKAGES) },
             ebpf: if nightly || has_debian_bpf_core() { Vec::new() } else { packages.lacking(EBPF_PACKAGES) },
             linker: if bpf_linker { packages.lacking(LINKER_PACKAGES) } else { Vec::new() },
-            kernels: match ["qemu-system-x86_64", "ip"].map(find_program) {
-                [Some(_), Some(_)] => Vec::new(),
-                _ => packages.lacking(KERNEL_PACKAGES),
-            },
+            network: packages.for_tools(&["ip", "ethtool"], NETWORK_PACKAGES),
+            kernels: packages.for_tools(&["qemu-system-x86_64"], KERNEL_PACKAGES),
             rust_components: missing_components(),
             nextest: find_program("cargo-nextest").is_none(),
             bpf_linker,
@@ -96,6 +97,9 @@ impl Missing {
     /// Only what this task needs.
     fn narrowed(mut self, need: Need) -> Self {
         self.nextest &= need != Need::Build;
+        if need == Need::Build {
+            self.network.clear();
+        }
         if need != Need::Everything {
             self.rust_components.clear();
         }
@@ -111,7 +115,8 @@ impl Missing {
 
     fn words(&self) -> Vec<&'static str> {
         let mut words =
-            [&*self.base, &*self.ebpf, &*self.linker, &*self.kernels, &*self.rust_components].concat();
+            [&*self.base, &*self.ebpf, &*self.linker, &*self.network, &*self.kernels, &*self.rust_components]
+                .concat();
         words.extend(self.nextest.then_some("cargo-nextest"));
         words.extend(self.bpf_linker.then_some("bpf-linker"));
         words
@@ -119,7 +124,7 @@ impl Missing {
 
     /// Every package.
     fn packages(&self) -> Vec<&'static str> {
-        [&*self.base, &*self.ebpf, &*self.linker, &*self.kernels].concat()
+        [&*self.base, &*self.ebpf, &*self.linker, &*self.network, &*self.kernels].concat()
     }
 }
 
@@ -128,7 +133,7 @@ struct Packages(Vec<String>);
 
 impl Packages {
     fn installed() -> Self {
-        let all = [BASE_PACKAGES, EBPF_PACKAGES, LINKER_PACKAGES, KERNEL_PACKAGES].concat();
+        let all = [BASE_PACKAGES, EBPF_PACKAGES, LINKER_PACKAGES, NETWORK_PACKAGES, KERNEL_PACKAGES].concat();
         // dpkg-query fails when one name is unknown and still prints the others, so the status is not looked at.
         let output = Command::new("dpkg-query")
             .args(["-W", "-f", "${Package} ${db:Status-Abbrev}\n"])
@@ -137,6 +142,12 @@ impl Packages {
         let text =
             output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         Self(installed_names(&text))
+    }
+
+    /// The packages to install for these programs; none if they are there, from wherever.
+    fn for_tools(&self, tools: &[&str], packages: &[&'static str]) -> Vec<&'static str> {
+        let is_there = |tool: &&str| find_tool(tool).is_some();
+        if tools.iter().all(is_there) { Vec::new() } else { self.lacking(packages) }
     }
 
     fn lacking(&self, wanted: &[&'static str]) -> Vec<&'static str> {
@@ -252,7 +263,7 @@ fn install_packages(apt: &Apt, missing: &Missing) -> Result<()> {
     {
         say(format_args!("setup: {error:#}"));
     }
-    let mut wanted = [&*missing.base, &*missing.kernels].concat();
+    let mut wanted = [&*missing.base, &*missing.network, &*missing.kernels].concat();
     let kernel_side = [&*missing.ebpf, &*missing.linker].concat();
     match kernel_side.iter().find(|name| !has_candidate(name)) {
         None => wanted.extend(&kernel_side),

@@ -66,6 +66,12 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Like [`find_program`], also where an administrator's tools are, which an ordinary user's `PATH` does not list.
+pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
+    let sbin = ["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join(name));
+    find_program(name).or_else(|| sbin.into_iter().find(|path| path.is_file()))
+}
+
 /// The folder where `cargo install` puts programs.
 pub(crate) fn cargo_bin() -> Option<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);

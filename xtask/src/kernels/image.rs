@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::archive::Archive;
 use super::fetch::Kernel;
 use super::guest;
-use crate::workspace::{find_program, output_of};
+use crate::workspace::{find_program, find_tool, output_of};
 
 /// A test program.
 #[derive(Debug, Clone)]
@@ -96,12 +96,6 @@ pub(super) fn write(place: &Path, kernel: &Kernel, tests: &[Test], filter: Optio
     plan.filter = filter.map(str::to_owned);
     archive.file(guest::PLAN.trim_start_matches('/'), &serde_json::to_vec(&plan)?)?;
     archive.finish().with_context(|| format!("cannot write {}", place.display()))
-}
-
-/// A tool in `PATH` or where the administrator's are, which an ordinary user's `PATH` does not list.
-fn find_tool(name: &str) -> Option<PathBuf> {
-    let sbin = ["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join(name));
-    find_program(name).or_else(|| sbin.into_iter().find(|path| path.is_file()))
 }
 
 /// The program without its debug information, where `strip` is there: it is read into memory by each kernel.
