@@ -1,7 +1,9 @@
 //! What the configuration asks of the kernel, and what `-vv` and `-c -V` say about it.
 
 use sockeye_accel::{Asked, AttachWanted, Host, Report, SpliceWanted, Unavailable, Wanted};
-use sockeye_config::model::{Attach, Config, EbpfSplice, Frontend, Mode, Steer};
+use sockeye_config::model::{Attach, Config, EbpfSplice, Frontend, Mode};
+
+use super::steer;
 
 /// What the process will try to load.
 pub fn wanted(config: &Config) -> Wanted {
@@ -40,7 +42,7 @@ pub fn report(config: Option<&Config>) -> String {
         Asked {
             wanted: wanted(config),
             packet: wants_packet(config),
-            steering: ebpf.steer != Steer::Off,
+            steering: steer::is_asked_for(config),
             attach: attach(ebpf.attach),
         }
     });

@@ -14,13 +14,23 @@ use crate::frontend::listener::Bound;
 /// # Errors
 /// Why not.
 pub fn possible(config: &Config) -> Result<(), Unavailable> {
-    let block = |bind: &Bind| matches!(bind.address, BindAddress::Block(_));
-    let blocks = running(config).flat_map(|frontend| &frontend.binds).any(block);
-    match config.global.ebpf.steer {
-        Steer::Off if !blocks => Err(Unavailable::SteerNotAsked),
-        Steer::Least | Steer::Cpu if !blocks && config.global.noreuseport => Err(Unavailable::NoReuseport),
-        _ => Steering::possible(config.global.ebpf.accel),
+    if !is_asked_for(config) {
+        return Err(Unavailable::SteerNotAsked);
     }
+    if config.global.noreuseport && !has_blocks(config) {
+        return Err(Unavailable::NoReuseport);
+    }
+    Steering::possible(config.global.ebpf.accel)
+}
+
+/// Whether the file has something to steer.
+pub fn is_asked_for(config: &Config) -> bool {
+    config.global.ebpf.steer != Steer::Off || has_blocks(config)
+}
+
+fn has_blocks(config: &Config) -> bool {
+    let block = |bind: &Bind| matches!(bind.address, BindAddress::Block(_));
+    running(config).flat_map(|frontend| &frontend.binds).any(block)
 }
 
 /// Binds every address, and lets the kernel help as far as it does: what it refuses is bound by ordinary means.
