@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const MARK: &str = "@@ ";
 /// Where the initramfs says what there is to do.
 pub(super) const PLAN: &str = "/plan.json";
+/// Where the daemon is, if tests start it.
+pub(super) const DAEMON: &str = "/bin/sockeye";
 /// `MODULE_INIT_COMPRESSED_FILE` of module.h(uapi): the kernel unpacks the module itself.
 const COMPRESSED: i32 = 4;
 /// Rounds of the tests with random packets: emulated, each takes ten times as long.
@@ -85,7 +87,7 @@ fn run_test(name: &str, filter: Option<&str>) -> Result<()> {
     let (mut reader, writer) = io::pipe()?;
     let mut command = Command::new(format!("/tests/{name}"));
     command.args(["--test-threads", "1", "--color", "never"]).args(filter);
-    command.env("PATH", "/bin").env("SOCKEYE_TEST_ROUNDS", ROUNDS);
+    command.env("PATH", "/bin").env("SOCKEYE_TEST_ROUNDS", ROUNDS).env("SOCKEYE_BIN", DAEMON);
     command.stdin(Stdio::null()).stderr(writer.try_clone()?).stdout(writer);
     tell(format_args!("begin {name}"));
     let mut child = command.spawn()?;

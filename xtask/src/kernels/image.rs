@@ -22,7 +22,7 @@ pub(super) struct Test {
 }
 
 /// Tools that tests call.
-const TOOLS: [&str; 3] = ["ip", "tc", "unshare"];
+const TOOLS: [&str; 7] = ["ip", "tc", "ethtool", "unshare", "mount", "sh", "cat"];
 /// Kernel modules that tests need, each after those that it needs; what a kernel has built in has no file.
 const MODULES: [&str; 15] = [
     "veth",
@@ -43,7 +43,13 @@ const MODULES: [&str; 15] = [
 ];
 
 /// Writes the archive. Tests run in the given order; `filter` narrows them by name.
-pub(super) fn write(place: &Path, kernel: &Kernel, tests: &[Test], filter: Option<&str>) -> Result<()> {
+pub(super) fn write(
+    place: &Path,
+    kernel: &Kernel,
+    tests: &[Test],
+    daemon: Option<&Path>,
+    filter: Option<&str>,
+) -> Result<()> {
     let file = File::create(place).with_context(|| format!("cannot create {}", place.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
     for folder in ["dev", "proc", "sys", "tmp", "run", "var", "etc", "bin", "tests", "modules"] {
@@ -54,11 +60,15 @@ pub(super) fn write(place: &Path, kernel: &Kernel, tests: &[Test], filter: Optio
 
     let mut programs = vec![("init".to_owned(), std::env::current_exe().context("our own path")?)];
     for tool in TOOLS {
-        let path = find_tool(tool).with_context(|| format!("no {tool}: install iproute2 and util-linux"))?;
+        let path = find_tool(tool)
+            .with_context(|| format!("no {tool}: install iproute2, ethtool and util-linux"))?;
         programs.push((format!("bin/{tool}"), path));
     }
     for test in tests {
         programs.push((format!("tests/{}", test.name), test.program.clone()));
+    }
+    if let Some(daemon) = daemon {
+        programs.push((guest::DAEMON.trim_start_matches('/').to_owned(), daemon.to_owned()));
     }
     let mut libraries = BTreeMap::new();
     for (name, program) in &programs {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace::{cargo, find_program, say, shown};
+use crate::workspace::{cargo, checked, find_program, say, shown, target};
 use crate::{build_ebpf, setup};
 use image::Test;
 use report::Report;
@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Test the kernel objects that are there, without building them
     #[arg(long)]
     as_built: bool,
+    /// Run the daemon in network namespaces there, too
+    #[arg(long)]
+    network: bool,
     /// Print everything that the kernels and tests print
     #[arg(long)]
     verbose: bool,
@@ -64,22 +67,32 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.as_built {
         build_ebpf::run()?;
     }
-    run_on(&wanted, args.filter.as_deref(), args.verbose)
+    let choice = Choice { filter: args.filter.as_deref(), network: args.network, verbose: args.verbose };
+    run_on(&wanted, &choice)
 }
 
 /// What `ci` runs.
 pub(crate) fn run_in_ci() -> Result<()> {
     setup::ensure(setup::Need::Kernels)?;
     build_ebpf::run()?;
-    run_on(&IN_CI, None, false)
+    run_on(&IN_CI, &Choice::default())
 }
 
-fn run_on(wanted: &[&str], filter: Option<&str>, verbose: bool) -> Result<()> {
+/// Which tests run, and how much is said.
+#[derive(Default)]
+struct Choice<'a> {
+    filter: Option<&'a str>,
+    network: bool,
+    verbose: bool,
+}
+
+fn run_on(wanted: &[&str], choice: &Choice<'_>) -> Result<()> {
     if find_program(QEMU).is_none() {
         bail!("no {QEMU}: install qemu-system-x86 (Debian) or your system's package of it");
     }
     let kernels = fetch::kernels(wanted)?;
-    let tests = build_tests()?;
+    let tests = build_tests(if choice.network { &NETWORK_TESTS } else { &TESTS })?;
+    let daemon = choice.network.then(build_daemon).transpose()?;
     let folder = fetch::folder();
     let mut reports = Vec::new();
     // Two at a time on two processors: an emulated one uses one of ours.
@@ -87,8 +100,8 @@ fn run_on(wanted: &[&str], filter: Option<&str>, verbose: bool) -> Result<()> {
     for group in kernels.chunks(width) {
         let boots = group.iter().map(|kernel| {
             let initrd = folder.join(format!("initrd-{}", kernel.release));
-            image::write(&initrd, kernel, &tests, filter)?;
-            let kernel = kernel.clone();
+            image::write(&initrd, kernel, &tests, daemon.as_deref(), choice.filter)?;
+            let (kernel, verbose) = (kernel.clone(), choice.verbose);
             Ok(thread::spawn(move || boot(&kernel, &initrd, verbose)))
         });
         for boot in boots.collect::<Result<Vec<_>>>()? {
@@ -109,11 +122,13 @@ const QEMU: &str = "qemu-system-x86_64";
 
 /// The packages whose tests run, and which of their test programs: all, or those that begin so.
 const TESTS: [(&str, &str); 1] = [("sockeye-accel", "")];
+/// Those with `--network`.
+const NETWORK_TESTS: [(&str, &str); 2] = [("sockeye-accel", ""), ("lb-tests", "packet_")];
 
 /// Builds the test programs; their names and paths.
-fn build_tests() -> Result<Vec<Test>> {
+fn build_tests(wanted: &[(&str, &str)]) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
-    for (package, prefix) in TESTS {
+    for (package, prefix) in wanted {
         let mut command = cargo();
         command.args(["test", "--locked", "--no-run", "--package", package, "--tests"]);
         command.arg("--message-format=json-render-diagnostics");
@@ -133,6 +148,12 @@ fn build_tests() -> Result<Vec<Test>> {
         bail!("no test programs");
     }
     Ok(tests)
+}
+
+/// Builds the daemon; its path.
+fn build_daemon() -> Result<PathBuf> {
+    checked(cargo().args(["build", "--locked", "--bin", "sockeye"]))?;
+    Ok(target().join("debug/sockeye"))
 }
 
 /// The test programs in cargo's messages.
