@@ -195,8 +195,8 @@ async fn queued_connections_survive_a_worker_and_a_soft_stop_ends() {
 
 /// A prefix that no other test has at this moment.
 fn prefix(last: u8) -> Ipv4Addr {
-    let pid = std::process::id();
-    Ipv4Addr::new(127, 64 + (pid >> 8) as u8 % 128, pid as u8, last)
+    let [low, middle, ..] = std::process::id().to_le_bytes();
+    Ipv4Addr::new(127, 64 + middle % 128, low, last)
 }
 
 /// Whether the process may bind what no interface has.
