@@ -311,8 +311,8 @@ impl<I: Iterator<Item = String>> Parser<I> {
                 self.value(word, "-x")?;
                 self.not_implemented("-x", "taking sockets over from a running process");
             }
-            Some('s') if word == "-sf" => self.pids("-sf", false)?,
-            Some('s') if word == "-st" => self.pids("-st", true)?,
+            Some('s') if word == "-sf" => self.pids("sf", false)?,
+            Some('s') if word == "-st" => self.pids("st", true)?,
             _ => return Err(ArgsError::Usage),
         }
         Ok(())

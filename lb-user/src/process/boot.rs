@@ -279,7 +279,10 @@ fn go_to_background(options: &Options) -> Result<Background> {
             let serves = serving.read_exact(&mut [0]).is_ok();
             std::process::exit(i32::from(written.is_err() || !serves));
         }
-        Fork::Child => Ok(Background { parent }),
+        Fork::Child => {
+            run::enter_background();
+            Ok(Background { parent })
+        }
     }
 }
 

@@ -26,8 +26,19 @@ const FAILURE: u8 = 1;
 /// Exit status of a good configuration that has nothing to listen on.
 const NO_LISTENER: u8 = 2;
 
+/// Whether only what is wrong is said, because nobody waits for news: the process is on its way to the background.
+static BACKGROUND: AtomicBool = AtomicBool::new(false);
+
+/// From now on notices are not printed.
+pub fn enter_background() {
+    BACKGROUND.store(true, Ordering::Relaxed);
+}
+
 /// Prints a line as HAProxy prints its own: severity, process, text.
 pub fn say(severity: Severity, text: &str) {
+    if severity == Severity::Notice && BACKGROUND.load(Ordering::Relaxed) {
+        return;
+    }
     print_error(&format!("{}{text}\n", severity.prefix(std::process::id())));
 }
 
