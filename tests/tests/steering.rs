@@ -180,7 +180,7 @@ async fn the_workers_of_a_bind() {
 }
 
 #[tokio::test]
-async fn queued_connections_survive_a_worker_and_a_soft_stop_ends() {
+async fn a_soft_stop_ends() {
     if is_haproxy() {
         return;
     }
