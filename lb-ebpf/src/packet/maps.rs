@@ -61,6 +61,8 @@ static TARGET: PerCpuArray<Target> = PerCpuArray::with_max_entries(1, 0);
 pub struct Room {
     pub key: FlowKey,
     pub reverse: Reverse,
+    /// Where a value goes so that the verifier forgets how it was found.
+    pub found: u32,
 }
 
 /// Room for the facts about a packet and about the one inside it.
