@@ -119,6 +119,19 @@ pub const CLAMP_MSS: u8 = 4;
 /// (1.07 seconds each), because a program would have to divide to know seconds.
 pub const TICK_SHIFT: u32 = 30;
 
+/// Ticks between two writes of `last_seen`, for flows that may be idle for [`IDLE_LONG`] or for ever: each costs
+/// look-ups of both halves of a flow, which are misses of the cache where there are many flows.
+pub const TICKS_LONG: u32 = 4;
+/// From this [`Service::idle`] on, which counts [`TICKS_LONG`] more then, a few ticks more or less do not matter.
+pub const IDLE_LONG: u32 = 32;
+
+/// Ticks between two writes of `last_seen` in a flow with this [`Service::idle`].
+#[inline(always)]
+pub const fn step(idle: u32) -> u32 {
+    // For ever is longest.
+    if idle.wrapping_sub(1) < IDLE_LONG - 1 { 1 } else { TICKS_LONG }
+}
+
 /// What clients call. The map replaces it whole, so a program sees either the old one or the new one.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +225,7 @@ pub struct Connection {
     pub server: u32,
     /// [`Server::generation`] when the flow began.
     pub generation: u32,
-    /// Tick of a packet, in either direction; written once a tick, and only where it is needed (NAT, or
+    /// Tick of a packet, in either direction; written once in a [`step`], and only where it is needed (NAT, or
     /// [`Service::idle`]).
     pub last_seen: u32,
     /// NAT: the client's port as the server sees it.

@@ -107,12 +107,12 @@ pub fn to_server(flow: &FlowKey, service: &Service, told: Told) -> Result<Target
                 if server.state == state::UP {
                     let mut port = old.port;
                     if let Told::Flags(flags) = told {
-                        if nat && snat::is_news(known, now, flags) {
+                        if nat && snat::is_news(known, now, flags, service.idle) {
                             port = snat::refresh(flow, known, now, flags, service.idle);
                             if port == 0 {
                                 return Err(Exit::NoPort);
                             }
-                        } else if service.idle != 0 && old.last_seen != now {
+                        } else if service.idle != 0 && snat::is_due(now, old.last_seen, service.idle) {
                             known.last_seen = now;
                         }
                     }
@@ -213,7 +213,7 @@ pub fn to_client(key: &FlowKey, told: Told) -> Result<Target, Exit> {
         return Err(Exit::ServerDown);
     }
     if let Told::Flags(flags) = told
-        && (entry.last_seen != now || snat::is_end(flags))
+        && (snat::is_due(now, entry.last_seen, entry.idle) || snat::is_end(flags))
         && !snat::refresh_back(key, entry, now, flags)
     {
         return Err(Exit::NoFlow);

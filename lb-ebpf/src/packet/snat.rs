@@ -10,6 +10,7 @@ use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use lb_common::limits::PACKET_PORTS_TRIED;
 use lb_common::packet::{
     Address, Connection, FlowKey, Reverse, SOURCE_NAT, Server, TCP, TICK_SHIFT, life, source_ports, state,
+    step,
 };
 
 use crate::headers::{TCP_FIN, TCP_RST};
@@ -20,8 +21,9 @@ const PORTS: (u16, u16) = (1_024, u16::MAX);
 
 /// Ticks without a packet after which a flow may lose its port to another one that finds no free port.
 mod silence {
-    /// It is over (RFC 9293 section 3.6.1 lets a port be used again within TIME-WAIT by a newer segment).
-    pub const OVER: u32 = 2;
+    /// It is over (RFC 9293 section 3.6.1 lets a port be used again within TIME-WAIT by a newer segment). No less than
+    /// a step: whose port it was must notice at its next packet.
+    pub const OVER: u32 = lb_common::packet::TICKS_LONG;
     /// The client never answered the server: servers give up after 63 seconds.
     pub const HALF_OPEN: u32 = 60;
     /// UDP (RFC 4787, requirement 5: no less than two minutes).
@@ -116,7 +118,7 @@ pub fn allocate(room: &mut Room, server: &Server) -> u16 {
     }
     room.key.destination_port = oldest;
     room.reverse.port = oldest;
-    // Who had it notices at its next packet, because it has been silent for longer than a tick.
+    // Who had it notices at its next packet, because it has been silent for longer than a step.
     if REVERSE.insert(&room.key, &room.reverse, BPF_ANY as u64).is_ok() { oldest } else { 0 }
 }
 
@@ -152,8 +154,10 @@ fn try_port(room: &Room) -> u32 {
     let silent = since(room.reverse.last_seen, entry.last_seen);
     let limit = if entry.life & life::OVER == life::OVER || !is_current(entry.server, entry.generation) {
         silence::OVER
-    } else if entry.idle != 0 {
+    } else if entry.idle > silence::OVER {
         entry.idle
+    } else if entry.idle != 0 {
+        silence::OVER
     } else if entry.flow.protocol != TCP as u32 {
         silence::DATAGRAMS
     } else if entry.life & life::ANSWERED == 0 {
@@ -192,8 +196,14 @@ fn ends(flags: u8, end: u8) -> u8 {
 
 /// Whether a flow's packet must be made known to the other half of its flow.
 #[inline(always)]
-pub fn is_news(connection: &Connection, now: u32, flags: u8) -> bool {
-    connection.last_seen != now || connection.life & life::ANSWERED as u16 == 0 || is_end(flags)
+pub fn is_news(connection: &Connection, now: u32, flags: u8, idle: u32) -> bool {
+    is_due(now, connection.last_seen, idle) || connection.life & life::ANSWERED as u16 == 0 || is_end(flags)
+}
+
+/// Whether it is time to write down that a flow had a packet.
+#[inline(always)]
+pub fn is_due(now: u32, last_seen: u32, idle: u32) -> bool {
+    since(now, last_seen) >= step(idle)
 }
 
 /// Whether these TCP flags end a flow, or one direction of it.

@@ -176,9 +176,9 @@ fn ports_of_flows_that_are_over_are_used_again(hook: Hook) {
         }
     };
     for (how, ticks) in [
-        ([FIN | ACK, FIN | ACK], 2),
-        ([RST, 0], 2),
-        ([0, RST | ACK], 2),
+        ([FIN | ACK, FIN | ACK], 4),
+        ([RST, 0], 4),
+        ([0, RST | ACK], 4),
         ([FIN | ACK, 0], 7_440),
         ([ACK, FIN | ACK], 7_440),
         ([0, FIN | ACK], 60),
@@ -188,23 +188,23 @@ fn ports_of_flows_that_are_over_are_used_again(hook: Hook) {
         let seen = rig.to_server(&flags(SYN, first.clone()));
         close(&rig, &seen, how);
         refused(&rig);
-        rig.age(ticks - 1);
+        rig.age(ticks - 2);
         refused(&rig);
-        rig.age(2);
+        rig.age(3);
         let taken = rig.to_server(&second);
         assert_eq!(taken.ports[0], 3_000, "{how:?} {ticks}");
         answers(&second, &rig.answer(&taken, ACK).unwrap());
         // The first one cannot come back while the port is the other's.
         assert_eq!(rig.run(&flags(ACK, first.clone()).build()).1, "no_port");
         rig.to_server(&flags(RST, second.clone()));
-        rig.age(3);
+        rig.age(5);
     }
     // A server that is no longer there holds no ports.
     rig.to_server(&flags(SYN, first.clone()));
     refused(&rig);
     let source = PacketSource::Translated { address: TUNNEL[0].parse().unwrap(), low: 3_000, high: 3_000 };
     rig.server_from(0, SERVER[0], 8080, source, 2, false);
-    rig.age(3);
+    rig.age(5);
     rig.to_server(&second);
 }
 
@@ -223,12 +223,12 @@ fn a_lost_half_is_made_again(hook: Hook) {
         // The way back: made by the client's next packet, at the latest after a tick.
         rig.packet.ways_back().unwrap().remove(&key).unwrap();
         assert_eq!(rig.answer(&seen, ACK), Err("no_flow"));
-        rig.age(1);
+        rig.age(4);
         assert_eq!(rig.to_server(&frame).ports, seen.ports);
         answers(&frame, &rig.answer(&seen, ACK).unwrap());
         // The connection: made by the server's next packet, so that the flow stays where it is.
         rig.packet.flows().unwrap().remove(&flow).unwrap();
-        rig.age(1);
+        rig.age(4);
         answers(&frame, &rig.answer(&seen, ACK).unwrap());
         rig.table(0, TCP, 2);
         assert_eq!(rig.to_server(&frame).destination.to_string(), SERVER[0]);

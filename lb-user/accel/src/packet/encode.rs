@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::packet::{
-    Address, Endpoint, LAYOUT, LINKED, MAPPED, SOURCE_NAT, Server, TICK_SHIFT, is_v4, state,
+    Address, Endpoint, IDLE_LONG, LAYOUT, LINKED, MAPPED, SOURCE_NAT, Server, TICK_SHIFT, TICKS_LONG, is_v4,
+    state,
 };
 
 use super::PacketError;
@@ -46,13 +47,15 @@ pub(super) fn layout() -> u16 {
     u16::try_from(LAYOUT).unwrap_or(u16::MAX)
 }
 
-/// Seconds as the ticks of entries; rounded up, so that nothing is forgotten too early.
+/// Seconds as the ticks of entries; rounded up, and lengthened by what `last_seen` may be behind, so that nothing is
+/// forgotten too early.
 pub(super) fn idle_ticks(seconds: u32) -> u32 {
     if seconds == 0 {
         return 0;
     }
     let ticks = (u64::from(seconds) * 1_000_000_000).div_ceil(1 << TICK_SHIFT);
-    u32::try_from(ticks).unwrap_or(u32::MAX)
+    let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+    if ticks < IDLE_LONG { ticks } else { ticks.saturating_add(TICKS_LONG) }
 }
 
 /// The source of a server with [`PacketSource::Translated`].
@@ -143,7 +146,7 @@ mod tests {
 
     #[test]
     fn ticks_are_never_shorter_than_their_seconds() {
-        assert_eq!([0, 1, 2, 60].map(idle_ticks), [0, 1, 2, 56]);
+        assert_eq!([0, 1, 2, 33, 60].map(idle_ticks), [0, 1, 2, 31, 60]);
         for seconds in [1, 15, 16, 3_600, u32::MAX / 2, u32::MAX] {
             assert!(u64::from(idle_ticks(seconds)) << TICK_SHIFT >= u64::from(seconds) * 1_000_000_000);
         }
