@@ -109,9 +109,10 @@ pub fn allocate(room: &mut Room, server: &Server) -> u16 {
             return port;
         }
         if found > silent {
-            oldest = unknown(room, port as u32) as u16;
-            silent = unknown(room, found);
+            (oldest, silent) = (port, found);
         }
+        oldest = unknown(room, oldest as u32) as u16;
+        silent = unknown(room, silent);
     }
     if silent <= BUSY {
         return 0;

@@ -610,7 +610,8 @@ fn the_verifier_has_an_easy_time() {
     for count in [rig.packet.verified_instructions(), rig.packet.verified_instructions_tc()] {
         let Some(count) = count.unwrap() else { return };
         writeln!(std::io::stderr(), "verified: {count} instructions").expect("standard error");
-        assert!(count < 200_000, "{count}");
+        // Kernel 6.1 needs nearly three times as many as those that followed.
+        assert!(count < 300_000, "{count}");
     }
 }
 
