@@ -2,6 +2,7 @@
 //! skipped.
 #![allow(clippy::unwrap_used, reason = "a test that fails shows its line")]
 
+#[allow(dead_code, reason = "shared with the tests of NAT, which need more of it")]
 mod frame;
 
 use std::io::Write;
