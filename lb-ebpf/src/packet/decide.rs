@@ -141,7 +141,7 @@ pub fn to_server(flow: &FlowKey, service: &Service, told: Told) -> Result<Target
             }
             let room = room().ok_or(Exit::NoPort)?;
             snat::prepare(room, flow, chosen, connection, service.idle);
-            port = snat::allocate(room, chosen);
+            port = snat::allocate(chosen);
             if port == 0 {
                 return Err(Exit::NoPort);
             }

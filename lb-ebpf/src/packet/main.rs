@@ -63,6 +63,8 @@ fn run<F: Frame>(ctx: &F) -> u32 {
     let verdict = match try_packet(ctx) {
         Ok(verdict) => verdict,
         Err(why) => {
+            // Otherwise the verifier would go through what follows once for each reason.
+            let why = maps::forgotten(why);
             if WITH_DEBUG.load() != 0 {
                 debug::say(ctx, why);
             }

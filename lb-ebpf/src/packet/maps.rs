@@ -14,6 +14,7 @@ use lb_common::packet::{
 
 use crate::decide::Target;
 use crate::headers::Packet;
+use crate::snat::Search;
 
 #[map]
 pub static SERVICES: HashMap<Endpoint, Service> = HashMap::with_max_entries(PACKET_SERVICES, 0);
@@ -61,8 +62,8 @@ static TARGET: PerCpuArray<Target> = PerCpuArray::with_max_entries(1, 0);
 pub struct Room {
     pub key: FlowKey,
     pub reverse: Reverse,
-    /// Where a value goes so that the verifier forgets how it was found.
-    pub found: u32,
+    pub search: Search,
+    pub why: Exit,
 }
 
 /// Room for the facts about a packet and about the one inside it.
@@ -86,6 +87,18 @@ pub fn target() -> Option<&'static mut Target> {
 pub fn room() -> Option<&'static mut Room> {
     // SAFETY: the element belongs to this CPU and this run, and no step asks for it while another one has it.
     ROOM.get_ptr_mut(0).map(|room| unsafe { &mut *room })
+}
+
+/// The same, as a value that the verifier knows nothing of.
+#[inline(always)]
+pub fn forgotten(why: Exit) -> Exit {
+    let Some(room) = room() else { return why };
+    let place = &raw mut room.why;
+    // SAFETY: what was written is read.
+    unsafe {
+        place.write_volatile(why);
+        place.read_volatile()
+    }
 }
 
 /// Whether there is any service of this kind ([`lb_common::packet::features`]).

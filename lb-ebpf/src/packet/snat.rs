@@ -6,7 +6,9 @@
 //! made again, and one that belongs to another flow by now is never used.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::cty::{c_long, c_void};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::generated::bpf_loop;
 use lb_common::limits::PACKET_PORTS_TRIED;
 use lb_common::packet::{
     Address, Connection, FlowKey, Reverse, SOURCE_NAT, Server, TCP, TICK_SHIFT, life, source_ports, state,
@@ -89,30 +91,27 @@ pub fn source<'a>(flow: &'a FlowKey, server: &'a Server) -> &'a Address {
 /// Finds a port for the flow that was prepared and writes its way back; the one in `room` is tried first, if the
 /// server may have it. 0 when there is none.
 #[inline(never)]
-pub fn allocate(room: &mut Room, server: &Server) -> u16 {
+pub fn allocate(server: &Server) -> u16 {
+    let Some(room) = room() else { return 0 };
     let translated = server.flags & SOURCE_NAT != 0;
     let (low, high) = if translated { source_ports(server.extra) } else { PORTS };
-    let span = (high as u32).wrapping_sub(low as u32).wrapping_add(1);
-    let hash = room.reverse.flow.hash(false);
     let wish = u16::from_be(room.reverse.port);
-    let wish_fits = wish != 0 && (!translated || (wish >= low && wish <= high));
-    let (mut oldest, mut silent) = (0, 0);
-    for number in 0..PACKET_PORTS_TRIED {
-        // Numbers that follow the golden ratio are far apart in any range.
-        let spread = hash.wrapping_add(number.wrapping_mul(0x9e37_79b9));
-        let other = low.wrapping_add(((spread as u64 * span as u64) >> 32) as u16);
-        let port = if number == 0 && wish_fits { wish } else { other }.to_be();
-        room.key.destination_port = port;
-        room.reverse.port = port;
-        let found = unknown(room, try_port(room));
-        if found == OURS {
-            return port;
-        }
-        if found > silent {
-            (oldest, silent) = (port, found);
-        }
-        oldest = unknown(room, oldest as u32) as u16;
-        silent = unknown(room, silent);
+    room.search = Search {
+        low: low as u32,
+        span: (high as u32).wrapping_sub(low as u32).wrapping_add(1),
+        hash: room.reverse.flow.hash(false),
+        wish: if wish != 0 && (!translated || (wish >= low && wish <= high)) { wish } else { 0 },
+        oldest: 0,
+        silent: 0,
+    };
+    // A loop of the kernel's: of one of ours the verifier would go through every round, with all that each may find.
+    // SAFETY: the function has the signature that the helper calls, and no context.
+    unsafe { bpf_loop(PACKET_PORTS_TRIED, attempt as *mut c_void, core::ptr::null_mut(), 0) };
+    // The rounds have written there, so it is asked for anew.
+    let Some(room) = crate::maps::room() else { return 0 };
+    let Search { oldest, silent, .. } = room.search;
+    if silent == OURS_FOUND {
+        return oldest;
     }
     if silent <= BUSY {
         return 0;
@@ -123,14 +122,44 @@ pub fn allocate(room: &mut Room, server: &Server) -> u16 {
     if REVERSE.insert(&room.key, &room.reverse, BPF_ANY as u64).is_ok() { oldest } else { 0 }
 }
 
-/// The same value through memory: the verifier would go on apart for each way by which it was found, in each round.
-#[inline(always)]
-fn unknown(room: &mut Room, value: u32) -> u32 {
-    // SAFETY: a reference is valid.
-    unsafe {
-        (&raw mut room.found).write_volatile(value);
-        (&raw const room.found).read_volatile()
+/// Where a search for a port is.
+#[derive(Clone, Copy)]
+pub struct Search {
+    low: u32,
+    span: u32,
+    hash: u32,
+    /// Tried first, unless it is 0.
+    wish: u16,
+    /// The port whose owner was silent for longest, or the one that was found.
+    oldest: u16,
+    /// For how long, as [`try_port`] says it, or [`OURS_FOUND`].
+    silent: u32,
+}
+
+/// In place of the silence of a port's owner: the port is ours.
+const OURS_FOUND: u32 = u32::MAX;
+
+/// One round of a search; returns 1 when there need be no other.
+extern "C" fn attempt(number: u32, _: *mut c_void) -> c_long {
+    let Some(room) = room() else { return 1 };
+    let Search { low, span, hash, wish, .. } = room.search;
+    // Numbers that follow the golden ratio are far apart in any range.
+    let spread = hash.wrapping_add(number.wrapping_mul(0x9e37_79b9));
+    let other = low.wrapping_add(((spread as u64 * span as u64) >> 32) as u32) as u16;
+    let port = if number == 0 && wish != 0 { wish } else { other }.to_be();
+    room.key.destination_port = port;
+    room.reverse.port = port;
+    let found = try_port(room);
+    if found == OURS {
+        room.search.oldest = port;
+        room.search.silent = OURS_FOUND;
+        return 1;
     }
+    if found > room.search.silent {
+        room.search.oldest = port;
+        room.search.silent = found;
+    }
+    0
 }
 
 /// What [`try_port`] returns; more than [`BUSY`] is for how long its owner has been silent.
@@ -232,7 +261,7 @@ pub fn refresh(flow: &FlowKey, connection: &mut Connection, now: u32, flags: u8,
             return connection.port;
         }
     }
-    let port = allocate(room, server);
+    let port = allocate(server);
     if port != 0 {
         connection.port = port;
     }
