@@ -242,11 +242,13 @@ impl Balancer {
         found
     }
 
-    /// Whether a program is attached to the interface, by XDP or tc.
+    /// Whether a program is attached to an interface: by XDP, tc's filters, or a link, which is pinned.
     pub fn has_program(&self) -> bool {
         let links = self.ip("-d link show").unwrap_or_default();
         let filters = self.run(&["tc", "filter", "show", "dev", INTERFACE, "ingress"]).unwrap_or_default();
-        links.contains("prog/xdp") || !filters.trim().is_empty()
+        let is_link =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"));
+        links.contains("prog/xdp") || !filters.trim().is_empty() || self.pinned().iter().any(is_link)
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn write(
     tests: &[Test],
     daemon: Option<&Path>,
     filter: Option<&str>,
+    skip: &[&str],
 ) -> Result<()> {
     let file = File::create(place).with_context(|| format!("cannot create {}", place.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
@@ -104,6 +105,7 @@ pub(super) fn write(
     }
     plan.tests = tests.iter().map(|test| test.name.clone()).collect();
     plan.filter = filter.map(str::to_owned);
+    plan.skip = skip.iter().map(|&part| part.to_owned()).collect();
     archive.file(guest::PLAN.trim_start_matches('/'), &serde_json::to_vec(&plan)?)?;
     archive.finish().with_context(|| format!("cannot write {}", place.display()))
 }
