@@ -102,7 +102,7 @@ const _: () = assert!(size_of::<Endpoint>() == 20);
 pub mod forwarding {
     /// The destination becomes the server's address and port; the answers come back through us.
     pub const NAT: u8 = 0;
-    /// Only the Ethernet header changes: the server is on the same segment and has the service's address itself.
+    /// Only the Ethernet header and the time to live change: the server is on the same segment and has the service's address itself.
     pub const DSR: u8 = 1;
     /// The packet travels inside another one to the server, which has the service's address itself.
     pub const IPIP: u8 = 2;

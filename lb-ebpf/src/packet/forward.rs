@@ -43,6 +43,9 @@ fn pass<F: Frame>(_ctx: &F) -> u32 {
 #[inline(never)]
 pub fn send(ctx: &impl Frame, packet: &mut Packet, target: &Target) -> Result<Verdict, Exit> {
     let server = server(target.server).ok_or(Exit::NoServer)?;
+    if packet.ttl <= 1 {
+        return Err(Exit::TimeToLive);
+    }
     let verdict = match target.forwarding {
         forwarding::NAT => nat(ctx, packet, target, server)?,
         forwarding::DSR => {
@@ -50,6 +53,7 @@ pub fn send(ctx: &impl Frame, packet: &mut Packet, target: &Target) -> Result<Ve
             let link =
                 route(ctx, packet, on_wire(ctx, packet), &packet.key.source, &server.address, Some(server))?;
             let link = known(ctx, packet, link, 0)?;
+            hop(ctx, packet)?;
             leave(ctx, packet, &link, false)?
         }
         _ => tunnel(ctx, packet, server)?,
@@ -61,9 +65,6 @@ pub fn send(ctx: &impl Frame, packet: &mut Packet, target: &Target) -> Result<Ve
 #[inline(always)]
 fn nat<F: Frame>(ctx: &F, packet: &mut Packet, target: &Target, server: &Server) -> Result<Verdict, Exit> {
     same_family(packet, server)?;
-    if packet.ttl <= 1 {
-        return Err(Exit::TimeToLive);
-    }
     let server = if target.backward { None } else { Some(server) };
     let link = route(ctx, packet, on_wire(ctx, packet), &target.source, &target.destination, server)?;
     let from_us = target.source != packet.key.source;
@@ -171,6 +172,30 @@ pub fn rewrite_addresses(
     Ok(change)
 }
 
+/// Takes one from the time to live and changes nothing else: two balancers that are each other's servers would send a
+/// packet round for ever.
+#[inline(never)]
+fn hop(ctx: &impl Frame, packet: &Packet) -> Result<(), Exit> {
+    let left = packet.ttl - 1;
+    if packet.v6 {
+        let header = at::<V6>(ctx, packet.network).ok_or(Exit::Malformed)?;
+        // SAFETY: `at` checked the bounds; headers may lie at any address.
+        unsafe { (&raw mut (*header).hop_limit).write(left) };
+        let hops = |limit: u8| u16::from_ne_bytes([0, limit]) as u64;
+        ctx.changed(difference(hops(packet.ttl), hops(left)));
+        return Ok(());
+    }
+    let header = at::<V4>(ctx, packet.network).ok_or(Exit::Malformed)?;
+    let ttl = |ttl: u8| u16::from_ne_bytes([ttl, 0]) as u64;
+    // SAFETY: as above.
+    unsafe {
+        (&raw mut (*header).ttl).write(left);
+        let sum = &raw mut (*header).checksum;
+        sum.write_unaligned(apply(sum.read_unaligned(), difference(ttl(packet.ttl), ttl(left))));
+    }
+    Ok(())
+}
+
 /// Replaces both ports, and corrects the checksum for them and for the addresses.
 #[inline(always)]
 fn rewrite_transport(ctx: &impl Frame, packet: &Packet, target: &Target, addresses: u64) -> Result<(), Exit> {
@@ -200,6 +225,7 @@ fn tunnel(ctx: &impl Frame, packet: &mut Packet, server: &Server) -> Result<Verd
     let link = route(ctx, packet, on_wire, &server.source, &server.address, Some(server))?;
     let link = known(ctx, packet, link, room)?;
     let service = service_type(ctx, packet)?;
+    hop(ctx, packet)?;
     let network = ctx.wrap(packet, over_v4)?;
     let ethertype = at::<u16>(ctx, network - 2).ok_or(Exit::NoRoom)?;
     // SAFETY: `at` checked the bounds.
