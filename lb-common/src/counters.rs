@@ -87,7 +87,7 @@ exits! {
     ShieldPassed = "shield_passed",
     /// To the kernel: neither IPv4 nor IPv6, or too many VLAN tags.
     NotIp = "not_ip",
-    /// To the kernel: not for our Ethernet address alone.
+    /// To the kernel: not for our Ethernet address alone, or not from one other host.
     NotUnicast = "not_unicast",
     /// To the kernel: neither TCP nor UDP nor an ICMP error.
     OtherProtocol = "other_protocol",

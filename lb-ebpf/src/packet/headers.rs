@@ -175,7 +175,22 @@ pub fn parse(ctx: &impl Frame, packet: &mut Packet) -> Result<(), Exit> {
     if ctx.bytes() < packet.network + packet.length as usize {
         return Err(Exit::Malformed);
     }
-    Ok(())
+    if is_from_host(packet) { Ok(()) } else { Err(Exit::NotUnicast) }
+}
+
+/// Whether the source may be the address of one other host (RFC 1122 section 3.2.1.3, RFC 4291 section 2.7): nothing
+/// here asks the kernel, which would drop what pretends to come from nowhere or from this host. One that calls its own
+/// address is no other either.
+#[inline(always)]
+fn is_from_host(packet: &Packet) -> bool {
+    let key = &packet.key;
+    let (word, first) = if packet.v6 {
+        (key.source[0], key.source[0].to_ne_bytes()[0])
+    } else {
+        (key.source[3], key.source[3].to_ne_bytes()[0])
+    };
+    let is_unicast = if packet.v6 { word != 0 && first != 0xff } else { first != 0 && first != 127 && first < 224 };
+    is_unicast && key.source != key.destination
 }
 
 /// What is behind the Ethernet header and its tags, and where.

@@ -54,11 +54,10 @@ struct Icmp {
 #[inline(never)]
 pub fn tell(ctx: &impl Frame, packet: &Packet, source: &Address) -> Result<Verdict, Exit> {
     let quote = if packet.v6 { QUOTE_V6 } else { QUOTE_V4 };
-    // Later fragments are never answered (RFC 1122 section 3.2.2), and an IPv6 host takes no smaller limit.
+    // Later fragments are never answered (RFC 1122 section 3.2.2; that the source is one host has been seen to), and an IPv6 host takes no smaller limit.
     if packet.part == Part::Later
         || (packet.length as usize) < quote
         || (packet.v6 && packet.mtu < LINK_MIN_V6)
-        || !is_host(packet)
         || !may_answer()
     {
         return Err(Exit::TooBig);
@@ -73,17 +72,6 @@ pub fn tell(ctx: &impl Frame, packet: &Packet, source: &Address) -> Result<Verdi
     // SAFETY: `at` checked the bounds.
     unsafe { place.write_unaligned([addresses[1], addresses[0]]) };
     Ok(Verdict { action: ctx.transmit(ctx.interface()), why: Exit::TooBigAnswered })
-}
-
-/// Whether the packet's source is the address of one host (RFC 1122 section 3.2.2).
-#[inline(always)]
-fn is_host(packet: &Packet) -> bool {
-    let source = &packet.key.source;
-    if packet.v6 {
-        return source[0] != 0 && source[0].to_ne_bytes()[0] != 0xff;
-    }
-    let first = source[3].to_ne_bytes()[0];
-    first != 0 && first != 127 && first < 224
 }
 
 /// Whether this CPU has answers left for this second.

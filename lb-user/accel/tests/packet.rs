@@ -18,7 +18,9 @@ use sockeye_accel::{Packet, PacketService, PacketSizes, PacketVlan, TABLE_SIZE_M
 
 with_both! {
     nat_translates_both_directions,
-    dsr_changes_only_the_ethernet_header,
+    dsr_changes_only_the_ethernet_header_and_the_time_to_live,
+    loops_end,
+    sources_are_other_hosts,
     ipip_wraps_over_either_family,
     tags_follow_the_way_out,
     too_big_packets_are_answered,
@@ -210,15 +212,55 @@ fn by_the_routes_of_a_namespace() {
     }
 }
 
-fn dsr_changes_only_the_ethernet_header(hook: Hook) {
+fn dsr_changes_only_the_ethernet_header_and_the_time_to_live(hook: Hook) {
     let Some(rig) = Rig::with(hook, forwarding::DSR, 0) else { return };
     each(|family, protocol| {
-        let frame = request(family, protocol).build();
-        let (run, why) = rig.run(&frame);
+        let frame = request(family, protocol);
+        let (run, why) = rig.run(&frame.build());
         assert_eq!((run.action, why), (TX, "sent"));
-        assert_eq!(run.packet[12..], frame[12..]);
+        assert_eq!(run.packet[12..], Frame { ttl: 63, ..frame }.build()[12..]);
         assert_eq!(run.packet[..6], MAC);
     });
+}
+
+/// A packet that a balancer sends to another one, and that back again, ends some time.
+fn loops_end(hook: Hook) {
+    for mode in [forwarding::NAT, forwarding::DSR, forwarding::IPIP] {
+        let Some(rig) = Rig::with(hook, mode, STATELESS) else { return };
+        each(|family, protocol| {
+            rig.untouched(&Frame { ttl: 1, ..request(family, protocol) }.build(), DROP, "time_to_live");
+            if mode == forwarding::DSR {
+                let mut frame = Frame { ttl: 3, ..request(family, protocol) }.build();
+                for left in [2, 1] {
+                    let (run, why) = rig.run(&frame);
+                    assert_eq!((check(&run.packet).ttl, why), (left, "sent"));
+                    frame = [&frame[..12], &run.packet[12..]].concat();
+                }
+                rig.untouched(&frame, DROP, "time_to_live");
+            }
+        });
+    }
+}
+
+/// What the kernel would not forward, because nobody can have sent it, is left to the kernel.
+fn sources_are_other_hosts(hook: Hook) {
+    for mode in [forwarding::NAT, forwarding::DSR, forwarding::IPIP] {
+        let Some(rig) = Rig::with(hook, mode, 0) else { return };
+        each(|family, protocol| {
+            let strange = [
+                ["0.0.0.0", "::"],
+                ["0.1.2.3", "::192.0.2.7"],
+                ["127.0.0.1", "::1"],
+                ["224.0.0.1", "ff02::1"],
+                ["255.255.255.255", "ff0e::1"],
+                SERVICE,
+            ];
+            for source in strange {
+                let source = source[family].parse().unwrap();
+                rig.untouched(&Frame { source, ..request(family, protocol) }.build(), PASS, "not_unicast");
+            }
+        });
+    }
 }
 
 fn ipip_wraps_over_either_family(hook: Hook) {
@@ -236,7 +278,7 @@ fn ipip_wraps_over_either_family(hook: Hook) {
                 assert_eq!(outer.source.to_string(), TUNNEL[over]);
                 assert_eq!(outer.destination.to_string(), SERVER[over]);
                 assert_eq!((outer.ttl, outer.protocol), (64, [4, 41][family]));
-                assert_eq!(outer.rest, frame.network());
+                assert_eq!(outer.rest, Frame { ttl: 63, ..frame.clone() }.network());
                 assert_eq!(run.packet.len(), 14 + frame.network().len() + [20, 40][over]);
                 // The service type is that of the packet inside.
                 assert_eq!(run.packet[14..16], [[0x45, 0x28], [0x62, 0x80]][over]);
@@ -342,11 +384,6 @@ fn too_big_packets_are_answered(hook: Hook) {
                 };
                 assert_eq!(rig.run(&part(0).build()).1, "too_big_answered");
                 rig.untouched(&part(200).build(), DROP, "too_big");
-            }
-            // Nobody is at these addresses.
-            for source in [["0.0.0.0", "::"], ["127.0.0.1", "::1"], ["224.0.0.1", "ff02::1"]] {
-                let lost = Frame { source: source[family].parse().unwrap(), ..large.clone() };
-                rig.untouched(&lost.build(), DROP, "too_big");
             }
             if hook == Hook::Tc {
                 // Several segments that travel as one are measured apart.
@@ -542,7 +579,8 @@ fn icmp_errors_find_the_other_side(hook: Hook) {
             let (run, why) = rig.run(&frame);
             if mode == forwarding::DSR {
                 assert_eq!((run.action, why), (TX, "sent"));
-                assert_eq!(run.packet[12..], frame[12..]);
+                assert_eq!(run.packet[34..], frame[34..]);
+                assert_eq!(check(&run.packet).ttl, 63);
                 return;
             }
             assert_eq!((run.action, why), (TX, "icmp_error"));
