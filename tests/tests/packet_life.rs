@@ -259,6 +259,25 @@ async fn an_interface_may_go_and_return() {
 }
 
 #[tokio::test]
+async fn flows_outlive_a_soft_stop() {
+    let Some(farm) = Farm::new(Way::Nat, 1, 1).await else { return };
+    let cfg = farm.cfg("ebpf.attach tc\n  hard-stop-after 2s", "");
+    let daemon = farm.start(cfg).await;
+    let mut flow = within("a flow", Flow::open(&farm.net.client, service(0))).await.expect("a flow");
+    daemon.signal(Signal::USR1);
+    // Workers, who have nothing to end, are gone by then.
+    daemon.stderr.wait("<*>Proxy web6 stopped<*>").await;
+    for _ in 0..ROUNDS {
+        within("an answer", flow.ask(b"hello")).await.expect("an answer");
+    }
+    assert!(farm.net.balancers[0].has_program());
+    daemon.stderr.wait("<*>performing a hard-stop<*>").await;
+    let exit = daemon.exit().await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert_eq!(farm.net.balancers[0].pinned(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
 async fn an_address_on_no_interface_is_refused() {
     let Some(farm) = Farm::new(Way::Nat, 1, 1).await else { return };
     let cfg = farm.cfg("ebpf.attach tc", "").replace("192.0.2.1:80", "192.0.2.77:80");

@@ -159,10 +159,11 @@ impl Control<'_> {
                     run::say(Severity::Warning, "some tasks resisted to hard-stop, exiting now.");
                     break;
                 }
-                report = self.reports.recv() => match report {
+                report = self.reports.recv(), if running > 0 => match report {
                     Some(Report::Ended) => running -= 1,
                     Some(Report::Closed) => {}
-                    None => break,
+                    // Flows of `mode packet` may still be waited for.
+                    None => running = 0,
                 },
             }
         }
