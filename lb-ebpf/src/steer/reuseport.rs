@@ -108,7 +108,8 @@ fn least(group: &Group, hash: u32) -> Result<(Member, bool), u32> {
             at -= group.count;
         }
         let member = member(group.first + at)?;
-        let Some(load) = LOADS.get_ptr(member.worker) else { continue };
+        // Always there. No `continue`: kernel 6.1 refuses a loop that is entered again from the instruction before it.
+        let load = LOADS.get_ptr(member.worker).ok_or(counter::NO_GROUP)?;
         // SAFETY: the element lives as long as the program.
         let load = unsafe { to_do(load, now) };
         if load < best_load {
