@@ -31,6 +31,7 @@ use crate::loader::{self, LoadError};
 
 pub(crate) use attach::NATIVE_MTU_MAX;
 pub use attach::{AttachError, AttachWanted, Attached};
+use encode::FREE;
 pub use encode::endpoint;
 pub use instance::{Instance, InstanceError};
 pub(crate) use instance::{holder, is_mounted, network_namespace};
@@ -187,7 +188,7 @@ impl Packet {
         let found = folder.as_ref().map(|folder| Found::look(folder, &sizes)).unwrap_or_default();
         let mut object = loader::packet_object(&load, table_entries(&sizes).div_ceil(2), &found.reusable)?;
         let pins = folder.map(|folder| Pins::new(folder, &object)).transpose().map_err(LoadError::Pins)?;
-        let services = Services {
+        let mut services = Services {
             services: take(&mut object, "SERVICES")?.try_into()?,
             count: 0,
             servers: take(&mut object, "SERVERS")?.try_into()?,
@@ -195,6 +196,9 @@ impl Packet {
             features: take(&mut object, "FEATURES")?.try_into()?,
             sources: BTreeMap::new(),
         };
+        for (index, before) in &found.servers {
+            services.servers.set(*index, Server { generation: before.generation, ..FREE }, 0)?;
+        }
         let statistics = take(&mut object, "STATISTICS")?.try_into()?;
         let counters = take(&mut object, "COUNTERS")?.try_into()?;
         let Map::Array(tables) = take(&mut object, "TABLES")? else {
@@ -226,8 +230,9 @@ impl Packet {
         })
     }
 
-    /// The servers of the instance's last process, with the indices that remembered flows have for them. A server that
-    /// is still there must get its index and generation again; any other one on that index needs another generation.
+    /// The servers of the instance's last process, with the indices that remembered flows have for them, and the free
+    /// indices that a server had before. A server that is still there must get its index and generation again; any
+    /// other one on that index needs another generation.
     pub fn before(&self) -> &[(u32, Server)] {
         &self.before
     }

@@ -150,7 +150,7 @@ impl Found {
                 Ok(info) if map.name == REVERSE && (sizes.nat == 0 || info.max_entries() < REVERSE_USED) => {}
                 Ok(info) if map.fits(&info) => {
                     if map.entries.is_none() && info.max_entries() != sizes.connections {
-                        if found.servers.is_empty() {
+                        if found.servers.iter().all(|(_, server)| server.state == state::FREE) {
                             continue;
                         }
                         let kept = info.max_entries();
@@ -171,13 +171,13 @@ impl Found {
     }
 }
 
-/// The servers in a pinned map.
+/// The servers in a pinned map, and the generations of places that nobody has any more.
 fn servers(path: &Path) -> Result<Vec<(u32, Server)>, MapError> {
     let map: Array<MapData, Server> = Map::from_map_data(MapData::from_pin(path)?)?.try_into()?;
     let mut servers = Vec::new();
     for index in 0..PACKET_SERVERS {
         let server = map.get(&index, 0)?;
-        if server.state != state::FREE {
+        if server.state != state::FREE || server.generation != 0 {
             servers.push((index, server));
         }
     }

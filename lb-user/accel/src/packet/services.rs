@@ -236,8 +236,12 @@ impl Packet {
         if index >= PACKET_SERVERS {
             return Err(PacketError::ServerIndex(index));
         }
-        let value = server.map_or(Ok(FREE), encode)?;
         let maps = &mut self.services;
+        let value = match server {
+            Some(server) => encode(server)?,
+            // Flows of the server that leaves are still remembered, perhaps until a later process uses the index.
+            None => Server { generation: maps.servers.get(&index, 0)?.generation, ..FREE },
+        };
         let source = server.and_then(SourceNat::of);
         if let Some(source) = &source {
             for key in maps.services.keys() {
