@@ -87,19 +87,19 @@ impl StartError {
 
 impl Plane {
     /// Loads, fills and attaches the program, if a section is in `mode packet` or there is a shield. The servers have
-    /// their addresses by now. `successor`: a process that has the instance now will go (`-sf`, `-st`).
+    /// their addresses by now. `replaced`: processes that will go (`-sf`, `-st`), one of which may have the instance.
     ///
     /// # Errors
     /// When anything is missing; nothing is left attached then that was not before. A shield alone can do without the
     /// kernel, which is said then.
-    pub fn start(objects: &'static Objects, successor: bool) -> Result<Started, StartError> {
+    pub fn start(objects: &'static Objects, replaced: &[u32]) -> Result<Started, StartError> {
         let services = services(objects.config);
         let list = shield::list(objects.config, boot_clock())?;
         let alone = services.is_empty();
         if alone && list.is_none() {
             return Ok(Started::default());
         }
-        let (plane, kernel) = match Self::create(objects, services, list.as_ref(), successor) {
+        let (plane, kernel) = match Self::create(objects, services, list.as_ref(), replaced) {
             Ok((plane, kernel)) => (Some(plane), kernel),
             Err(error) if alone => {
                 let text = "shield: denied clients are refused when their connections are accepted";
@@ -120,7 +120,7 @@ impl Plane {
         objects: &'static Objects,
         services: Vec<Service>,
         list: Option<&ShieldList>,
-        successor: bool,
+        replaced: &[u32],
     ) -> Result<(Self, Option<sockeye_accel::Shield>), StartError> {
         let config = objects.config;
         let ebpf = &config.global.ebpf;
@@ -142,7 +142,7 @@ impl Plane {
         if !fatal.is_empty() {
             return Err(StartError::Misfits(fatal));
         }
-        let instance = Instance::claim(&ebpf.instance, successor)?;
+        let instance = Instance::claim(&ebpf.instance, replaced)?;
         let connections = ebpf.connections.unwrap_or(PACKET_CONNECTIONS);
         let sizes = PacketSizes {
             connections,

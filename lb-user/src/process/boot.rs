@@ -111,7 +111,8 @@ pub fn start(config: Config, options: &Options) -> Result<u8> {
 
 /// Starts the packet plane and the shield; if one cannot be, nothing starts and everything that is wrong is listed.
 fn start_plane(objects: &'static Objects, options: &Options) -> Result<Started> {
-    Plane::start(objects, options.replaced.is_some()).map_err(|error| {
+    let replaced = options.replaced.as_ref().map_or(&[][..], |replaced| &replaced.pids);
+    Plane::start(objects, replaced).map_err(|error| {
         for alert in error.alerts(objects.config) {
             run::say(Severity::Alert, &alert);
         }

@@ -81,11 +81,12 @@ impl Instance {
     /// Makes this process the owner. Mounts the BPF filesystem if it is not; pins that a dead process left are
     /// adopted by the next [`Packet::load`](super::Packet::load).
     ///
-    /// `successor`: another owner may be running, it will go (`-sf`, `-st`) and leave to us what is pinned.
+    /// `replaced`: processes that will go (`-sf`, `-st`); one of them may own the instance, and leaves to us what is
+    /// pinned.
     ///
     /// # Errors
-    /// When the name is not one, another process owns the instance, or the filesystem cannot be used.
-    pub fn claim(name: &str, successor: bool) -> Result<Self, InstanceError> {
+    /// When the name is not one, any other process owns the instance, or the filesystem cannot be used.
+    pub fn claim(name: &str, replaced: &[u32]) -> Result<Self, InstanceError> {
         validate(name)?;
         let transient = mount()? && private_mounts();
         let path = Path::new(ALL).join(name);
@@ -93,7 +94,7 @@ impl Instance {
         let (directory, locked) = open_locked(name, true)?;
         let owners = owners(&directory).map_err(failed)?;
         if let Some(owner) = owners.iter().rev().find(|owner| owner.live)
-            && !successor
+            && !replaced.contains(&owner.pid)
         {
             return Err(InstanceError::Owned { name: name.to_owned(), pid: owner.pid });
         }
