@@ -606,6 +606,46 @@ fn generations_outlive_their_servers() {
     third.unpin_all();
 }
 
+/// A successor that is killed after it has attached: the process before it goes on, if it still wants to.
+#[test]
+fn a_successor_that_is_killed() {
+    let Some(net) = Net::enter() else { return };
+    for filters in [false, true] {
+        let start = |replaced: &[u32]| {
+            let instance = Instance::claim(&net.instance(), replaced).unwrap();
+            let mut packet = Packet::load(&load(), Some(&instance)).unwrap();
+            if filters {
+                packet.use_filters();
+            }
+            packet.attach(INTERFACE, AttachWanted::Tc).unwrap();
+            packet.publish().unwrap();
+            (packet, instance)
+        };
+        let (mut packet, instance) = start(&[]);
+        packet.set_server(1, Some(&server(1))).unwrap();
+        assert_eq!(packet.lost(), Vec::<String>::new());
+        let (successor, next) = start(&[std::process::id()]);
+        assert_eq!(packet.lost(), Vec::<String>::new(), "it is the successor's");
+        // As far as others see, this is its end.
+        drop((successor, next));
+        assert_eq!(packet.lost(), [INTERFACE]);
+        packet.attach(INTERFACE, AttachWanted::Tc).unwrap();
+        packet.publish().unwrap();
+        assert_eq!(packet.lost(), Vec::<String>::new());
+        let (successor, next) = start(&[std::process::id()]);
+        assert_eq!(successor.before().len(), 1, "our servers are pinned again");
+        drop((successor, next));
+        // It was about to end and does so: packets go on with what is there.
+        let pinned = net.pinned();
+        packet.unpin_all();
+        drop((packet, instance));
+        let marks = |name: &String| !name.starts_with("owner-");
+        assert!(net.pinned().iter().eq(pinned.iter().filter(|name| marks(name))), "{pinned:?}");
+        let (mut packet, _instance) = start(&[]);
+        packet.unpin_all();
+    }
+}
+
 /// A successor that fails leaves everything to the process before it.
 #[test]
 fn a_successor_that_fails_changes_nothing() {

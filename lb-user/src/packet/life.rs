@@ -19,7 +19,7 @@ use sockeye_log::Logger;
 use sockeye_syntax::diag::Severity;
 use sockeye_sys::{netlink, readiness};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::interfaces::Network;
 use super::{Done, Plane, ways};
@@ -30,6 +30,8 @@ use crate::process::run;
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 /// How often an interface that did not take the program is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is seen to that the program is where it was put: nobody tells when another one takes its place.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long no flow may have sent a packet before a soft stop ends.
 pub const QUIET_TIME: Duration = Duration::from_secs(5);
 
@@ -43,6 +45,8 @@ pub async fn keep(plane: Rc<RefCell<Plane>>) {
             &format!("packet: changes of interfaces will not be seen: cannot watch them: {error}"),
         );
     }
+    let mut check = interval(CHECK_INTERVAL);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let retry = plane.borrow().retry.then(|| Instant::now() + RETRY_INTERVAL);
         tokio::select! {
@@ -55,6 +59,11 @@ pub async fn keep(plane: Rc<RefCell<Plane>>) {
                 look(&plane).await;
             }
             () = until(retry) => look(&plane).await,
+            _ = check.tick() => {
+                if plane.borrow_mut().has_lost() {
+                    look(&plane).await;
+                }
+            }
         }
     }
 }
@@ -176,10 +185,20 @@ impl Plane {
             let effect = if self.is_guarded_only(&name) { "" } else { ", its packets are not forwarded" };
             self.tell(Severity::Warning, &format!("packet: interface {name} is gone{effect}"));
         }
+        let lost = if self.stopping { Vec::new() } else { self.packet.lost() };
+        for name in &lost {
+            self.attached.remove(name);
+            self.tell(Severity::Warning, &format!("packet: interface {name} has lost the program"));
+        }
         for (name, number) in &findings.attach {
             if !self.attached.contains_key(name) {
                 self.attach_again(name, *number);
             }
+        }
+        if !lost.is_empty()
+            && let Err(error) = self.packet.publish()
+        {
+            self.tell_once(format!("cannot take back what another process had: {error}"));
         }
         let left: Vec<String> =
             self.attached.keys().filter(|name| !findings.attach.contains_key(*name)).cloned().collect();
@@ -195,6 +214,11 @@ impl Plane {
         if !self.retry {
             self.failures.clear();
         }
+    }
+
+    /// Whether the program is missing where it was put. At a soft stop whoever took its place may keep it.
+    fn has_lost(&mut self) -> bool {
+        !self.stopping && !self.packet.lost().is_empty()
     }
 
     fn obey(&mut self) -> Result<(), PacketError> {

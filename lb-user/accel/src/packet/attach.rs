@@ -127,6 +127,13 @@ impl Packet {
         self.places.publish()
     }
 
+    /// Interfaces where our program should be and is not: a successor failed after it had taken them, the interface was
+    /// made anew under its number, or somebody changed it by hand. They have to be attached again. Empty when a later
+    /// process has taken over.
+    pub fn lost(&mut self) -> Vec<String> {
+        self.places.lost()
+    }
+
     /// Where the program is, by the interfaces' names.
     pub fn attached(&self) -> &[(String, Attached)] {
         &self.places.attached
@@ -137,7 +144,8 @@ impl Packet {
         std::mem::take(&mut self.places.notices)
     }
 
-    /// A clean stop: takes the program off everywhere and removes all pins, unless a later process has taken over.
+    /// A clean stop: takes the program off everywhere and removes all pins, unless a later process has taken over,
+    /// whether it still runs or not.
     /// Afterwards this process has nothing attached, and does not own the instance.
     pub fn unpin_all(&mut self) {
         self.places.unpin_all();

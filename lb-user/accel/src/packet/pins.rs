@@ -288,6 +288,18 @@ impl Pins {
         self.folder.leave();
     }
 
+    /// The maps that are pinned may not be ours any more.
+    pub(super) fn pin_again(&mut self) {
+        self.pinned = false;
+    }
+
+    /// Gives the instance up, and leaves everything to those who find it.
+    pub(super) fn leave_all(&self) {
+        if let Ok(_lock) = self.folder.lock() {
+            self.folder.leave();
+        }
+    }
+
     /// Gives the instance up: detaches and removes everything but the marks of other processes, unless a later process
     /// has taken over.
     pub(super) fn leave(&self) {

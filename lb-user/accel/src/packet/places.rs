@@ -47,8 +47,10 @@ struct Held {
     pinned: bool,
     /// It was there before us.
     found: bool,
-    /// Our program runs there.
+    /// Our program runs there, or did until somebody changed that.
     ours: bool,
+    /// The kernel's number of our program; 0 while there is none of ours.
+    program: u32,
     /// The program that was there before ours, until we have [published](Places::publish).
     previous: Option<OwnedFd>,
 }
@@ -66,6 +68,27 @@ impl Held {
             Pin::Link { interface, .. } | Pin::Filter { interface, .. } => interface,
             _ => "",
         }
+    }
+
+    /// The program that is there now: 0 for none, `None` if nobody can tell.
+    fn runs(&self) -> Option<u32> {
+        match &self.link {
+            Some(link) => {
+                let info = bpf::link_info(link).ok()??;
+                Some(if info.interface == self.index { info.program } else { 0 })
+            }
+            None => Some(filter::program(self.index).unwrap_or_default()),
+        }
+    }
+
+    /// Whether our program was there and is no longer.
+    fn is_lost(&self) -> bool {
+        self.program != 0 && self.runs().is_some_and(|program| program != self.program)
+    }
+
+    /// Whether another one is in its place.
+    fn is_taken(&self) -> bool {
+        self.is_lost() && self.runs().is_some_and(|program| program != 0)
     }
 
     /// Takes the program off.
@@ -163,6 +186,7 @@ impl Places {
                         pinned: true,
                         found: true,
                         ours: false,
+                        program: 0,
                         previous: None,
                     };
                     if index == facts.index {
@@ -181,6 +205,7 @@ impl Places {
                         pinned: true,
                         found: true,
                         ours: false,
+                        program: 0,
                         previous: None,
                     });
                 }
@@ -208,6 +233,7 @@ impl Places {
                 if bpf::link_update(link, &program).is_ok() {
                     held.previous = held.previous.or(previous);
                     held.ours = true;
+                    held.program = bpf::program_id(&program).unwrap_or_default();
                     return Ok(held);
                 }
             }
@@ -223,7 +249,7 @@ impl Places {
         let flags = if kind == Attached::Native { XDP_NATIVE } else { XDP_GENERIC };
         let link = bpf::link_create(&program, facts.index, bpf::XDP, flags)
             .map_err(|error| xdp_refused(error, kind, facts))?;
-        self.hold_link(link, kind, facts)
+        self.hold_link(link, &program, kind, facts)
     }
 
     fn attach_tc(
@@ -235,7 +261,7 @@ impl Places {
     ) -> Result<Held, AttachError> {
         if !self.filters_only {
             match bpf::link_create(program, facts.index, bpf::TCX_INGRESS, 0) {
-                Ok(link) => return self.hold_link(link, Attached::Tc, facts),
+                Ok(link) => return self.hold_link(link, program, Attached::Tc, facts),
                 // A kernel before 6.6 does not know tcx.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
                 Err(error) => return Err(refused(error, Attached::Tc, facts)),
@@ -249,10 +275,25 @@ impl Places {
             Some(pins) => pins.pin(program, &pin).map(|()| true).map_err(AttachError::Pins)?,
             None => false,
         };
-        Ok(Held { pin, link: None, index: facts.index, pinned, found: false, ours: true, previous: None })
+        Ok(Held {
+            pin,
+            link: None,
+            index: facts.index,
+            pinned,
+            found: false,
+            ours: true,
+            program: bpf::program_id(program).unwrap_or_default(),
+            previous: None,
+        })
     }
 
-    fn hold_link(&self, link: OwnedFd, kind: Attached, facts: &Interface) -> Result<Held, AttachError> {
+    fn hold_link(
+        &self,
+        link: OwnedFd,
+        program: &OwnedFd,
+        kind: Attached,
+        facts: &Interface,
+    ) -> Result<Held, AttachError> {
         let network = self.pins.as_ref().map_or(0, |pins| pins.folder().network());
         let pin = Pin::Link { interface: facts.name.clone(), kind, network };
         let pinned = match &self.pins {
@@ -266,6 +307,7 @@ impl Places {
             pinned,
             found: false,
             ours: true,
+            program: bpf::program_id(program).unwrap_or_default(),
             previous: None,
         })
     }
@@ -310,8 +352,25 @@ impl Places {
         self.attached.clear();
     }
 
+    pub(super) fn lost(&mut self) -> Vec<String> {
+        let superseded = |pins: &Pins| pins.folder().lock().is_err() || pins.folder().superseded();
+        if self.pins.as_ref().is_some_and(superseded) {
+            return Vec::new();
+        }
+        let lost = self.held.iter().filter(|held| held.is_lost());
+        let lost: Vec<String> = lost.map(|held| held.interface().to_owned()).collect();
+        if let Some(pins) = self.pins.as_mut().filter(|_| !lost.is_empty()) {
+            // Whose program came between us may have pinned maps of its own.
+            pins.pin_again();
+        }
+        lost
+    }
+
     pub(super) fn unpin_all(&mut self) {
+        // A successor that was killed has no mark any more, and its programs go on.
+        let taken = self.held.iter().any(Held::is_taken);
         match self.pins.take() {
+            Some(pins) if taken => pins.leave_all(),
             // A successor's links are not ours to end; closing our descriptors of them changes nothing.
             Some(pins) => pins.leave(),
             None => self.end_unpinned(),
