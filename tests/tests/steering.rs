@@ -273,7 +273,8 @@ async fn sockeye_can_steer() -> bool {
 async fn a_long_range_of_ports() {
     let mut sockets = Vec::new();
     for accel in ["on", "off"] {
-        let ports = Reserved::range(100);
+        // The last one is kept free, to see that the range ends.
+        let ports = Reserved::range(101);
         let (low, high) = (ports[0].port(), ports[99].port());
         let global = if is_haproxy() { String::new() } else { format!("ebpf.accel {accel}") };
         let mut daemon =
@@ -289,7 +290,7 @@ async fn a_long_range_of_ports() {
         }
         let mut client = daemon.connect("fe").await;
         assert_eq!(ask(&mut client).await[3], "102");
-        assert!(Peer::connect(([127, 0, 0, 1], high + 1).into()).await.is_err() || ports.len() < 100);
+        assert!(Peer::connect(([127, 0, 0, 1], ports[100].port()).into()).await.is_err());
         let folder = format!("/proc/{}/fd", daemon.pid().as_raw_nonzero());
         sockets.push((
             std::fs::read_dir(folder).expect("descriptors").count(),
