@@ -26,8 +26,9 @@ mod silence {
     /// It is over (RFC 9293 section 3.6.1 lets a port be used again within TIME-WAIT by a newer segment). No less than
     /// a step: whose port it was must notice at its next packet.
     pub const OVER: u32 = lb_common::packet::TICKS_LONG;
-    /// The client never answered the server: servers give up after 63 seconds.
-    pub const HALF_OPEN: u32 = 60;
+    /// The client never answered the server, whatever the service's idle time: else a few packets per second from
+    /// addresses that nobody has would hold all ports. A handshake that is only slow gets another port for its next SYN.
+    pub const HALF_OPEN: u32 = 8;
     /// UDP (RFC 4787, requirement 5: no less than two minutes).
     pub const DATAGRAMS: u32 = 120;
     /// TCP (RFC 5382, requirement 5: no less than two hours and four minutes).
@@ -182,16 +183,17 @@ fn try_port(room: &Room) -> u32 {
         return if REVERSE.insert(&room.key, &room.reverse, BPF_ANY as u64).is_ok() { OURS } else { BUSY };
     }
     let silent = since(room.reverse.last_seen, entry.last_seen);
+    let half_open = entry.flow.protocol == TCP as u32 && entry.life & life::ANSWERED == 0;
     let limit = if entry.life & life::OVER == life::OVER || !is_current(entry.server, entry.generation) {
         silence::OVER
+    } else if half_open && (entry.idle == 0 || entry.idle > silence::HALF_OPEN) {
+        silence::HALF_OPEN
     } else if entry.idle > silence::OVER {
         entry.idle
     } else if entry.idle != 0 {
         silence::OVER
     } else if entry.flow.protocol != TCP as u32 {
         silence::DATAGRAMS
-    } else if entry.life & life::ANSWERED == 0 {
-        silence::HALF_OPEN
     } else {
         silence::ESTABLISHED
     };

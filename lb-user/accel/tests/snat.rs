@@ -181,9 +181,9 @@ fn ports_of_flows_that_are_over_are_used_again(hook: Hook) {
         ([0, RST | ACK], 4),
         ([FIN | ACK, 0], 7_440),
         ([ACK, FIN | ACK], 7_440),
-        ([0, FIN | ACK], 60),
+        ([0, FIN | ACK], 8),
         ([ACK, ACK], 7_440),
-        ([0, 0], 60),
+        ([0, 0], 8),
     ] {
         let seen = rig.to_server(&flags(SYN, first.clone()));
         close(&rig, &seen, how);
@@ -199,6 +199,18 @@ fn ports_of_flows_that_are_over_are_used_again(hook: Hook) {
         rig.to_server(&flags(RST, second.clone()));
         rig.age(5);
     }
+    // No idle time, however long, keeps a port for a client that never answered.
+    rig.service(0, 80, TCP, PacketService { idle: 36_000, ..NAT }, &vec![0; TABLE_SIZE_MIN as usize]);
+    rig.to_server(&flags(SYN, first.clone()));
+    rig.age(6);
+    refused(&rig);
+    rig.age(3);
+    rig.to_server(&second);
+    rig.to_server(&flags(ACK, second.clone()));
+    rig.age(3_600);
+    assert_eq!(rig.run(&flags(SYN, first.clone()).build()).1, "no_port");
+    rig.to_server(&flags(RST, second.clone()));
+    rig.age(5);
     // A server that is no longer there holds no ports.
     rig.to_server(&flags(SYN, first.clone()));
     refused(&rig);
