@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_accel::{ShieldList, ShieldSaid, TooManyPrefixes, boot_clock};
-use sockeye_config::model::{BindAddress, Config};
+use sockeye_config::model::{Attach, BindAddress, Config};
 use sockeye_syntax::diag::Severity;
 use sockeye_sys::netlink::Interface;
 
@@ -100,12 +100,15 @@ pub fn interfaces(config: &Config, network: &Network) -> BTreeMap<String, u32> {
         }
         found.extend(held);
     }
+    // There is no driver behind loopback interfaces; what comes in there is refused at accept.
+    let in_drivers = config.global.ebpf.attach == Attach::Native;
     // The program reads Ethernet headers, and the tags of VLANs on the interface below them.
     let below = |interface: &Interface| network.physical(interface).index;
     let physical: Vec<u32> = found.iter().map(|interface| interface.index).collect();
     found
         .into_iter()
         .filter(|interface| interface.ethernet)
+        .filter(|interface| !(in_drivers && interface.loopback))
         .filter(|interface| below(interface) == interface.index || !physical.contains(&below(interface)))
         .map(|interface| (interface.name.clone(), interface.index))
         .collect()
@@ -279,6 +282,8 @@ mod tests {
         check(&["203.0.113.1:80"], &[]);
         check(&["10.0.0.1:80"], &["down0"]);
         check(&["/run/socket"], &[]);
+        let native = config(" ebpf.attach native", &["*:80"]);
+        assert_eq!(interfaces(&native, &network()).into_keys().collect::<Vec<_>>(), ["eth0", "eth1"]);
     }
 
     #[test]
