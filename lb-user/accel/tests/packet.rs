@@ -27,6 +27,7 @@ with_both! {
     answers_have_a_rate,
     handshakes_offer_what_fits,
     established_flows_stay_and_new_ones_follow_the_table,
+    a_flood_of_new_flows_leaves_those_in_use,
     fragments_follow_their_first,
     options_and_extension_headers,
     icmp_errors_find_the_other_side,
@@ -511,6 +512,31 @@ fn established_flows_stay_and_new_ones_follow_the_table(hook: Hook) {
     assert_eq!(to(&rig, ACK), "10.0.0.5");
     rig.table(0, TCP, 2);
     assert_eq!(to(&rig, ACK), "10.0.0.6");
+}
+
+/// What is looked up between two rounds of the kernel's lists stays, whoever calls from addresses that nobody has.
+fn a_flood_of_new_flows_leaves_those_in_use(hook: Hook) {
+    const FLOWS: u16 = 16;
+    const FLOOD: u32 = 3 * 4_096;
+    for mode in [forwarding::NAT, forwarding::DSR] {
+        let Some(mut rig) = Rig::with(hook, mode, 0) else { return };
+        rig.server(2, "10.0.0.6", 1, false);
+        let frames: Vec<_> =
+            (0..FLOWS).map(|flow| Frame { ports: [50_000 + flow, 80], ..request(0, TCP) }.build()).collect();
+        frames.iter().for_each(|frame| assert_eq!(rig.run(frame).1, "sent"));
+        // Whoever has no entry any more goes to the other server.
+        rig.table(0, TCP, 2);
+        for number in 0..FLOOD {
+            let source = std::net::Ipv4Addr::from(0x0b00_0000 + number).into();
+            let frame = Frame { source, tcp_flags: SYN, ..request(0, TCP) }.build();
+            rig.once(&frame);
+            if number % 256 == 0 {
+                frames.iter().for_each(|frame| drop(rig.once(frame)));
+            }
+        }
+        let before = rig.packet.statistics(2).unwrap().flows;
+        assert_eq!(before, u64::from(FLOOD), "flows of clients moved");
+    }
 }
 
 fn fragments_follow_their_first(hook: Hook) {
