@@ -77,6 +77,13 @@ impl Default for PacketSizes {
     }
 }
 
+impl PacketSizes {
+    /// What the tables take of the kernel's memory.
+    pub fn table_bytes(&self) -> u64 {
+        tables::entries(self).saturating_mul(size_of::<u32>() as u64)
+    }
+}
+
 /// What is loaded: the verifier leaves out what is switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketLoad {
@@ -186,7 +193,8 @@ impl Packet {
         let sizes = if load.services { sizes } else { small };
         let load = PacketLoad { sizes, ..*load };
         let found = folder.as_ref().map(|folder| Found::look(folder, &sizes)).unwrap_or_default();
-        let mut object = loader::packet_object(&load, table_entries(&sizes).div_ceil(2), &found.reusable)?;
+        let entries = table_entries(&sizes).map_err(LoadError::Flows)?;
+        let mut object = loader::packet_object(&load, entries.div_ceil(2), &found.reusable)?;
         let pins = folder.map(|folder| Pins::new(folder, &object)).transpose().map_err(LoadError::Pins)?;
         let mut services = Services {
             services: take(&mut object, "SERVICES")?.try_into()?,

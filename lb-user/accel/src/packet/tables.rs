@@ -33,7 +33,7 @@ unsafe impl Sync for Tables {}
 impl Tables {
     pub(super) fn new(map: &MapData, sizes: &PacketSizes) -> io::Result<Self> {
         use rustix::mm::{MapFlags, ProtFlags, mmap};
-        let bytes = table_entries(sizes) as usize * size_of::<u32>();
+        let bytes = table_entries(sizes)? as usize * size_of::<u32>();
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice; the map has at least this size.
         let address =
@@ -98,7 +98,31 @@ impl Drop for Tables {
     }
 }
 
-/// Entries of the array for tables of these sizes.
-pub(super) fn table_entries(sizes: &PacketSizes) -> u32 {
-    (sizes.tables + TABLES_SPARE).saturating_mul(sizes.table)
+/// Entries of all tables of these sizes.
+pub(super) fn entries(sizes: &PacketSizes) -> u64 {
+    (u64::from(sizes.tables) + u64::from(TABLES_SPARE)).saturating_mul(u64::from(sizes.table))
+}
+
+/// Entries of the array for tables of these sizes; the kernel has none for more than a `u32` can say.
+pub(super) fn table_entries(sizes: &PacketSizes) -> io::Result<u32> {
+    u32::try_from(entries(sizes)).map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_tables_than_there_are_numbers() {
+        let check = |tables, table, expected: Option<u32>| {
+            let sizes = PacketSizes { tables, table, ..PacketSizes::default() };
+            assert_eq!(table_entries(&sizes).ok(), expected, "{tables} of {table}");
+        };
+        check(0, 65_537, Some(262_148));
+        check(64, 65_537, Some(4_456_516));
+        check(1_019, 4_194_301, Some(4_290_769_923));
+        check(1_020, 4_194_301, Some(4_294_964_224));
+        check(1_021, 4_194_301, None);
+        check(u32::MAX, u32::MAX, None);
+    }
 }
