@@ -108,6 +108,8 @@ pub struct Findings {
     /// Names of interfaces, with their indices now.
     pub attach: BTreeMap<String, u32>,
     pub problems: Vec<Problem>,
+    /// A server of NAT has no route, so that nobody knows where its answers would come in.
+    pub astray: bool,
 }
 
 impl Findings {
@@ -120,6 +122,20 @@ impl Findings {
 
     fn attach(&mut self, interface: &Interface) {
         self.attach.insert(interface.name.clone(), interface.index);
+    }
+
+    /// Those of `attached` that need no program any more. One that is down, or that a server may be behind whose route is
+    /// away, will soon have answers again, and those that come before the program would end their connections.
+    pub fn superfluous<'a>(
+        &self,
+        attached: impl Iterator<Item = &'a String>,
+        network: &Network,
+    ) -> Vec<String> {
+        attached
+            .filter(|name| !self.astray && !self.attach.contains_key(*name))
+            .filter(|name| network.named(name).is_none_or(|interface| interface.up))
+            .cloned()
+            .collect()
     }
 
     /// For programs in drivers, which VLANs have none of: those go where their frames come in.
@@ -192,6 +208,7 @@ fn of_service<'a>(service: &Service, network: &'a Network) -> Result<Vec<&'a Int
 fn of_server(way: &Way, network: &Network, entry: u32, findings: &mut Findings) {
     let (name, address) = (&way.name, way.address);
     let Some(route) = network.routes.get(&address) else {
+        findings.astray |= way.forward == Forward::Nat;
         let text = format!("'server {name}' : there is no route to {address}");
         return findings.problem(false, &way.place, text);
     };
@@ -449,6 +466,25 @@ mod tests {
         assert_eq!(findings.problems.len(), 1);
         network.interfaces.retain(|interface| interface.name != "eth0");
         assert_eq!(look(&services, &[], &network, &mut last).attach, BTreeMap::new());
+    }
+
+    #[test]
+    fn programs_stay_where_answers_will_come_again() {
+        let services = [service("192.0.2.1:80", None)];
+        let check = |ways: &[Way], down: Option<&str>, expected: &[&str]| {
+            let mut network = network();
+            for interface in &mut network.interfaces {
+                interface.up = Some(&*interface.name) != down;
+            }
+            let findings = look(&services, ways, &network, &mut [BTreeSet::new()]);
+            let attached = ["eth0", "eth1"].map(str::to_owned);
+            assert_eq!(findings.superfluous(attached.iter(), &network), expected, "{down:?}");
+        };
+        check(&[way("10.0.0.1", Forward::Nat)], None, &[]);
+        check(&[], None, &["eth1"]);
+        check(&[], Some("eth1"), &[]);
+        check(&[way("10.1.1.1", Forward::Nat)], None, &[]);
+        check(&[way("10.1.1.1", Forward::Ipip)], None, &["eth1"]);
     }
 
     #[test]

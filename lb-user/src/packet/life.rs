@@ -200,9 +200,7 @@ impl Plane {
         {
             self.tell_once(format!("cannot take back what another process had: {error}"));
         }
-        let left: Vec<String> =
-            self.attached.keys().filter(|name| !findings.attach.contains_key(*name)).cloned().collect();
-        for name in left {
+        for name in findings.superfluous(self.attached.keys(), &self.network) {
             match self.packet.detach(&name) {
                 Ok(()) => {
                     self.tell(Severity::Notice, &format!("packet: interface {name} is no longer needed"))
