@@ -24,10 +24,6 @@ use super::{Family, Farm, Plane, Slot, ways};
 use crate::process::objects::Objects;
 use crate::process::{offload, run};
 
-/// Bytes of all Maglev tables, which the kernel takes at once: room for 500 sections with tables of the usual size, or
-/// for 30 with the largest.
-const TABLES_BYTES_MAX: u64 = 1 << 30;
-
 /// Why the plane does not start, and with it nothing else.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -39,12 +35,6 @@ pub enum StartError {
     Services(usize),
     #[error("it has {0} servers, at most {PACKET_SERVERS} are possible")]
     Servers(usize),
-    #[error(
-        "its tables would take {0} MiB of the kernel's memory, at most {most} are possible: write a smaller \
-         'ebpf.table-size', of which the largest counts for all",
-        most = TABLES_BYTES_MAX >> 20
-    )]
-    Tables(u64),
     #[error("cannot look at the machine's network: {0}")]
     Network(#[source] io::Error),
     #[error("the machine does not fit the configuration")]
@@ -162,10 +152,6 @@ impl Plane {
             tables: u32::try_from(2 * farms.len()).unwrap_or(PACKET_SERVICES),
             table: farms.iter().map(|farm| farm.backend.cfg.packet.table_size).max().unwrap_or_default(),
         };
-        let bytes = sizes.table_bytes();
-        if bytes > TABLES_BYTES_MAX {
-            return Err(StartError::Tables(bytes >> 20));
-        }
         let load = PacketLoad {
             sizes,
             services: !services.is_empty(),

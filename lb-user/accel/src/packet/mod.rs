@@ -77,13 +77,6 @@ impl Default for PacketSizes {
     }
 }
 
-impl PacketSizes {
-    /// What the tables take of the kernel's memory.
-    pub fn table_bytes(&self) -> u64 {
-        tables::entries(self).saturating_mul(size_of::<u32>() as u64)
-    }
-}
-
 /// What is loaded: the verifier leaves out what is switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketLoad {

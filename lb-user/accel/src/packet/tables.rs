@@ -98,14 +98,11 @@ impl Drop for Tables {
     }
 }
 
-/// Entries of all tables of these sizes.
-pub(super) fn entries(sizes: &PacketSizes) -> u64 {
-    (u64::from(sizes.tables) + u64::from(TABLES_SPARE)).saturating_mul(u64::from(sizes.table))
-}
-
 /// Entries of the array for tables of these sizes; the kernel has none for more than a `u32` can say.
 pub(super) fn table_entries(sizes: &PacketSizes) -> io::Result<u32> {
-    u32::try_from(entries(sizes)).map_err(|_| io::ErrorKind::OutOfMemory.into())
+    let tables = sizes.tables.checked_add(TABLES_SPARE);
+    let entries = tables.and_then(|tables| tables.checked_mul(sizes.table));
+    entries.ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
 
 #[cfg(test)]
