@@ -259,6 +259,27 @@ async fn an_interface_may_go_and_return() {
 }
 
 #[tokio::test]
+async fn flows_outlive_the_servers_interface_going_down() {
+    // Two arms: the services' address does not keep the program on the servers' side.
+    let Some(farm) = Farm::for_attach("native", Way::Nat, 1).await else { return };
+    let cfg = farm.cfg("ebpf.attach tc", "");
+    let daemon = farm.start(cfg).await;
+    let balancer = &farm.net.balancers[0];
+    let mut flow = within("a flow", Flow::open(&farm.net.client, service(0))).await.expect("a flow");
+    // The routes to the servers of IPv6 stay away, as the addresses do.
+    balancer.ip("route del default").expect("ip");
+    balancer.ip("link set eth1 down").expect("ip");
+    daemon.stderr.wait("<*>no route to 10.2.0.20<*>").await;
+    balancer.ip_all(&["link set eth1 up", "route add default via 10.3.0.1"]).expect("ip");
+    within("an answer", flow.ask(b"hello")).await.expect("an answer");
+    daemon.stderr.wait("<*>no longer so<*>no route to 10.2.0.20<*>").await;
+    within("an answer", flow.ask(b"hello")).await.expect("an answer");
+    daemon.signal(Signal::TERM);
+    let exit = daemon.exit().await;
+    assert!(!exit.stderr.contains("no longer needed"), "{}", exit.stderr);
+}
+
+#[tokio::test]
 async fn flows_outlive_a_soft_stop() {
     let Some(farm) = Farm::new(Way::Nat, 1, 1).await else { return };
     let cfg = farm.cfg("ebpf.attach tc\n  hard-stop-after 2s", "");
