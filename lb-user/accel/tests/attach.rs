@@ -639,11 +639,30 @@ fn a_successor_that_is_killed() {
         let pinned = net.pinned();
         packet.unpin_all();
         drop((packet, instance));
-        let marks = |name: &String| !name.starts_with("owner-");
-        assert!(net.pinned().iter().eq(pinned.iter().filter(|name| marks(name))), "{pinned:?}");
+        assert_eq!(net.pinned(), pinned);
         let (mut packet, _instance) = start(&[]);
         packet.unpin_all();
     }
+}
+
+#[test]
+fn what_cannot_be_pinned_does_not_stay() {
+    let Some(net) = Net::enter() else { return };
+    let instance = Instance::claim(&net.instance(), &[]).unwrap();
+    let mut packet = Packet::load(&load(), Some(&instance)).unwrap();
+    packet.use_filters();
+    packet.attach(INTERFACE, AttachWanted::Tc).unwrap();
+    // The folder that pins are made in.
+    let is_mark = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("owner-");
+    let mark = fs::read_dir(net.folder()).unwrap().map(Result::unwrap).find(is_mark).unwrap();
+    fs::remove_dir(mark.path()).unwrap();
+    assert!(matches!(packet.attach(OTHER, AttachWanted::Tc), Err(AttachError::Pins(_))));
+    let filters = |interface: &str| {
+        run("tc", &["-n", &net.name, "filter", "show", "dev", interface, "ingress"]).unwrap()
+    };
+    assert_eq!(filters(OTHER), "");
+    packet.unpin_all();
+    assert_eq!(filters(INTERFACE), "");
 }
 
 /// A successor that fails leaves everything to the process before it.

@@ -272,7 +272,13 @@ impl Places {
         filter::attach(tc_program(object)?, facts)?;
         existing.retain(|held| held.pin != pin);
         let pinned = match &self.pins {
-            Some(pins) => pins.pin(program, &pin).map(|()| true).map_err(AttachError::Pins)?,
+            Some(pins) => {
+                // A filter that nobody knows of would stay for ever; a link ends by itself.
+                pins.pin(program, &pin)
+                    .inspect_err(|_| filter::detach(&pin))
+                    .map(|()| true)
+                    .map_err(AttachError::Pins)?
+            }
             None => false,
         };
         Ok(Held {
