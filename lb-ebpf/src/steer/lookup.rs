@@ -10,7 +10,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::programs::SkLookupContext;
 use lb_common::counters::steer as counter;
 use lb_common::limits::{STEER_DOORS, STEER_RANGES};
-use lb_common::steer::{Range, Words};
+use lb_common::steer::{Prefix, Range, Words};
 
 use crate::maps::{PREFIXES, RANGES, SOCKETS, count};
 
@@ -42,6 +42,14 @@ fn try_lookup(ctx: &SkLookupContext) -> Result<u32, u32> {
         return Err(counter::NOT_TCP);
     }
     let prefix = PREFIXES.get(Key::new(128, address(lookup))).ok_or(counter::NO_PREFIX)?;
+    // One loop after the other: the verifier of 6.1 keeps no more than 8,192 ways in mind, and would multiply them.
+    let range = owner(prefix, port, interface)?;
+    if range.sockets == 0 { Err(counter::EXACT) } else { give(ctx, range) }
+}
+
+/// The first range of the prefix's list that has the port.
+#[inline(never)]
+fn owner(prefix: &Prefix, port: u32, interface: u32) -> Result<&'static Range, u32> {
     let (first, ranges) = (prefix.first, prefix.count);
     for step in 0..STEER_RANGES {
         if step >= ranges {
@@ -49,10 +57,9 @@ fn try_lookup(ctx: &SkLookupContext) -> Result<u32, u32> {
         }
         let range = RANGES.get(first + step).ok_or(counter::NO_RANGE)?;
         let elsewhere = range.interface != 0 && range.interface != interface;
-        if port < range.low || port > range.high || elsewhere {
-            continue;
+        if port >= range.low && port <= range.high && !elsewhere {
+            return Ok(range);
         }
-        return if range.sockets == 0 { Err(counter::EXACT) } else { give(ctx, range) };
     }
     Err(counter::NO_RANGE)
 }
@@ -76,16 +83,13 @@ fn address(lookup: *const bpf_sk_lookup) -> Words {
     if family == AF_INET { [0, 0, MAPPED, ipv4] } else { ipv6 }
 }
 
-/// The first socket of the bind that is still there.
+/// The first socket of the bind that is still there. Written out, because of a loop the compiler makes one that ends
+/// when two numbers are equal, whose end the verifier of 6.1 does not see.
 #[inline(always)]
 fn give(ctx: &SkLookupContext, range: &Range) -> Result<u32, u32> {
-    for step in 0..STEER_DOORS {
-        if step >= range.sockets {
-            break;
-        }
-        if SOCKETS.redirect_sk_lookup(ctx, range.socket + step, 0).is_ok() {
-            return Ok(counter::OWNED);
-        }
-    }
-    Err(counter::NO_DOOR)
+    const { assert!(STEER_DOORS == 4) };
+    let is_open = |step: u32| {
+        step < range.sockets && SOCKETS.redirect_sk_lookup(ctx, range.socket + step, 0).is_ok()
+    };
+    if is_open(0) || is_open(1) || is_open(2) || is_open(3) { Ok(counter::OWNED) } else { Err(counter::NO_DOOR) }
 }
