@@ -92,7 +92,11 @@ fn ask(ctx: &impl Frame, packet: &Packet, target: &Target) -> Result<Verdict, Ex
     }
     let place = at::<u16>(ctx, checksum_place(packet)).ok_or(Exit::Malformed)?;
     // SAFETY: `at` checked the bounds.
-    unsafe { place.write_unaligned(place.read_unaligned() ^ DAMAGE) };
+    unsafe {
+        let damaged = place.read_unaligned() ^ DAMAGE;
+        // 0 says that UDP has no checksum.
+        place.write_unaligned(if damaged == 0 { !DAMAGE } else { damaged });
+    }
     rewrite_addresses(ctx, packet, &packet.key.source, &target.destination)?;
     Ok(Verdict { action: pass(ctx), why: Exit::NeighbourAsked })
 }

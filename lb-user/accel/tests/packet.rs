@@ -121,6 +121,16 @@ fn by_the_routes_of_a_namespace() {
                 assert_eq!(damaged.source.to_string(), SERVER[family]);
                 assert_eq!(damaged.destination.to_string(), CLIENT[family]);
                 assert!(std::panic::catch_unwind(|| check(&lost.packet)).is_err());
+                // The one sum whose damage would say that there is none.
+                let with = |payload: u16| {
+                    Frame { payload: payload.to_be_bytes().to_vec(), ..answer(family, UDP) }.build()
+                };
+                let sum = 14 + 20 + 6..14 + 20 + 8;
+                let chosen =
+                    (0..u16::MAX).map(with).find(|bytes| bytes[sum.clone()] == [0x5a, 0x5a]).unwrap();
+                if protocol == UDP {
+                    assert_ne!(rig.run(&chosen).0.packet[sum], [0, 0]);
+                }
             } else {
                 let action = if hook == Hook::Tc { TX } else { PASS };
                 assert_eq!((lost.action, why), (action, "no_neighbour"));
