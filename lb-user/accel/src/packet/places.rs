@@ -52,7 +52,15 @@ struct Held {
     /// The kernel's number of our program; 0 while there is none of ours.
     program: u32,
     /// The program that was there before ours, until we have [published](Places::publish).
-    previous: Option<OwnedFd>,
+    previous: Option<Previous>,
+}
+
+/// Somebody's program in a place that is ours now.
+#[derive(Debug)]
+enum Previous {
+    OfLink(OwnedFd),
+    /// A filter, as it was pinned, and its interface.
+    OfFilter(Box<SchedClassifier>, Interface),
 }
 
 impl Held {
@@ -231,7 +239,7 @@ impl Places {
                 let returns = held.found && self.pins.as_ref().is_some_and(|pins| !pins.is_published());
                 let previous = returns.then(|| bpf::link_program(link).ok()).flatten();
                 if bpf::link_update(link, &program).is_ok() {
-                    held.previous = held.previous.or(previous);
+                    held.previous = held.previous.or_else(|| previous.map(Previous::OfLink));
                     held.ours = true;
                     held.program = bpf::program_id(&program).unwrap_or_default();
                     return Ok(held);
@@ -269,8 +277,14 @@ impl Places {
         }
         let network = self.pins.as_ref().map_or(0, |pins| pins.folder().network());
         let pin = Pin::Filter { interface: facts.name.clone(), network };
+        let mut previous = self.previous_filter(&pin, facts);
         filter::attach(tc_program(object)?, facts)?;
-        existing.retain(|held| held.pin != pin);
+        for held in existing.extract_if(.., |held| held.pin == pin) {
+            // What was there before us is what is remembered, however often we attach.
+            if held.ours {
+                previous = held.previous;
+            }
+        }
         let pinned = match &self.pins {
             Some(pins) => {
                 // A filter that nobody knows of would stay for ever; a link ends by itself.
@@ -289,8 +303,15 @@ impl Places {
             found: false,
             ours: true,
             program: bpf::program_id(program).unwrap_or_default(),
-            previous: None,
+            previous,
         })
+    }
+
+    /// The predecessor's program of a filter, as long as it may have to go back.
+    fn previous_filter(&self, pin: &Pin, facts: &Interface) -> Option<Previous> {
+        let pins = self.pins.as_ref().filter(|pins| !pins.is_published())?;
+        let program = SchedClassifier::from_pin(pins.folder().path().join(pin.to_string())).ok()?;
+        Some(Previous::OfFilter(Box::new(program), facts.clone()))
     }
 
     fn hold_link(
@@ -345,10 +366,14 @@ impl Places {
 
     pub(super) fn abandon(&mut self) {
         let Some(pins) = self.pins.take() else { return self.unpin_all() };
-        let restore = |held: Held| match (&held.link, &held.previous) {
-            (Some(link), Some(previous)) => {
-                // A link without an interface has nothing to go back to.
-                let _ = bpf::link_update(link, previous);
+        // A place without an interface has nothing to go back to.
+        let restore = |mut held: Held| match (&held.link, held.previous.take()) {
+            (Some(link), Some(Previous::OfLink(previous))) => drop(bpf::link_update(link, previous)),
+            (None, Some(Previous::OfFilter(mut previous, facts))) => {
+                let _ = filter::attach(&mut previous, &facts);
+                if let Ok(fd) = previous.fd().map(|fd| fd.as_fd().try_clone_to_owned()) {
+                    let _ = fd.and_then(|fd| pins.pin(&fd, &held.pin));
+                }
             }
             _ if held.found => {}
             _ => held.end(Some(pins.folder())),
