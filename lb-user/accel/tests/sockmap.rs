@@ -116,7 +116,10 @@ fn says_what_is_on() {
     let check = |accel, sockmap, splice, expected: &str| {
         let accel = Accel::start(Wanted { accel, sockmap, splice }).to_string();
         let packet = "packet off (not asked for; 'mode packet' and 'ebpf.shield' do)";
-        assert_eq!(accel, format!("accel: {expected}, steering off (not asked for; 'ebpf.steer' does), {packet}"));
+        assert_eq!(
+            accel,
+            format!("accel: {expected}, steering off (not asked for; 'ebpf.steer' does), {packet}")
+        );
     };
     check(false, true, SpliceWanted::Asked, "splice on, sockmap off (ebpf.accel off)");
     check(false, true, SpliceWanted::NoSplice, "splice off (nosplice), sockmap off (ebpf.accel off)");
