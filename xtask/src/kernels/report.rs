@@ -112,7 +112,7 @@ pub(super) fn table(reports: &[Report]) -> String {
     let mut rows = vec![row("verified instructions", reports, |report| report.release.clone())];
     for name in names {
         rows.push(row(name, reports, |report| {
-            report.programs.get(name).map_or("-".to_owned(), u32::to_string)
+            report.programs.get(name).map_or_else(|| "-".to_owned(), u32::to_string)
         }));
     }
     rows.push(row("tests passed", reports, |report| report.passed.to_string()));
