@@ -8,10 +8,9 @@ use std::time::Duration;
 use lb_common::limits::PACKET_SERVERS;
 use lb_common::packet::{self as abi, Address, TCP, UDP};
 use sockeye_accel::endpoint;
-use sockeye_balance::{Algorithm, HashSource};
 use sockeye_config::model::{
-    Backend, BackendId, BindAddress, Config, Forward, Frontend, FrontendId, Mode, Place, ServerPort,
-    Source as ModelSource, Transport, UseSource,
+    Backend, BackendId, BindAddress, Config, Forward, FrontendId, Mode, Place, SOURCE_PORTS, ServerPort,
+    Source as ModelSource, SourceNat, Transport,
 };
 
 use crate::backend::server::Destination;
@@ -64,18 +63,13 @@ pub fn services(config: &Config) -> Vec<Service> {
                     interface: bind.interface.clone(),
                     forward: backend.packet.forward,
                     stateless: backend.packet.stateless,
-                    by_source: matches!(&backend.balance, Algorithm::Hash(hash) if hash.source == HashSource::Source),
+                    by_source: backend.by_client_address(),
                     clamp_mss: backend.packet.clamp_mss,
-                    idle: idle(frontend, backend),
+                    idle: backend.packet_idle(frontend),
                 })
             })
         })
         .collect()
-}
-
-/// `timeout tunnel`, else the longer one of `timeout client` and `timeout server`.
-fn idle(frontend: &Frontend, backend: &Backend) -> Option<Duration> {
-    backend.timeout_tunnel.or_else(|| frontend.timeout_client.max(backend.timeout_server))
 }
 
 /// Where the packets of a server go.
@@ -109,22 +103,17 @@ pub enum From {
     Own { address: IpAddr, low: u16, high: u16 },
 }
 
-/// The ports that SNAT takes when `source` names none: all that need no privileges, but for some that checks may have.
-const SOURCE_PORTS: (u16, u16) = (1024, 64_511);
 /// Fewer ports than this are too few for checks, whose old connections keep theirs for a minute.
 const CHECK_PORTS_MIN: u16 = 64;
 
 impl From {
     /// What `source` says for a server.
     pub fn of(backend: &Backend, server: &sockeye_config::model::Server) -> Self {
-        let source = server.source.as_ref().unwrap_or(&backend.source);
-        match source.address {
-            Some(address) if source.usesrc == UseSource::Own && !address.ip().is_unspecified() => {
-                let one = (address.port() != 0).then_some((address.port(), address.port()));
-                let (low, high) = source.ports.or(one).unwrap_or(SOURCE_PORTS);
-                Self::Own { address: address.ip(), low, high }
+        match SourceNat::of(server.source.as_ref().unwrap_or(&backend.source)) {
+            Some(SourceNat { address, ports }) => {
+                Self::Own { address, low: *ports.start(), high: *ports.end() }
             }
-            _ => Self::Client,
+            None => Self::Client,
         }
     }
 
@@ -140,8 +129,8 @@ impl From {
     pub fn check_ports(self) -> Option<(u16, u16)> {
         let Self::Own { low, high, .. } = self else { return None };
         let above = high.checked_add(1).map(|first| (first, u16::MAX));
-        let below =
-            low.checked_sub(1).filter(|last| *last >= SOURCE_PORTS.0).map(|last| (SOURCE_PORTS.0, last));
+        let first = *SOURCE_PORTS.start();
+        let below = low.checked_sub(1).filter(|last| *last >= first).map(|last| (first, last));
         let enough = |ports: &(u16, u16)| ports.1 - ports.0 >= CHECK_PORTS_MIN - 1;
         [above, below].into_iter().flatten().filter(enough).max_by_key(|ports| ports.1 - ports.0)
     }

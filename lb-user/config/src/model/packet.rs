@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sockeye_balance::Algorithm;
 
-use super::{Backend, Frontend, Mode, Server, Source, UseSource};
+use super::{Backend, Frontend, Source, UseSource};
 
 /// The `ebpf.` words of a backend in `mode packet`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub struct SourceNat {
     pub ports: RangeInclusive<u16>,
 }
 
-/// Source ports unless the file says which: all but those that are for programs of the system.
-pub const SOURCE_PORTS: RangeInclusive<u16> = 1_024..=65_535;
+/// Source ports unless the file says which: all that need no privileges, but for some at the end that checks may have.
+pub const SOURCE_PORTS: RangeInclusive<u16> = 1_024..=64_511;
 
 impl SourceNat {
     /// What a `source` says; `None` keeps the clients' addresses.
@@ -74,12 +74,6 @@ impl SourceNat {
 }
 
 impl Backend {
-    /// What replaces the clients' addresses towards a server, in `mode packet` with NAT.
-    pub fn source_nat(&self, server: &Server) -> Option<SourceNat> {
-        let nat = self.mode == Mode::Packet && self.packet.forward == Forward::Nat;
-        nat.then(|| SourceNat::of(server.source.as_ref().unwrap_or(&self.source))).flatten()
-    }
-
     /// `mode packet`: all flows of a client's address go to one server (`balance source`, `balance hash src`).
     pub fn by_client_address(&self) -> bool {
         matches!(self.balance, Algorithm::Hash(_))
