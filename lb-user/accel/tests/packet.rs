@@ -6,11 +6,10 @@
 mod frame;
 
 use std::io::Write;
-use std::process::Command;
 
 use frame::rig::{
     CLIENT, DROP, HOOKS, Hook, LOOPBACK, MAC, PASS, REDIRECT, ROUTER, Rig, SERVER, SERVICE, TC_REDIRECT,
-    TUNNEL, TX, answer, each, request, with_both,
+    TUNNEL, TX, answer, each, ip, lay_routes, request, run_in_namespace, set_forwarding, with_both,
 };
 use frame::{ACK, Frame, SYN, TCP, UDP, check, icmp, network};
 use lb_common::packet::{CLAMP_MSS, STATELESS, forwarding};
@@ -57,42 +56,14 @@ fn nat_translates_both_directions(hook: Hook) {
 /// Runs [`by_the_routes_of_a_namespace`] in a network namespace of its own.
 #[test]
 fn by_routes() {
-    if Rig::load(Hook::Xdp).is_none() {
-        return;
-    }
-    let me = std::env::current_exe().unwrap();
-    let arguments = ["--ignored", "--exact", "by_the_routes_of_a_namespace", "--nocapture"];
-    match Command::new("unshare").arg("-n").arg(me).args(arguments).output() {
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => writeln!(std::io::stderr(), "skipped: unshare: {error}").expect("standard error"),
-    }
+    run_in_namespace("by_the_routes_of_a_namespace");
 }
 
 #[test]
 #[ignore = "changes the network namespace that it runs in; `by_routes` gives it one"]
 fn by_the_routes_of_a_namespace() {
-    let ip = |line: &str| {
-        let output = Command::new("ip").args(line.split_whitespace()).output().expect("the ip tool");
-        assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    // Interface v0 leads to the servers and, through a router, to the clients; not all neighbours are known.
-    ip("link set lo up");
-    ip("link add v0 type veth peer name v1");
-    ip("addr add 10.0.0.1/24 dev v0");
-    ip("addr add fd00::1/64 dev v0 nodad");
-    ip("link set v0 mtu 1400 address 02:00:00:00:00:01 up");
-    ip("link set v1 up");
-    ip("route add 198.51.100.0/24 via 10.0.0.254");
-    ip("-6 route add 2001:db8:1::/48 via fd00::fe");
-    for next in ["10.0.0.254", "fd00::fe"] {
-        ip(&format!("neigh replace {next} lladdr 02:00:00:00:00:fe dev v0 nud permanent"));
-    }
-    let set_forwarding = |value: &str| {
-        for family in ["ipv4", "ipv6"] {
-            std::fs::write(format!("/proc/sys/net/{family}/conf/all/forwarding"), value).unwrap();
-        }
-    };
-    set_forwarding("1");
+    lay_routes();
+    ip("link set v0 mtu 1400");
     for (hook, flags) in
         [(Hook::Xdp, 0), (Hook::Xdp, STATELESS | CLAMP_MSS), (Hook::Tc, 0), (Hook::Tc, STATELESS | CLAMP_MSS)]
     {

@@ -251,12 +251,13 @@ pub(crate) fn run_in_namespace(name: &str) {
     }
 }
 
+pub(crate) fn ip(line: &str) {
+    let output = Command::new("ip").args(line.split_whitespace()).output().expect("the ip tool");
+    assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Interface v0 leads to the servers and, through a router, to the clients.
 pub(crate) fn lay_routes() {
-    let ip = |line: &str| {
-        let output = Command::new("ip").args(line.split_whitespace()).output().expect("the ip tool");
-        assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
-    };
     ip("link set lo up");
     ip("link add v0 type veth peer name v1");
     ip("addr add 10.0.0.1/24 dev v0");
@@ -268,8 +269,13 @@ pub(crate) fn lay_routes() {
     for next in ["10.0.0.254", "fd00::fe"] {
         ip(&format!("neigh replace {next} lladdr 02:00:00:00:00:fe dev v0 nud permanent"));
     }
+    set_forwarding("1");
+}
+
+/// Whether this namespace forwards packets.
+pub(crate) fn set_forwarding(value: &str) {
     for family in ["ipv4", "ipv6"] {
-        std::fs::write(format!("/proc/sys/net/{family}/conf/all/forwarding"), "1").unwrap();
+        std::fs::write(format!("/proc/sys/net/{family}/conf/all/forwarding"), value).unwrap();
     }
 }
 
